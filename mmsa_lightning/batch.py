@@ -1,0 +1,78 @@
+"""The one thing that flows through the project: a batch of utterances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MODALITIES = ("text", "audio", "vision")
+
+
+@dataclass
+class Padded:
+    """Sequences of different lengths, padded on the right with zeros to the longest of the batch.
+
+    Attributes:
+        values: float32 (batch, time, dim), or int64 (batch, time) for token ids.
+        mask: bool (batch, time), True on real steps.
+        lengths: int64 (batch,), always on the CPU, where ``pack_padded_sequence`` wants them; each at least 1.
+    """
+
+    values: Tensor
+    mask: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def from_arrays(cls, arrays: list[np.ndarray]) -> Padded:
+        """Pad ``arrays``, each (time, dim) float or (time,) int."""
+        lengths = torch.tensor([len(array) for array in arrays])
+        longest = int(lengths.max())
+        dtype = np.int64 if np.issubdtype(arrays[0].dtype, np.integer) else np.float32
+        values = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), dtype=dtype)
+        for row, array in zip(values, arrays, strict=True):
+            row[: len(array)] = array
+        return cls(torch.from_numpy(values), torch.arange(longest) < lengths[:, None], lengths)
+
+    def to(self, *args: Any, **kwargs: Any) -> Padded:
+        """Move values and mask as ``Tensor.to`` does; lengths stay on the CPU."""
+        return replace(self, values=self.values.to(*args, **kwargs), mask=self.mask.to(*args, **kwargs))
+
+
+@dataclass
+class Batch:
+    """A batch of utterances. A modality that the data lacks is None.
+
+    Text comes as ``tokens`` (word-piece ids with [CLS] and [SEP], for BERT) or as ``text`` (word vectors or
+    precomputed features), whichever the model reads.
+
+    Attributes:
+        index: int64 (batch,), the utterance's position in its split.
+        label: float32 (batch,), sentiment in [-3, 3].
+        tokens, text, audio, vision: the sequences; see :class:`Padded`.
+    """
+
+    index: Tensor
+    label: Tensor
+    tokens: Padded | None = None
+    text: Padded | None = None
+    audio: Padded | None = None
+    vision: Padded | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def sequence(self, modality: str) -> Padded:
+        """The sequence of one of :data:`MODALITIES`; tokens stand for text where there are tokens."""
+        found = self.tokens if modality == "text" and self.tokens is not None else getattr(self, modality)
+        if found is None:
+            raise KeyError(f"this batch has no {modality}")
+        return found
+
+    def to(self, *args: Any, **kwargs: Any) -> Batch:
+        """Move every tensor as ``Tensor.to`` does (lengths stay on the CPU). Lightning calls this."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{k: v if v is None else v.to(*args, **kwargs) for k, v in moved.items()})

@@ -1,0 +1,72 @@
+"""What a run keeps beside its weights: its history and the labels it generated."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import wandb
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from mmsa_lightning import files
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there, so that a kill leaves the last whole one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with files.aside(Path(path)) as temporary:
+            super().save_checkpoint(checkpoint, temporary, storage_options)
+
+
+class History(L.Callback):
+    """One row of all logged values an epoch, in ``metrics.csv``; a resumed run continues it.
+
+    Args:
+        path: of the CSV file, written anew after each epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step} | values)
+        if trainer.is_global_zero:
+            with files.aside(self.path) as temporary, temporary.open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(dict.fromkeys(name for row in self.rows for name in row)))
+                writer.writeheader()
+                writer.writerows(self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+
+class GeneratedLabels(L.Callback):
+    """Follows the labels that the objective generates: histograms to W&B, agreement with true ones where known.
+
+    Args:
+        truth: true per-modality labels (n,) of the train split; empty for real data.
+    """
+
+    def __init__(self, truth: dict[str, np.ndarray]) -> None:
+        self.truth = truth
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for task, label in pl_module.objective.generated_labels().items():  # type: ignore[operator, union-attr]
+            values = label.cpu().numpy()
+            pl_module.log(f"ulgm/std_{task}", float(values.std()))
+            if task in self.truth:
+                pl_module.log(f"ulgm/corr_true_{task}", float(np.corrcoef(values, self.truth[task])[0, 1]))
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    histogram = wandb.Histogram(np_histogram=np.histogram(values, bins=60, range=(-3, 3)))
+                    logger.log_metrics({f"ulgm/label_{task}": histogram}, step=trainer.global_step)

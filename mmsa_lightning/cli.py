@@ -1,0 +1,107 @@
+"""The command ``mmsa``. Nothing heavy is imported before it is needed, so that ``mmsa --help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmsa_lightning.errors import one_line_errors
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run ``mmsa``.
+
+    Args:
+        argv: the arguments after the command's name; the process's own when None.
+
+    Raises:
+        SystemExit: with code 2 and one line on a user's mistake, with 0 after help.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    with one_line_errors():
+        if argv[:1] == ["train"]:  # Hydra parses its own arguments, --help among them
+            from mmsa_lightning import app
+
+            return app.main(argv[1:])
+        args = _parser().parse_args(argv)
+        args.run(args)
+    return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mmsa", description="Multimodal sentiment analysis on CMU-MOSI and CMU-MOSEI."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    data = commands.add_parser("data", help="import a published file into a store, or look into a store")
+    commands.add_parser("train", help="train a model; what follows goes to Hydra", add_help=False)
+    actions = data.add_subparsers(required=True, metavar="ACTION")
+
+    importing = actions.add_parser("import", help="read a published file, check it, and write a store")
+    importing.set_defaults(run=_import)
+    importing.add_argument(
+        "source", type=Path, metavar="SOURCE", help="pickle of MMSA, MulT or MAG-BERT, MISA's, or CSV"
+    )
+    importing.add_argument("--dataset", required=True, metavar="NAME", help="mosi, mosei or a name of your own")
+    importing.add_argument("--out", type=Path, metavar="PATH", help="the store; default: stores/<dataset>.h5")
+    importing.add_argument(
+        "--tokenizer",
+        default="minilm",
+        metavar="NAME",
+        help="minilm (default), a hub name or a directory; for a source with token ids, the name of their vocabulary",
+    )
+    importing.add_argument(
+        "--split",
+        type=float,
+        nargs=3,
+        metavar=("TRAIN", "VALID", "TEST"),
+        help="divide a source without splits by video, in these shares",
+    )
+    for option, meaning in {
+        "--audio": "a CSV's audio features",
+        "--vision": "a CSV's vision features",
+        "--text-features": "a CSV's text features",
+        "--word-vectors": "one vector per word, for a CSV's text",
+    }.items():
+        importing.add_argument(option, type=Path, metavar="X.npz", help=meaning)
+
+    inspecting = actions.add_parser("inspect", help="say what is in a store")
+    inspecting.set_defaults(run=_inspect)
+    inspecting.add_argument("store", type=Path, metavar="STORE")
+    return parser
+
+
+def _import(args: argparse.Namespace) -> None:
+    from mmsa_lightning.data.importer import import_file
+    from mmsa_lightning.data.releases import count_warning
+    from mmsa_lightning.data.store import Store
+
+    out: Path = args.out or Path("stores", f"{args.dataset}.h5")
+    meta = import_file(
+        args.source,
+        args.dataset,
+        out,
+        tokenizer=args.tokenizer,
+        split=tuple(args.split) if args.split else None,
+        text=args.text_features,
+        audio=args.audio,
+        vision=args.vision,
+        word_vectors=args.word_vectors,
+    )
+    for line in meta.report:
+        print(line)
+    train, valid, test = (len(split) for split in Store(out).splits.values())
+    if warning := count_warning(args.dataset, (train, valid, test)):
+        print(f"warning: {warning}", file=sys.stderr)
+    print(
+        f"{out}: {train} train, {valid} valid, {test} test, read as {meta.layout} ({meta.release or 'no known release'})"
+    )
+    print(f"next: mmsa data inspect {out}")
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from mmsa_lightning.data.inspect import describe
+    from mmsa_lightning.data.store import Store
+
+    print(describe(Store(args.store)))

@@ -1,0 +1,297 @@
+"""From a source as it was found to splits that models can rely on. Whatever is put right is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.data import padding
+from mmsa_lightning.data.source import Source, SourceSplit
+from mmsa_lightning.data.store import SPLITS, Ragged, Split
+from mmsa_lightning.data.tokens import MAX_PIECES, Pieces, on_pieces
+from mmsa_lightning.errors import UserError
+
+LABEL_LIMIT = 3.0
+
+Lists = dict[str, list[np.ndarray]]  # split -> its utterances' sequences
+Arrays = dict[str, np.ndarray]  # split -> an array over its utterances
+
+
+@dataclass
+class Cleaned:
+    """What goes into a store.
+
+    Attributes:
+        splits: train, valid and test.
+        aligned: every sequence of an utterance has the same steps.
+        report: one line for each thing that was found or put right.
+    """
+
+    splits: dict[str, Split]
+    aligned: bool
+    report: list[str]
+
+
+def clean(source: Source, pieces: dict[str, list[Pieces]] | None = None) -> Cleaned:
+    """Check a source and put right what can be.
+
+    Args:
+        source: as its reader found it.
+        pieces: the word pieces of each split's text, where the source has text and no tokens of its own.
+
+    Raises:
+        UserError: a split is missing or empty, columns have different lengths, an id stands twice, a label is not a
+            number in [-3, 3], or features do not fit their words or each other.
+    """
+    splits = _checked(source)
+    report = list(source.report)
+    sequences: dict[str, Lists] = {}
+    if tokens := _tokens(splits, pieces, report):
+        sequences["tokens"] = _without_empty(tokens, "text", False, report)
+    features, shared = _stripped(source.aligned, splits, tokens, report)
+    for modality, lists in features.items():
+        lists = _finite(lists, modality, report)
+        on_grid = _on_grid(source, splits, modality, lists, pieces, report) if pieces else None
+        keep_steps = shared or on_grid is not None
+        sequences[modality] = _without_empty(on_grid or lists, modality, keep_steps, report)
+    if not sequences:
+        raise UserError("the source has neither text nor features")
+
+    cleaned = {}
+    for name, split in splits.items():
+        ragged = {modality: Ragged.from_arrays(lists[name]) for modality, lists in sequences.items()}
+        cleaned[name] = Split(split.ids, split.label, ragged, split.raw_text, split.unimodal)
+    return Cleaned(cleaned, all(_same_steps(split) for split in cleaned.values()), report)
+
+
+def _same_steps(split: Split) -> bool:
+    first, *others = (ragged.lengths for ragged in split.sequences.values())
+    return all(np.array_equal(first, other) for other in others)
+
+
+# What cannot be put right.
+
+
+def _checked(source: Source) -> dict[str, SourceSplit]:
+    """The three splits, with labels as float32 (n,)."""
+    for name in SPLITS:
+        if name not in source.splits or not source.splits[name].ids:
+            raise UserError(f"the source has no {name} split, or it is empty; train, valid and test are all needed")
+    splits = {name: source.splits[name] for name in SPLITS}
+    home: dict[str, str] = {}
+    for name, split in splits.items():
+        for utterance in split.ids:
+            if utterance in home:
+                raise UserError(f"the id {utterance} stands twice: in {home[utterance]} and in {name}")
+            home[utterance] = name
+        _check_columns(name, split)
+        if _contents(split) != _contents(splits["train"]):
+            raise UserError(f"{name} holds {_contents(split)}, but train holds {_contents(splits['train'])}")
+    return {
+        name: replace(
+            split,
+            label=_label(split.label, split.ids, f"{name}: label"),
+            unimodal={m: _label(label, split.ids, f"{name}: {m} label") for m, label in split.unimodal.items()},
+        )
+        for name, split in splits.items()
+    }
+
+
+def _contents(split: SourceSplit) -> str:
+    own = [column for column in ("raw_text", "words", "tokens") if getattr(split, column) is not None]
+    return ", ".join([*own, *sorted(split.features), *(f"{m} labels" for m in sorted(split.unimodal))]) or "nothing"
+
+
+def _check_columns(name: str, split: SourceSplit) -> None:
+    columns = {column: getattr(split, column) for column in ("label", "raw_text", "words", "tokens")}
+    columns |= {f"{m} label": label for m, label in split.unimodal.items()}
+    for modality, sequences in split.features.items():
+        columns |= {modality: sequences.values, f"{modality} lengths": sequences.lengths}
+    for column, values in columns.items():
+        if values is not None and len(values) != len(split.ids):
+            raise UserError(f"{name}: {len(values)} rows of {column}, but {len(split.ids)} ids")
+
+
+def _label(label: np.ndarray, ids: list[str], where: str) -> np.ndarray:
+    if label.size != len(ids):
+        raise UserError(f"{where} has shape {label.shape}: one number per utterance is needed")
+    flat = label.reshape(-1).astype(np.float32)
+    wrong = ~(np.abs(flat) <= LABEL_LIMIT)  # NaN is wrong too
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise UserError(
+            f"{where} of {ids[first]} is {flat[first]:g}, outside [-3, 3]; so are {wrong.sum() - 1} more of {len(ids)}"
+        )
+    return flat
+
+
+# What is put right and reported.
+
+
+def _tokens(splits: dict[str, SourceSplit], pieces: dict[str, list[Pieces]] | None, report: list[str]) -> Lists:
+    if pieces:
+        if cut := sum(p.cut for name in SPLITS for p in pieces[name]):
+            report.append(f"text: {cut} utterances are longer than {MAX_PIECES} word pieces and lost their end")
+        return {name: [p.ids for p in pieces[name]] for name in SPLITS}
+    return {name: split.tokens for name, split in splits.items() if split.tokens is not None}
+
+
+def _stripped(
+    aligned: bool, splits: dict[str, SourceSplit], tokens: Lists, report: list[str]
+) -> tuple[dict[str, Lists], bool]:
+    """Each modality's sequences without padding, and whether the modalities still share their steps."""
+    lists: dict[str, Lists] = {}
+    padded: dict[str, Arrays] = {}
+    for modality in (m for m in MODALITIES if m in splits["train"].features):
+        lists[modality], padded[modality] = {}, {}
+        dtypes = set()
+        for name, split in splits.items():
+            values = split.features[modality].values
+            if isinstance(values, np.ndarray):
+                dtypes.add(str(values.dtype))
+                padded[modality][name] = _float32(values)
+            else:
+                dtypes |= {str(steps.dtype) for steps in values}
+                lists[modality][name] = [_float32(steps) for steps in values]
+        if other := dtypes - {"float32"}:
+            report.append(f"{modality}: {', '.join(sorted(other))} in the source, stored as float32")
+        _check_widths(modality, [*padded[modality].values(), *(a for part in lists[modality].values() for a in part)])
+
+    occupied = {m: {name: padding.occupied(values) for name, values in by.items()} for m, by in padded.items()}
+    lengths = {m: _own_lengths(m, splits, by) for m, by in occupied.items()}
+    if aligned:
+        common = _common_lengths(occupied, tokens)
+        reaching = {m: padding.stated_side(_all(by), _all(common))[1] for m, by in occupied.items() if by}
+        for modality, count in reaching.items():
+            if count:
+                report.append(f"{modality}: {count} utterances have steps beyond their text's, so nothing is aligned")
+        if any(reaching.values()):
+            aligned = False
+        else:
+            lengths = {m: common for m in padded}
+
+    for modality, values_of in padded.items():
+        if not values_of:
+            continue
+        steps = occupied[modality]
+        if lengths[modality]:
+            side, beyond = padding.stated_side(_all(steps), _all(lengths[modality]))
+            if beyond:
+                report.append(f"{modality}: {beyond} utterances have values beyond their stated length, removed")
+            final = lengths[modality]
+        else:
+            side = padding.found_side(_all(steps))
+            final = {name: padding.found_lengths(found, side) for name, found in steps.items()}
+        if side != "none":
+            report.append(f"{modality}: padded on the {side}, removed")
+        lists[modality] |= {name: padding.strip(values, final[name], side) for name, values in values_of.items()}
+    return lists, aligned
+
+
+def _all(by_split: Arrays) -> list[np.ndarray]:
+    return list(by_split.values())
+
+
+def _own_lengths(modality: str, splits: dict[str, SourceSplit], occupied: Arrays) -> Arrays:
+    """The lengths that the source states, within the arrays; empty where it states none."""
+    stated = {name: splits[name].features[modality].lengths for name in occupied}
+    return {
+        name: np.clip(np.nan_to_num(length), 0, occupied[name].shape[1]).astype(np.int64)
+        for name, length in stated.items()
+        if length is not None
+    }
+
+
+def _common_lengths(occupied: dict[str, Arrays], tokens: Lists) -> Arrays:
+    """The steps that all modalities of an utterance share: its tokens', or the furthest that any modality reaches."""
+    if tokens:
+        return {name: np.array([len(ids) for ids in tokens[name]]) for name in SPLITS}
+    anywhere = {name: np.logical_or.reduce([by[name] for by in occupied.values() if by]) for name in SPLITS}
+    side = padding.found_side(_all(anywhere))
+    return {name: padding.found_lengths(steps, side) for name, steps in anywhere.items()}
+
+
+def _float32(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what overflows is infinite, and counted as such
+        return values.astype(np.float32, copy=False)
+
+
+def _check_widths(modality: str, arrays: list[np.ndarray]) -> None:
+    if len(widths := sorted({array.shape[-1] for array in arrays})) != 1:
+        raise UserError(f"{modality} does not have one width: {', '.join(map(str, widths))}")
+
+
+def _each(lists: Lists, change: Callable[[np.ndarray], np.ndarray]) -> Lists:
+    return {name: [change(array) for array in arrays] for name, arrays in lists.items()}
+
+
+def _finite(lists: Lists, modality: str, report: list[str]) -> Lists:
+    count = 0
+
+    def zero_for_bad(array: np.ndarray) -> np.ndarray:
+        nonlocal count
+        bad = ~np.isfinite(array)
+        if not bad.any():
+            return array
+        count += int(bad.sum())
+        return np.where(bad, np.float32(0), array)
+
+    lists = _each(lists, zero_for_bad)
+    if count:
+        report.append(f"{modality}: {count} values were infinite or not a number, now 0")
+    return lists
+
+
+def _on_grid(
+    source: Source,
+    splits: dict[str, SourceSplit],
+    modality: str,
+    lists: Lists,
+    pieces: dict[str, list[Pieces]],
+    report: list[str],
+) -> Lists | None:
+    """Features per word, or per utterance in a table, as features per word piece; None where they are neither."""
+
+    def all_have(steps: Callable[[str, int], int]) -> bool:
+        return all(len(a) == steps(name, row) for name, arrays in lists.items() for row, a in enumerate(arrays))
+
+    def place(put: Callable[[np.ndarray, Pieces], np.ndarray]) -> Lists:
+        return {name: [put(a, p) for a, p in zip(arrays, pieces[name], strict=True)] for name, arrays in lists.items()}
+
+    words = {name: split.words for name, split in splits.items() if split.words is not None}
+    if words and all_have(lambda name, row: len(words[name][row])):
+        report.append(f"{modality}: one step per word, given to each of its word pieces; [CLS] and [SEP] got zeros")
+        return place(on_pieces)
+    if words and source.aligned:
+        for name, arrays in lists.items():
+            for row, array in enumerate(arrays):
+                if len(array) != len(words[name][row]):
+                    raise UserError(
+                        f"{name}: {splits[name].ids[row]} has {len(words[name][row])} words but {len(array)} steps of "
+                        f"{modality}"
+                    )
+    if source.layout == "table" and all_have(lambda name, row: 1):
+        report.append(f"{modality}: one step per utterance, repeated over the tokens")
+        return place(lambda array, piece: np.repeat(array, len(piece.ids), axis=0))
+    return None
+
+
+def _without_empty(lists: Lists, modality: str, keep_steps: bool, report: list[str]) -> Lists:
+    """Sequences of at least one step; one of zeros alone keeps its steps only where others share them."""
+    empty = 0
+
+    def at_least_one(array: np.ndarray) -> np.ndarray:
+        nonlocal empty
+        if array.any():
+            return array
+        empty += 1
+        return array if keep_steps and len(array) else np.zeros((1, *array.shape[1:]), array.dtype)
+
+    lists = _each(lists, at_least_one)
+    if empty:
+        now = "kept as zeros" if keep_steps else "kept as one step of zeros"
+        report.append(f"{modality}: {empty} utterances are empty or zero throughout, {now}")
+    return lists

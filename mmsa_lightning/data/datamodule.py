@@ -1,0 +1,184 @@
+"""Batches from a store, for Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mmsa_lightning.batch import MODALITIES, Batch, Padded
+from mmsa_lightning.data.sampler import BucketSampler, LengthSampler
+from mmsa_lightning.data.store import Ragged, Store
+from mmsa_lightning.errors import UserError
+
+Scale = tuple[np.ndarray, np.ndarray]
+
+
+class Utterances(Dataset[Batch]):
+    """One split of a store; indexed with a list of positions, it answers with their :class:`Batch`.
+
+    Args:
+        store: the opened store.
+        split: train, valid or test.
+        sequences: which of tokens, text, audio, vision to read.
+        scale: (mean, standard deviation), each (dim,), of the sequences that are standardised.
+    """
+
+    def __init__(self, store: Store, split: str, sequences: Sequence[str], scale: dict[str, Scale]) -> None:
+        self.store = store
+        self.split = split
+        self.sequences = tuple(sequences)
+        self.scale = scale
+
+    def __len__(self) -> int:
+        return len(self.store.splits[self.split])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 (n,): steps of each utterance's longest sequence."""
+        split = self.store.splits[self.split]
+        return np.max([split.sequences[name].lengths for name in self.sequences], axis=0)
+
+    def __getitem__(self, indices: list[int]) -> Batch:
+        split = self.store.splits[self.split]
+        padded = {name: Padded.from_arrays([self._read(name, i) for i in indices]) for name in self.sequences}
+        return Batch(torch.tensor(indices), torch.from_numpy(split.label[indices]), **padded)
+
+    def _read(self, name: str, i: int) -> np.ndarray:
+        values = self.store.splits[self.split].sequences[name][i]
+        if name in self.scale:
+            mean, std = self.scale[name]
+            values = (values - mean) / std
+        return values
+
+
+class StoreDataModule(L.LightningDataModule):
+    """The three splits of a store as batches, padded on the right to their own longest.
+
+    Args:
+        path: the store.
+        batch_size: utterances a training step and process.
+        eval_batch_size: the same in evaluation, where it changes nothing but speed.
+        text: ``bert`` reads token ids, ``features`` word vectors or precomputed features.
+        modalities: which of text, audio, vision to read; None for all that the store has.
+        standardize: give each audio and vision feature zero mean and unit variance, as fitted on train.
+        seed: of the training order.
+        num_workers: loader processes; each opens the store itself.
+
+    Raises:
+        UserError: the store lacks a modality, or the form of text, that was asked for.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        batch_size: int = 32,
+        eval_batch_size: int = 128,
+        text: str = "bert",
+        modalities: Sequence[str] | None = None,
+        standardize: bool = True,
+        seed: int = 1,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.text = text
+        self.wanted = modalities
+        self.standardize = standardize
+        self.seed = seed
+        self.num_workers = num_workers
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store and choose its sequences. May be called again."""
+        self.store = Store(self.path)
+        self.sequences = {m: self._sequence_name(m) for m in self._modalities()}
+        self.scale: dict[str, Scale] = {}
+        if self.standardize:
+            train = self.store.splits["train"].sequences
+            self.scale = {m: _moments(train[m]) for m in ("audio", "vision") if m in self.sequences}
+
+    def _modalities(self) -> list[str]:
+        present = self.store.modalities
+        if self.wanted is None:
+            return present
+        unknown = [m for m in self.wanted if m not in MODALITIES]
+        lacking = [m for m in self.wanted if m not in present]
+        if unknown or not self.wanted:
+            raise UserError(f"modalities={list(self.wanted)}: choose at least one of {list(MODALITIES)}")
+        if lacking:
+            raise UserError(f"{self.path} has no {' or '.join(lacking)}; it has {present}: set modalities accordingly")
+        return [m for m in MODALITIES if m in self.wanted]
+
+    def _sequence_name(self, modality: str) -> str:
+        if modality != "text":
+            return modality
+        names = {"bert": "tokens", "features": "text"}
+        if self.text not in names:
+            raise UserError(f"text={self.text}: choose one of {list(names)}")
+        if names[self.text] not in self.store.dims:
+            other = next(way for way in names if way != self.text)
+            raise UserError(f"{self.path} has no {names[self.text]} to read with text={self.text}; it has text={other}")
+        return names[self.text]
+
+    @property
+    def dims(self) -> dict[str, int | None]:
+        """Feature width of each modality that is read; None for text that comes as tokens."""
+        return {m: self.store.dims[name] for m, name in self.sequences.items()}
+
+    @property
+    def largest_token(self) -> int:
+        """The largest token id of the train split; -1 where text does not come as tokens."""
+        return int(self.store.splits["train"].sequences["tokens"].values.max()) if "tokens" in self.sequences.values() else -1
+
+    def split(self, name: str) -> Utterances:
+        """The utterances of train, valid or test."""
+        return Utterances(self.store, name, list(self.sequences.values()), self.scale)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        data = self.split("train")
+        rank, world = self._ranks()
+        return self._loader(data, BucketSampler(data.lengths, self.batch_size, self.seed, rank, world))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._evaluation("valid")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self._evaluation("test")
+
+    def _evaluation(self, split: str) -> DataLoader[Batch]:
+        data = self.split(split)
+        return self._loader(data, LengthSampler(data.lengths, self.eval_batch_size, *self._ranks()))
+
+    def _ranks(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, data: Utterances, sampler: BucketSampler | LengthSampler) -> DataLoader[Batch]:
+        # The sampler yields whole batches and the dataset answers them: no per-utterance collating. The generator is
+        # the loader's own, so that drawing worker seeds does not disturb training's random numbers.
+        return DataLoader(
+            data,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            generator=torch.Generator(),
+        )
+
+
+def _moments(ragged: Ragged) -> Scale:
+    """Mean and standard deviation of each feature over all steps, read in pieces; a constant feature gets 1."""
+    n, total, squares = len(ragged.values), 0.0, 0.0
+    for start in range(0, n, 65536):
+        total = total + ragged.values[start : start + 65536].sum(axis=0, dtype=np.float64)
+    mean = total / n
+    for start in range(0, n, 65536):
+        squares = squares + np.square(ragged.values[start : start + 65536] - mean).sum(axis=0)
+    std = np.sqrt(squares / n)
+    return np.float32(mean), np.float32(np.where(std > 1e-8, std, 1.0))

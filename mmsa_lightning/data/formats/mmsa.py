@@ -1,0 +1,69 @@
+"""MMSA's pickles ``aligned_50.pkl`` and ``unaligned_50.pkl``.
+
+{train, valid, test} -> ``raw_text``, ``id`` ("video$_$clip"), ``text`` (n, 50, 768) precomputed BERT features,
+``text_bert`` (n, 3, 50) of ids, mask and segments as float, ``audio`` (n, time, dim), ``vision`` (n, time, dim),
+``regression_labels`` (n,), for CH-SIMS also ``regression_labels_T``, ``_A`` and ``_V``, and in unaligned files
+``audio_lengths`` and ``vision_lengths``. Published at https://github.com/thuiar/MMSA and read there by
+``src/MMSA/data_loader.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mmsa_lightning.data.formats.fields import SPLIT_NAMES, column, numeric, padded, text
+from mmsa_lightning.data.source import Sequences, Source, SourceSplit
+from mmsa_lightning.errors import UserError
+
+_UNIMODAL = {"text": "regression_labels_T", "audio": "regression_labels_A", "vision": "regression_labels_V"}
+
+
+def read(data: dict[str, dict[str, Any]]) -> Source:
+    """Read the unpickled ``data``; it is taken as aligned when all modalities have the same padded length.
+
+    Raises:
+        UserError: something that the layout needs is missing or malformed.
+    """
+    parts = {name: part for name, part in data.items() if name in SPLIT_NAMES}
+    splits = {SPLIT_NAMES[name]: _split(part, name) for name, part in parts.items()}
+    times = {np.shape(part[m])[1] for part in parts.values() for m in ("text", "audio", "vision") if m in part}
+    times |= {np.shape(part["text_bert"])[2] for part in parts.values() if "text_bert" in part}
+    stated = any(f"{m}_lengths" in part for part in parts.values() for m in ("audio", "vision"))
+    return Source("mmsa", splits, aligned=len(times) == 1 and not stated)
+
+
+def _split(part: dict[str, Any], where: str) -> SourceSplit:
+    split = SourceSplit(
+        ids=[text(i) for i in np.ravel(column(part, "id", where))],
+        label=numeric(column(part, "regression_labels", where), f"{where}: regression_labels"),
+        raw_text=[text(t) for t in np.ravel(part["raw_text"])] if "raw_text" in part else None,
+        unimodal={m: numeric(part[key], f"{where}: {key}") for m, key in _UNIMODAL.items() if key in part},
+    )
+    for modality in ("text", "audio", "vision"):
+        if modality in part:
+            lengths = part.get(f"{modality}_lengths")
+            split.features[modality] = Sequences(
+                padded(part[modality], f"{where}: {modality}"),
+                None if lengths is None else numeric(lengths, f"{where}: {modality}_lengths").ravel(),
+            )
+    if "text_bert" in part:
+        ids, mask = _tokens(part["text_bert"], where)
+        split.tokens = [row[keep] for row, keep in zip(ids, mask, strict=True)]
+        values = split.features["text"].values if "text" in split.features else None
+        if isinstance(values, np.ndarray) and values.shape[:2] == mask.shape:
+            # BERT's features of the padding are not zero: only the mask tells how long the text is.
+            split.features["text"] = Sequences([row[keep] for row, keep in zip(values, mask, strict=True)])
+    return split
+
+
+def _tokens(text_bert: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """ids int64 (n, time) and mask bool (n, time)."""
+    array = padded(text_bert, f"{where}: text_bert")
+    if array.shape[1] != 3:
+        raise UserError(f"{where}: text_bert has shape {array.shape}, not (utterances, 3, time)")
+    ids = array[:, 0]
+    if not np.isfinite(ids).all() or (ids < 0).any() or (ids >= 2**31).any() or (ids != np.floor(ids)).any():
+        raise UserError(f"{where}: text_bert holds ids that are not whole numbers from 0 up")
+    return ids.astype(np.int64), array[:, 1] > 0

@@ -1,0 +1,74 @@
+"""MulT's pickles ``mosi_data.pkl``, ``mosei_senti_data.pkl`` and their ``_noalign`` forms.
+
+{train, valid, test} -> ``text`` (n, 50, 300) GloVe vectors, ``audio`` (n, time, dim), ``vision`` (n, time, dim),
+``labels`` (n, 1, 1) and mostly ``id``: (n, 3) of video, start and end, bytes in MOSI and text in MOSEI, or (n,) or
+(n, 1) of segment names. Zero-padded in front. There are no words. Published at
+https://github.com/yaohungt/Multimodal-Transformer and read there by ``src/dataset.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mmsa_lightning.data.formats.fields import SPLIT_NAMES, column, numeric, padded, text, utterance_id
+from mmsa_lightning.data.source import Sequences, Source, SourceSplit
+from mmsa_lightning.errors import UserError
+
+
+def read(data: dict[str, dict[str, Any]]) -> Source:
+    """Read the unpickled ``data``; it is aligned when all modalities have the same padded length.
+
+    Ids that are missing or not unique are made unique, and reported.
+
+    Raises:
+        UserError: something that the layout needs is missing or malformed.
+    """
+    source = Source("mult", {}, aligned=False)
+    seen: set[str] = set()
+    for name, part in data.items():
+        if name in SPLIT_NAMES:
+            source.splits[SPLIT_NAMES[name]] = _split(part, SPLIT_NAMES[name], seen, source.report)
+    times = {np.shape(sequences.values)[1] for split in source.splits.values() for sequences in split.features.values()}
+    source.aligned = len(times) == 1
+    return source
+
+
+def _split(part: dict[str, Any], where: str, seen: set[str], report: list[str]) -> SourceSplit:
+    label = numeric(column(part, "labels", where), f"{where}: labels")
+    if "id" in part:
+        ids = _ids(part["id"], where)
+    else:
+        ids = [f"{where}$_${row}" for row in range(len(label))]
+        report.append(f"{where}: no ids, so the rows were numbered")
+    return SourceSplit(
+        ids=_unique(ids, seen, where, report),
+        label=label,
+        features={m: Sequences(padded(part[m], f"{where}: {m}")) for m in ("text", "audio", "vision") if m in part},
+    )
+
+
+def _ids(values: Any, where: str) -> list[str]:
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 3:
+        return [f"{text(video)}$_${text(start)}_{text(end)}" for video, start, end in array]
+    if array.size == len(array):
+        return [utterance_id(i) for i in array.ravel()]
+    raise UserError(f"{where}: id has shape {array.shape}, not (utterances, 3) or (utterances,)")
+
+
+def _unique(ids: list[str], seen: set[str], where: str, report: list[str]) -> list[str]:
+    repeated = 0
+    unique = []
+    for name in ids:
+        candidate, copy = name, 1
+        while candidate in seen:
+            copy += 1
+            candidate = f"{name}#{copy}"
+        repeated += copy > 1
+        seen.add(candidate)
+        unique.append(candidate)
+    if repeated:
+        report.append(f"{where}: {repeated} ids were not unique and got a number")
+    return unique

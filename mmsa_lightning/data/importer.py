@@ -1,0 +1,103 @@
+"""From a published file to a store."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from mmsa_lightning.data import formats, store
+from mmsa_lightning.data.clean import clean
+from mmsa_lightning.data.releases import RELEASES
+from mmsa_lightning.data.source import Source, SourceSplit
+from mmsa_lightning.data.store import Meta
+from mmsa_lightning.data.tokens import Pieces, encode, tokenizer, vocabulary
+from mmsa_lightning.errors import UserError
+
+
+def import_file(
+    source: Path,
+    dataset: str,
+    out: Path,
+    tokenizer: str = "minilm",
+    split: tuple[float, float, float] | None = None,
+    **table_options: Path | None,
+) -> Meta:
+    """Read ``source``, whatever its layout, and write a store at ``out``.
+
+    Args:
+        source: see :func:`mmsa_lightning.data.formats.read`, as for ``split`` and ``table_options``.
+        dataset: ``mosi``, ``mosei`` or the user's own name.
+        out: the store's place; one that is there is replaced.
+        tokenizer: see :func:`import_source`.
+
+    Raises:
+        UserError: the source is not readable, not known or not sound. ``out`` is then as it was before.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", dataset):
+        raise UserError(f"a dataset's name has letters, digits, '.', '-' and '_' only, not {dataset!r}")
+    found = formats.read(source, split=split, **table_options)
+    for option, file in table_options.items():
+        if file is not None:
+            found.report.append(f"{option.replace('_', ' ')}: from {file.name}, SHA-256 {sha256([file])}")
+    files = [source / name for name in sorted(formats.FOLDS)] if source.is_dir() else [source]
+    name = source.resolve().name
+    return import_source(found, out, dataset=dataset, name=name, sha256=sha256(files), tokenizer=tokenizer)
+
+
+def import_source(source: Source, out: Path, *, dataset: str, name: str, sha256: str, tokenizer: str) -> Meta:
+    """Clean ``source`` and write it as a store at ``out``.
+
+    Args:
+        name: what the store says it comes from.
+        sha256: of that.
+        tokenizer: what makes tokens of the words or the text, where the source has no tokens; where it has, the
+            name of their vocabulary. ``minilm`` stands for bert-base-uncased's.
+
+    Raises:
+        UserError: the source is not sound, or there is no such tokenizer. ``out`` is then as it was before.
+    """
+    pieces = _pieces(source, tokenizer)
+    has_tokens = pieces is not None or any(split.tokens is not None for split in source.splits.values())
+    cleaned = clean(source, pieces)
+    meta = Meta(
+        dataset=dataset,
+        layout=source.layout,
+        source=name,
+        source_sha256=sha256,
+        release=RELEASES.get(sha256),
+        aligned=cleaned.aligned,
+        vocabulary=vocabulary(tokenizer) if has_tokens else None,
+        report=cleaned.report,
+    )
+    return store.write(out, cleaned.splits, meta)
+
+
+def _pieces(source: Source, name: str) -> dict[str, list[Pieces]] | None:
+    """Word pieces of each split's words or text; None where the source has tokens, or no text."""
+    texts = {split_name: _words(split) for split_name, split in source.splits.items()}
+    if not texts or any(words is None for words in texts.values()):
+        return None
+    with_pieces = tokenizer(name)
+    return {split_name: encode(with_pieces, words) for split_name, words in texts.items() if words is not None}
+
+
+def _words(split: SourceSplit) -> list[list[str]] | None:
+    if split.tokens is not None:
+        return None
+    if split.words is None and split.raw_text is not None:
+        return [text.split() for text in split.raw_text]
+    return split.words
+
+
+def sha256(files: list[Path]) -> str:
+    """Of the files' bytes, one after the other, read in pieces."""
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()

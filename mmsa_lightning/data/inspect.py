@@ -1,0 +1,91 @@
+"""Say what a store holds."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+
+from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.data.releases import count_warning
+from mmsa_lightning.data.store import SPLITS, Store
+
+WIDTH = 100
+PERCENTILES = (5, 25, 50, 75, 95, 100)
+
+
+def describe(store: Store) -> str:
+    """A plain text of at most 100 columns: provenance, counts, lengths, labels, what is missing, what was put right."""
+    parts = [_provenance(store), _splits(store), _sequences(store), _lengths(store), _labels(store), _report(store)]
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _provenance(store: Store) -> list[str]:
+    meta = store.meta
+    return [
+        f"{store.path}",
+        *_wrapped("dataset", meta.dataset),
+        *_wrapped("layout", meta.layout),
+        *_wrapped("source", meta.source),
+        *_wrapped("SHA-256", meta.source_sha256),
+        *_wrapped("release", meta.release or "not a known release"),
+        *_wrapped("content", meta.content_sha256),
+    ]
+
+
+def _wrapped(name: str, value: str) -> list[str]:
+    return textwrap.wrap(value, WIDTH, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14) or [f"  {name}"]
+
+
+def _splits(store: Store) -> list[str]:
+    counts = {name: len(store.splits[name]) for name in SPLITS}
+    lines = ["Utterances", *(f"  {name:<12}{count:>7}" for name, count in counts.items())]
+    warning = count_warning(store.meta.dataset, (counts["train"], counts["valid"], counts["test"]))
+    return lines + (_wrapped("warning", warning) if warning else [])
+
+
+def _sequences(store: Store) -> list[str]:
+    lines = ["Sequences"]
+    for name, dim in store.dims.items():
+        kind = f"word pieces of {store.meta.vocabulary}" if dim is None else f"{dim} features"
+        lines += _wrapped(name, kind)
+    missing = [m for m in MODALITIES if m not in store.modalities]
+    unimodal = store.splits["train"].unimodal
+    return [
+        *lines,
+        *_wrapped("missing", ", ".join(missing) or "no modality"),
+        *_wrapped("aligned", "yes: an utterance's sequences share their steps" if store.meta.aligned else "no"),
+        *_wrapped("unimodal", f"true labels of {', '.join(unimodal)}" if unimodal else "no true labels"),
+    ]
+
+
+def _lengths(store: Store) -> list[str]:
+    header = "".join(f"{'max' if p == 100 else f'{p} %':>8}" for p in PERCENTILES)
+    lines = [f"{'Lengths, percentiles':<22}{header}"]
+    for sequence in store.dims:
+        for name in SPLITS:
+            lengths = store.splits[name].sequences[sequence].lengths
+            row = "".join(f"{int(v):>8}" for v in np.percentile(lengths, PERCENTILES, method="higher"))
+            lines.append(f"  {sequence:<12}{name:<8}{row}")
+    return lines
+
+
+def _labels(store: Store) -> list[str]:
+    """How many labels round to each of the seven classes; halves go to the even class, as in the field's Acc-7."""
+    lines = ["Labels, rounded to seven classes"]
+    classes = {name: np.rint(store.splits[name].label).astype(int) for name in SPLITS}
+    total = sum(len(found) for found in classes.values())
+    lines.append(f"  {'':<12}" + "".join(f"{name:>8}" for name in SPLITS))
+    for value in range(-3, 4):
+        counts = [int((found == value).sum()) for found in classes.values()]
+        share = sum(counts) / total
+        row = "".join(f"{count:>8}" for count in counts)
+        lines.append(f"  {value:<+12d}{row}  {share:>5.1%} {'#' * round(share * 50)}".replace("+0", "0 "))
+    return lines
+
+
+def _report(store: Store) -> list[str]:
+    lines = ["Import report"]
+    for entry in store.meta.report or ["nothing had to be put right"]:
+        lines += textwrap.wrap(entry, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return lines

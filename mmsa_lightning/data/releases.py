@@ -1,0 +1,23 @@
+"""The published files that are known, and how many utterances a dataset should have."""
+
+from __future__ import annotations
+
+# MMSA's feature files (https://github.com/thuiar/MMSA); there are no checksums of the other layouts' files.
+RELEASES = {
+    "d3994fd25681f9c7ad6e9c6596a6fe9b4beb85ff7d478ba978b124139002e5f9": "MMSA MOSI aligned_50.pkl",
+    "78e0f8b5ef8ff71558e7307848fc1fa929ecb078203f565ab22b9daab2e02524": "MMSA MOSI unaligned_50.pkl",
+    "45eccfb748a87c80ecab9bfac29582e7b1466bf6605ff29d3b338a75120bf791": "MMSA MOSEI aligned_50.pkl",
+    "ad8b23d50557045e7d47959ce6c5b955d8d983f2979c7d9b7b9226f6dd6fec1f": "MMSA MOSEI unaligned_50.pkl",
+}
+
+# The paper's Table 1, with its misprints corrected: train, valid, test.
+TABLE_1 = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659)}
+
+
+def count_warning(dataset: str, counts: tuple[int, int, int]) -> str | None:
+    """What to say when a dataset's train, valid and test counts are not Table 1's; None when they are, or none are known."""
+    expected = TABLE_1.get(dataset)
+    if expected is None or counts == expected:
+        return None
+    found, table = (" / ".join(map(str, three)) for three in (counts, expected))
+    return f"{found} utterances in train / valid / test, where {dataset} has {table} (Table 1): not comparable"

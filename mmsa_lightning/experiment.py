@@ -1,0 +1,227 @@
+"""One run: seed -> data -> model -> trainer -> fit -> best validation checkpoint -> test once -> result.json."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import shutil
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import transformers
+from hydra.conf import HydraConf
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from mmsa_lightning import result
+from mmsa_lightning.callbacks import AtomicCheckpointIO, GeneratedLabels, History
+from mmsa_lightning.components import build
+from mmsa_lightning.config import config_hash, plain
+from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.loggers import build_loggers, close_loggers
+from mmsa_lightning.models.layers.encoders import BertEncoder
+from mmsa_lightning.module import SentimentModule
+from mmsa_lightning.optim import build_optimizer
+
+MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
+
+
+def run(cfg: DictConfig, hydra: HydraConf) -> float:
+    """Run one config in Hydra's output directory, or answer from the result that is there already.
+
+    Args:
+        cfg: the composed config.
+        hydra: Hydra's own part of it.
+
+    Returns:
+        the best validation MAE, for a sweeper to minimise.
+
+    Raises:
+        UserError: something in the config, the data or the run directory is not as it must be.
+    """
+    _quieten()
+    config = plain(cfg)
+    run_dir = Path(hydra.runtime.output_dir)
+    names = {group: Path(hydra.runtime.choices.get(group) or "full").name for group in ("data", "model", "ablation")}
+
+    L.seed_everything(config["seed"], workers=True, verbose=False)
+    data = _build_data(config)
+    identity = {"config_hash": config_hash(config), "data_hash": data.store.meta.content_sha256}
+    if finished := _finished(run_dir, identity, config["overwrite"]):
+        print("already finished; overwrite=true runs it again")
+        result.print_summary(finished, run_dir)
+        return finished["valid"]["mae"]
+
+    module = _build_module(config, data, _plugins(hydra))
+    resume = _checkpoint_to_resume(run_dir, config["ckpt_path"])
+    run_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
+    loggers = build_loggers(config["logger"], run_dir, names | {"seed": config["seed"]}, config)
+    trainer = _build_trainer(config, data, run_dir, loggers)
+    start = time.perf_counter()
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        seconds = time.perf_counter() - start
+        figures, rows = _evaluate(trainer, module, data, run_dir / "checkpoints" / "best.ckpt")
+    finally:
+        close_loggers(loggers)
+
+    result.write_rows(run_dir / "predictions.csv", rows)
+    if labels := _generated_labels(module, data):
+        result.write_rows(run_dir / "generated_labels.csv", labels)
+    best = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
+    outcome = {
+        **names,
+        "seed": config["seed"],
+        **figures,
+        "epochs": trainer.current_epoch,
+        "best_epoch": _best_epoch(trainer, float(best.best_model_score)),  # type: ignore[arg-type]
+        "seconds": round(seconds, 1),
+        "parameters": sum(p.numel() for p in module.model.parameters()),
+        "modalities": list(data.dims),
+        "text": config["text"] if "text" in data.dims else None,
+        "text_encoder": config["text_encoder"] if data.dims.get("text", 0) is None else None,
+        **identity,
+        "device": str(module.device),
+        "precision": str(trainer.precision),
+        "threads": torch.get_num_threads(),
+        "versions": result.versions(),
+        "git_commit": result.git_commit(),
+    }
+    result.write(run_dir, outcome)
+    if not config["keep_last"]:
+        (run_dir / "checkpoints" / "last.ckpt").unlink()
+    result.print_summary(outcome, run_dir)
+    return outcome["valid"]["mae"]
+
+
+def _quieten() -> None:
+    """Leave out what the libraries tell of themselves at every run."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    for harmless in (
+        "does not have many workers",  # a batch is read from the memory map faster than a worker could send it
+        "exists and is not empty",  # the run directory of a run that is resumed
+        "treespec, LeafSpec",  # Lightning's own use of a deprecated torch function
+    ):
+        warnings.filterwarnings("ignore", f".*{harmless}.*")
+
+
+def _build_data(config: dict[str, Any]) -> StoreDataModule:
+    given = {key: config[key] for key in ("text", "modalities", "seed")}
+    data: StoreDataModule = build("data", config["data"], **given)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> SentimentModule:
+    model = build("model", config["model"], plugins=plugins, dims=data.dims)
+    if getattr(model, "needs_alignment", False) and len(data.dims) > 1 and not data.store.meta.aligned:
+        raise UserError(f"{data.path} is not aligned, which this model needs; for the paper's: model.values=source")
+    for encoder in (m for m in model.modules() if isinstance(m, BertEncoder)):
+        if data.largest_token >= encoder.vocabulary_size:
+            raise UserError(
+                f"text_encoder={config['text_encoder']} knows {encoder.vocabulary_size} word pieces, {data.path} has "
+                f"number {data.largest_token}: it was tokenized for {data.store.meta.vocabulary}"
+            )
+    objective = build("objective", config["objective"])
+    labels = torch.from_numpy(data.store.splits["train"].label)
+    try:
+        objective.setup(labels, getattr(model, "feature_widths", {}))
+    except ValueError as error:
+        raise UserError(f"objective: {error}") from error
+    optimizer = functools.partial(build_optimizer, **config["optim"])
+    return SentimentModule(model, objective, optimizer, config["seed"])
+
+
+def _build_trainer(config: dict[str, Any], data: StoreDataModule, run_dir: Path, loggers: list[Logger]) -> L.Trainer:
+    if unknown := set(config["trainer"]) - set(inspect.signature(L.Trainer).parameters):
+        raise UserError(f"trainer takes no {', '.join(sorted(unknown))}; see the arguments of lightning's Trainer")
+    saved = {"dirpath": run_dir / "checkpoints", "save_on_train_epoch_end": True, "enable_version_counter": False}
+    return L.Trainer(
+        default_root_dir=run_dir,
+        logger=loggers,
+        callbacks=[
+            GeneratedLabels(data.store.splits["train"].unimodal),
+            History(run_dir / "metrics.csv"),
+            EarlyStopping(MONITOR, patience=config["patience"], min_delta=1e-6),
+            # The best before the last, so that the last knows of the best.
+            ModelCheckpoint(filename="best", monitor=MONITOR, save_weights_only=True, **saved),
+            ModelCheckpoint(filename="last", **saved),
+            *([RichProgressBar()] if config["trainer"].get("enable_progress_bar", True) else []),
+        ],
+        plugins=[AtomicCheckpointIO()],
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        **config["trainer"],
+    )
+
+
+def _evaluate(
+    trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, best: Path
+) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
+    """Figures and prediction rows of valid and test from the best checkpoint; the only look at test."""
+    figures, rows = {}, []
+    for split, evaluate in (("valid", trainer.validate), ("test", trainer.test)):
+        values = evaluate(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)[0]
+        figures[split] = {name.removeprefix(f"{split}/"): value for name, value in values.items()}
+        stored = data.store.splits[split]
+        texts = stored.raw_text or [""] * len(stored)
+        rows += [
+            {"split": split, "id": stored.ids[i], "label": float(stored.label[i]), "prediction": p, "text": texts[i]}
+            for i, p in sorted(module.predictions.items())
+        ]
+    return figures, rows
+
+
+def _generated_labels(module: SentimentModule, data: StoreDataModule) -> list[dict[str, Any]]:
+    """One row a training utterance: its label, each generated one, and each true one where the data has it."""
+    train = data.store.splits["train"]
+    made = {f"generated_{task}": label.tolist() for task, label in module.objective.generated_labels().items()}
+    true = {f"true_{modality}": label.tolist() for modality, label in train.unimodal.items()}
+    columns = {"id": train.ids, "label": train.label.tolist(), **made, **true}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] if made else []
+
+
+def _finished(run_dir: Path, identity: dict[str, str], overwrite: bool) -> dict[str, Any] | None:
+    """The result that is in the way, if it is this very run's; with ``overwrite`` the run directory is emptied."""
+    found = result.read(run_dir)
+    if found and overwrite:
+        (run_dir / result.NAME).unlink()
+        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        return None
+    if found and any(found[key] != value for key, value in identity.items()):
+        raise UserError(f"{run_dir} holds a result for other data; move it away, or overwrite=true replaces it")
+    return found
+
+
+def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None) -> Path | None:
+    if ckpt_path is None:
+        return None
+    path = run_dir / "checkpoints" / "last.ckpt" if ckpt_path == "last" else Path(ckpt_path)
+    if path.is_file():
+        return path
+    if ckpt_path == "last":
+        print(f"nothing to resume in {run_dir}: starting from the beginning")
+        return None
+    raise UserError(f"ckpt_path={ckpt_path}: there is no such file; ckpt_path=last resumes this very run")
+
+
+def _plugins(hydra: HydraConf) -> Path | None:
+    """The folder that the user named with --config-dir; its Python files may be built from."""
+    folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
+    return Path(folders[0]) if folders else None
+
+
+def _best_epoch(trainer: L.Trainer, score: float) -> int:
+    history = next(c for c in trainer.callbacks if isinstance(c, History))  # type: ignore[attr-defined]
+    return next(int(row["epoch"]) for row in history.rows if row[MONITOR] == score)

@@ -1,0 +1,57 @@
+"""Loggers beside the run's own ``metrics.csv``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+
+from mmsa_lightning.errors import UserError
+
+
+def build_loggers(options: dict[str, Any], run_dir: Path, names: dict[str, str], config: dict[str, Any]) -> list[Logger]:
+    """The loggers that ``logger=`` names.
+
+    Args:
+        options: ``name`` (csv, wandb or tensorboard) and what it takes.
+        run_dir: where local files go.
+        names: data, model, ablation and seed of this run.
+        config: the plain config, shown beside the run.
+
+    Raises:
+        UserError: an unknown name, or a logger whose package is missing.
+    """
+    options = dict(options)
+    name = options.pop("name")
+    if name == "csv":
+        return []  # metrics.csv is written anyway
+    if name == "wandb":
+        # Without a login W&B would stop and ask: write locally then, for `wandb sync`.
+        offline = options.pop("offline")
+        return [
+            WandbLogger(
+                save_dir=run_dir,
+                offline=wandb.api.api_key is None if offline is None else offline,
+                group="-".join(names[key] for key in ("data", "model", "ablation")),
+                name=f"{names['model']}-{names['ablation']}-seed{names['seed']}",
+                tags=[names[key] for key in ("data", "model", "ablation")],
+                config=config,
+                **options,
+            )
+        ]
+    if name == "tensorboard":
+        try:
+            return [TensorBoardLogger(run_dir, name="", version="tensorboard")]
+        except ModuleNotFoundError as error:
+            raise UserError("logger=tensorboard needs: pip install 'mmsa-lightning[tensorboard]'") from error
+    raise UserError(f"logger.name={name}: choose csv, wandb or tensorboard")
+
+
+def close_loggers(loggers: list[Logger]) -> None:
+    """Finish each, so that the next job of a sweep gets a W&B run of its own."""
+    for logger in loggers:
+        logger.finalize("success")
+        if isinstance(logger, WandbLogger):
+            wandb.finish(quiet=True)

@@ -1,0 +1,1 @@
+"""One paper, one file: pure torch modules that know a batch and nothing else."""

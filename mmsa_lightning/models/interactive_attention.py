@@ -1,0 +1,191 @@
+"""Multimodal Emotion Analysis Model based on Interactive Attention Mechanism (Zhou & Li).
+
+The paper has no released code. Where its words, formulas and shapes disagree, both readings are arguments here;
+``docs/equations.md`` lists them with the decision taken for the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.attention import attention_weights
+from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder
+from mmsa_lightning.models.layers.pooling import Pooling
+from mmsa_lightning.models.output import ModelOutput
+
+
+class InteractiveAttention(nn.Module):
+    """A shared encoder for each modality, attention between modalities for the main task and within one for each
+    auxiliary task. Works with any non-empty subset of text, audio and vision.
+
+    Args:
+        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes (1). Features
+            go through a bidirectional LSTM (2).
+        text_encoder: which BERT; see :class:`BertEncoder`.
+        bert_dropout, lstm_dropout: of the encoders. An LSTM of one layer has no dropout.
+        lstm_hidden: LSTM units a direction for each modality.
+        lstm_layers: layers of each LSTM.
+        width: d, to which section 2.6 projects every modality before attention between modalities.
+        fusion_width: of F*, (14).
+        auxiliary_width: of each auxiliary head's hidden layer.
+        fusion_dropout: on F.
+        auxiliary_dropout: on each auxiliary head's input.
+        bi: attention between modalities, (6)-(12). Off: F = [h_t, h_a, h_v].
+        uni: attention within a modality, (3)-(5), for the auxiliary heads. Off: they read h_n.
+        values: what the weights of (10)-(11) multiply. ``target``: the target's own steps, as printed, which needs
+            aligned data; ``source``: the other modality's steps, as cross-attention does.
+        pair_fusion: how (12) joins the two: ``concat`` or ``sum``.
+        pooling: of each sequence before (13): ``mean``, ``cls`` or ``attention``.
+        level: ``token`` attends over steps; ``utterance`` pools first, and M is the outer product of two vectors.
+
+    Raises:
+        ValueError: an unknown ``values``, ``pair_fusion``, ``pooling`` or ``level``; no modality.
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[str, int | None],
+        *,
+        text_encoder: str,
+        bert_dropout: float,
+        lstm_hidden: Mapping[str, int],
+        lstm_layers: int,
+        lstm_dropout: float,
+        width: int,
+        fusion_width: int,
+        auxiliary_width: Mapping[str, int],
+        fusion_dropout: float,
+        auxiliary_dropout: Mapping[str, float],
+        bi: bool = True,
+        uni: bool = True,
+        values: str = "target",
+        pair_fusion: str = "concat",
+        pooling: str = "mean",
+        level: str = "token",
+    ) -> None:
+        super().__init__()
+        _choose("values", values, ("target", "source"))
+        _choose("pair_fusion", pair_fusion, ("concat", "sum"))
+        _choose("level", level, ("token", "utterance"))
+        if not dims:
+            raise ValueError("at least one modality is needed")
+        self.modalities = list(dims)
+        self.bi = bi and len(dims) > 1
+        self.uni = uni
+        self.values = values
+        self.pair_fusion = pair_fusion
+        self.level = level
+
+        self.encoders = nn.ModuleDict(
+            {
+                m: BertEncoder(text_encoder, bert_dropout)
+                if dim is None
+                else LSTMEncoder(dim, lstm_hidden[m], layers=lstm_layers, dropout=lstm_dropout)
+                for m, dim in dims.items()
+            }
+        )
+        encoded = {m: int(self.encoders[m].width) for m in dims}  # type: ignore[arg-type]
+        self.project = nn.ModuleDict({m: nn.Linear(encoded[m], width) for m in dims})
+
+        pairs = (len(dims) - 1 if pair_fusion == "concat" else 1) if self.bi else 0
+        self.pool_projected = nn.ModuleDict({m: Pooling(pooling, width) for m in dims})
+        attends_steps = self.bi and level == "token"
+        self.pool_attended = nn.ModuleDict({m: Pooling(pooling, pairs * width) for m in dims} if attends_steps else {})
+        self.fusion = _hidden_layer(len(dims) * (1 + pairs) * width, fusion_width, fusion_dropout)
+        self.head = nn.Linear(fusion_width, 1)
+
+        self.pool_auxiliary = nn.ModuleDict({m: Pooling(pooling, encoded[m]) for m in dims})
+        self.auxiliary = nn.ModuleDict(
+            {m: _hidden_layer(encoded[m], auxiliary_width[m], auxiliary_dropout[m]) for m in dims}
+        )
+        self.auxiliary_head = nn.ModuleDict({m: nn.Linear(auxiliary_width[m], 1) for m in dims})
+        self.feature_widths = {"fusion": fusion_width} | {m: auxiliary_width[m] for m in dims}
+
+    @property
+    def needs_alignment(self) -> bool:
+        """Whether every modality must have the same steps."""
+        return self.bi and self.values == "target" and self.level == "token"
+
+    def forward(self, batch: Batch, *, return_attention: bool = False) -> ModelOutput:
+        """Predict the sentiment of each utterance; in training also each auxiliary task's.
+
+        Args:
+            batch: with every modality that ``dims`` named.
+            return_attention: also return A of (4) as ``text`` and of (8)-(9) as ``text<-audio``, and so on.
+
+        Raises:
+            ValueError: modalities differ in length where the model needs them aligned.
+        """
+        encoded = {m: self.encoders[m](batch.sequence(m)) for m in self.modalities}  # (batch, time, width_m)
+        masks = {m: batch.sequence(m).mask for m in self.modalities}
+        attention: dict[str, Tensor] = {}
+        fusion = self._fuse(encoded, masks, attention)
+        output = ModelOutput(self.head(fusion).squeeze(-1), features={"fusion": fusion}, attention=attention)
+        if self.training:
+            for m in self.modalities:
+                hidden = self._auxiliary_hidden(m, encoded[m], masks[m], attention)
+                output.features[m] = hidden
+                output.tasks[m] = self.auxiliary_head[m](hidden).squeeze(-1)
+        elif return_attention and self.uni:
+            for m in self.modalities:
+                self._auxiliary_hidden(m, encoded[m], masks[m], attention)
+        if not return_attention:
+            output.attention = {}
+        return output
+
+    def _fuse(self, encoded: dict[str, Tensor], masks: dict[str, Tensor], attention: dict[str, Tensor]) -> Tensor:
+        """F* of (6)-(14): (batch, fusion_width)."""
+        projected = {m: self.project[m](encoded[m]) for m in self.modalities}  # (batch, time, d)
+        pooled = {m: self.pool_projected[m](projected[m], masks[m]) for m in self.modalities}  # (batch, d)
+        parts = list(pooled.values())
+        if self.bi and self.level == "token":
+            for m in self.modalities:
+                parts.append(self.pool_attended[m](self._attend(m, projected, masks, attention), masks[m]))
+        elif self.bi:
+            vectors = {m: v.unsqueeze(-1) for m, v in pooled.items()}  # (batch, d, 1): M is d x d
+            whole = {m: torch.ones_like(v, dtype=torch.bool) for m, v in pooled.items()}
+            for m in self.modalities:
+                parts.append(self._attend(m, vectors, whole, attention).transpose(1, 2).flatten(1))
+        return self.fusion(torch.cat(parts, dim=-1))
+
+    def _attend(
+        self, target: str, h: dict[str, Tensor], masks: dict[str, Tensor], attention: dict[str, Tensor]
+    ) -> Tensor:
+        """H of (6)-(12) for one target: (batch, time, d) or, concatenated, (batch, time, others * d)."""
+        read = []
+        for source in (m for m in self.modalities if m != target):
+            weights = attention_weights(h[target], h[source], masks[source])  # (batch, target steps, source steps)
+            attention[f"{target}<-{source}"] = weights
+            values = h[target] if self.values == "target" else h[source]
+            if weights.shape[2] != values.shape[1]:
+                raise ValueError(
+                    f"{target} has {h[target].shape[1]} steps and {source} {h[source].shape[1]}: "
+                    "values=target needs aligned modalities; use values=source"
+                )
+            read.append(weights @ values)
+        return torch.cat(read, dim=-1) if self.pair_fusion == "concat" else torch.stack(read).sum(dim=0)
+
+    def _auxiliary_hidden(self, m: str, h: Tensor, mask: Tensor, attention: dict[str, Tensor]) -> Tensor:
+        """The hidden layer of one auxiliary head, (3)-(5) and section 2.6: (batch, auxiliary_width)."""
+        pool = self.pool_auxiliary[m]
+        if not self.uni:
+            return self.auxiliary[m](pool(h, mask))
+        if self.level == "token":
+            attention[m] = attention_weights(h, h, mask)  # (batch, time, time)
+            return self.auxiliary[m](pool(attention[m] @ h, mask))
+        vector = pool(h, mask).unsqueeze(-1)  # (batch, width, 1)
+        attention[m] = attention_weights(vector, vector, torch.ones_like(vector[..., 0], dtype=torch.bool))
+        return self.auxiliary[m]((attention[m] @ vector).squeeze(-1))
+
+
+def _hidden_layer(inputs: int, width: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, width), nn.ReLU())
+
+
+def _choose(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name}={value!r}: choose one of {known}")

@@ -1,0 +1,25 @@
+"""What every model returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class ModelOutput:
+    """The same for all models, so that objective, metrics and report never ask which one it was.
+
+    Attributes:
+        prediction: float (batch,), the multimodal sentiment.
+        tasks: float (batch,) for each auxiliary task (text, audio, vision); empty in evaluation.
+        features: the representations that an objective reads, float (batch, width): ``fusion`` and one for each
+            auxiliary task.
+        attention: float (batch, target steps, source steps) weights by name, such as ``text<-audio``; on request.
+    """
+
+    prediction: Tensor
+    tasks: dict[str, Tensor] = field(default_factory=dict)
+    features: dict[str, Tensor] = field(default_factory=dict)
+    attention: dict[str, Tensor] = field(default_factory=dict)

@@ -1,0 +1,92 @@
+"""The one LightningModule: where model, objective, optimiser groups and metrics meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.metrics import sentiment_metrics
+from mmsa_lightning.objectives.base import Objective
+
+
+class SentimentModule(L.LightningModule):
+    """Trains a model on an objective and measures it.
+
+    Args:
+        model: from a :class:`Batch` to a :class:`ModelOutput`.
+        objective: set up for the train split.
+        optimizer: from the model to its optimiser.
+        seed: the random numbers of epoch n are a function of (seed, n, rank), so that a run resumed after epoch n - 1
+            draws the same ones.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.optimizer = optimizer
+        self.seed = seed
+        self.valid_metrics = sentiment_metrics("valid/")
+        self.test_metrics = sentiment_metrics("test/")
+        self.predictions: dict[int, float] = {}  # of the last evaluation, by position in its split
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer(self.model)
+
+    def on_train_epoch_start(self) -> None:
+        state = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank]).generate_state(1)
+        L.seed_everything(int(state[0]), verbose=False)
+        self.objective.start_epoch()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.objective(self.model(batch), batch, self.current_epoch + 1)
+        values = {"loss": loss.total}
+        values |= {f"loss_{task}": term for task, term in loss.terms.items()}
+        values |= {f"weight_{task}": weight for task, weight in loss.weights.items()}
+        for name, value in values.items():
+            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=name == "loss")
+        return loss.total
+
+    def on_train_epoch_end(self) -> None:
+        for group in self.trainer.optimizers[0].param_groups:
+            self.log(f"lr/{group['name']}", group["lr"])
+
+    def on_validation_epoch_start(self) -> None:
+        self.predictions = {}
+
+    def on_test_epoch_start(self) -> None:
+        self.predictions = {}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.valid_metrics.update(*self._predict(batch))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.test_metrics.update(*self._predict(batch))
+
+    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        prediction = self.model(batch).prediction.float()
+        self.predictions |= dict(zip(batch.index.tolist(), prediction.tolist(), strict=True))
+        return prediction, batch.label, batch.index
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_metrics(self.valid_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_metrics(self.test_metrics)
+
+    def _log_metrics(self, metrics: MetricCollection) -> None:
+        for name, value in metrics.compute().items():
+            self.log(name, value, prog_bar=name.endswith("/mae"))
+        metrics.reset()

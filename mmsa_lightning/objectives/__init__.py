@@ -1,0 +1,1 @@
+"""What is minimised: functions of a model's output."""

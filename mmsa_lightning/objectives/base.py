@@ -1,0 +1,47 @@
+"""What the training step asks of an objective."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.output import ModelOutput
+
+
+class Loss(NamedTuple):
+    """A loss and what it is made of.
+
+    Attributes:
+        total: float32 scalar, to be minimised.
+        terms: float32 scalars by task (``multimodal``, ``text``, ...), before the tasks are weighted.
+        weights: the weight that each term has in the total; empty where there is only one.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+    weights: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """A loss with whatever state it keeps; the state is in buffers and so in every checkpoint."""
+
+    def setup(self, labels: Tensor, feature_widths: dict[str, int]) -> None:
+        """Called once before training.
+
+        Args:
+            labels: float32 (n,), of the train split, by position.
+            feature_widths: of the model's ``features``; empty for a model that has none.
+        """
+
+    def start_epoch(self) -> None:
+        """Called before each training epoch."""
+
+    def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
+        """The loss of one batch; ``epoch`` counts from 1."""
+        raise NotImplementedError
+
+    def generated_labels(self) -> dict[str, Tensor]:
+        """float32 (n,) labels that the objective made for each auxiliary task, if it makes any."""
+        return {}

@@ -1,0 +1,82 @@
+"""The paper's objective: L1 on every task, auxiliary labels from ULGM, weighted by tanh and by the ratio of losses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.output import ModelOutput
+from mmsa_lightning.objectives.base import Loss, Objective
+from mmsa_lightning.objectives.ulgm import ULGM
+
+
+def task_loss(prediction: Tensor, label: Tensor, truth: Tensor, *, tanh: bool) -> Tensor:
+    """Equation (17): mean of w |ŷ_s - y_s|, with w = tanh |y_s - y_m|, or 1 where ``tanh`` is off.
+
+    Args:
+        prediction, label: float32 (batch,), of one auxiliary task.
+        truth: float32 (batch,), the multimodal label.
+    """
+    error = (prediction - label).abs()
+    return ((label - truth).abs().tanh() * error if tanh else error).mean()
+
+
+def ratio_weights(losses: Tensor, *, detach: bool) -> Tensor:
+    """Equation (19): each task's share of all losses, (tasks,) -> (tasks,); all zero where every loss is zero.
+
+    With ``detach`` the share is a constant weight, and the gradient is that of a weighted sum.
+    """
+    weights = losses / losses.sum().clamp_min(torch.finfo(losses.dtype).tiny)
+    return weights.detach() if detach else weights
+
+
+class MultiTask(Objective):
+    """L = Σ_s w_s L_s over the multimodal task, (18), and each auxiliary task, (17).
+
+    Args:
+        tanh_weight: weight an utterance's auxiliary loss by tanh |y_s - y_m|, (17).
+        ratio_weight: weight the tasks by their share of the loss, (19). Off: every task weighs 1.
+        detach_ratio: no gradient through the share.
+        positive, limit: of the label generation; see :class:`ULGM`.
+    """
+
+    ulgm: ULGM
+
+    def __init__(
+        self, *, tanh_weight: bool, ratio_weight: bool, detach_ratio: bool, positive: str, limit: float
+    ) -> None:
+        super().__init__()
+        self.tanh_weight = tanh_weight
+        self.ratio_weight = ratio_weight
+        self.detach_ratio = detach_ratio
+        self.positive = positive
+        self.limit = limit
+
+    def setup(self, labels: Tensor, feature_widths: dict[str, int]) -> None:
+        """Make the label generator's state for this train split and model.
+
+        Raises:
+            ValueError: the model has no ``fusion`` feature.
+        """
+        if "fusion" not in feature_widths:
+            raise ValueError("this objective reads a model's feature_widths: 'fusion' and one for each auxiliary task")
+        self.ulgm = ULGM(labels, feature_widths, positive=self.positive, limit=self.limit)
+
+    def start_epoch(self) -> None:
+        self.ulgm.resum()
+
+    def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
+        with torch.autocast(batch.label.device.type, enabled=False):
+            truth = batch.label
+            terms = {"multimodal": (output.prediction.float() - truth).abs().mean()}  # (18)
+            for task, prediction in output.tasks.items():
+                label = self.ulgm.label(task)[batch.index]
+                terms[task] = task_loss(prediction.float(), label, truth, tanh=self.tanh_weight)
+            losses = torch.stack(list(terms.values()))
+            weights = ratio_weights(losses, detach=self.detach_ratio) if self.ratio_weight else torch.ones_like(losses)
+            self.ulgm.update(batch.index, output.features, epoch)
+        return Loss((weights * losses).sum(), terms, dict(zip(terms, weights.detach(), strict=True)))
+
+    def generated_labels(self) -> dict[str, Tensor]:
+        return {task: self.ulgm.label(task) for task in self.ulgm.tasks}

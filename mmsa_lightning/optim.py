@@ -1,0 +1,58 @@
+"""Parameter groups of Table 2: bert, audio, video and other, and the optimiser over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+GROUPS = ("bert", "audio", "video", "other")
+NO_DECAY = ("bias", "LayerNorm.weight")
+
+
+def group_of(name: str) -> str:
+    """The group of a parameter, by its name in the model.
+
+    Whatever lies under an attribute ``bert`` is BERT's; ``encoders.audio`` and ``encoders.vision`` are the other two
+    encoders, vision under the paper's name, video; all else is ``other``.
+    """
+    path = name.split(".")
+    if "bert" in path:
+        return "bert"
+    if path[0] == "encoders" and path[1] in ("audio", "vision"):
+        return "audio" if path[1] == "audio" else "video"
+    return "other"
+
+
+def parameter_groups(
+    model: nn.Module, lr: Mapping[str, float], weight_decay: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Every trainable parameter in exactly one group; BERT's biases and layer norms apart, without decay.
+
+    Args:
+        model: the model.
+        lr, weight_decay: for each of :data:`GROUPS`.
+
+    Returns:
+        groups with params, name, lr and weight_decay; empty ones are left out.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        group = group_of(name)
+        decays = group != "bert" or not name.endswith(NO_DECAY)
+        label = group if decays else f"{group}_no_decay"
+        decay = weight_decay[group] if decays else 0.0
+        groups.setdefault(label, {"params": [], "name": label, "lr": lr[group], "weight_decay": decay})
+        groups[label]["params"].append(parameter)
+    return [groups[label] for label in sorted(groups)]
+
+
+def build_optimizer(
+    model: nn.Module, *, lr: Mapping[str, float], weight_decay: Mapping[str, float]
+) -> torch.optim.Optimizer:
+    """Fused Adam (section 3.3), with L2 decay as in Self-MM."""
+    return torch.optim.Adam(parameter_groups(model, lr, weight_decay), fused=True)
