@@ -94,9 +94,8 @@ def _import(args: argparse.Namespace) -> None:
     train, valid, test = (len(split) for split in Store(out).splits.values())
     if warning := count_warning(args.dataset, (train, valid, test)):
         print(f"warning: {warning}", file=sys.stderr)
-    print(
-        f"{out}: {train} train, {valid} valid, {test} test, read as {meta.layout} ({meta.release or 'no known release'})"
-    )
+    release = meta.release or "no known release"
+    print(f"{out}: {train} train, {valid} valid, {test} test, read as {meta.layout} ({release})")
     print(f"next: mmsa data inspect {out}")
 
 

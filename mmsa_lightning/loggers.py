@@ -11,7 +11,9 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from mmsa_lightning.errors import UserError
 
 
-def build_loggers(options: dict[str, Any], run_dir: Path, names: dict[str, str], config: dict[str, Any]) -> list[Logger]:
+def build_loggers(
+    options: dict[str, Any], run_dir: Path, names: dict[str, str], config: dict[str, Any]
+) -> list[Logger]:
     """The loggers that ``logger=`` names.
 
     Args:

@@ -56,7 +56,9 @@ class SentimentModule(L.LightningModule):
         values |= {f"loss_{task}": term for task, term in loss.terms.items()}
         values |= {f"weight_{task}": weight for task, weight in loss.weights.items()}
         for name, value in values.items():
-            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=name == "loss")
+            self.log(
+                f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=name == "loss"
+            )
         return loss.total
 
     def on_train_epoch_end(self) -> None:

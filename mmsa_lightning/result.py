@@ -64,7 +64,9 @@ def git_commit() -> str | None:
 def print_summary(result: dict[str, Any], run_dir: Path) -> None:
     """A short table of the run's figures and where it lies."""
     title = f"{result['model']} ({result['ablation']}) on {result['data']}, seed {result['seed']}"
-    table = Table("metric", "valid", "test", title=title, caption=f"best of {result['epochs']} epochs: {result['best_epoch']}")
+    table = Table(
+        "metric", "valid", "test", title=title, caption=f"best of {result['epochs']} epochs: {result['best_epoch']}"
+    )
     for name, value in result["valid"].items():
         table.add_row(name, *("undefined" if v is None else f"{v:.4f}" for v in (value, result["test"][name])))
     console = Console()

@@ -79,7 +79,10 @@ def _checked(source: Source) -> dict[str, SourceSplit]:
     """The three splits, with labels as float32 (n,)."""
     for name in SPLITS:
         if name not in source.splits or not source.splits[name].ids:
-            raise UserError(f"the source has no {name} split, or it is empty; train, valid and test are all needed")
+            raise UserError(
+                f"the source has no {name} split, or it is empty; train, valid and test are needed (a source that "
+                "names no splits can be divided with --split)"
+            )
     splits = {name: source.splits[name] for name in SPLITS}
     home: dict[str, str] = {}
     for name, split in splits.items():
@@ -171,7 +174,7 @@ def _stripped(
         if any(reaching.values()):
             aligned = False
         else:
-            lengths = {m: common for m in padded}
+            lengths = dict.fromkeys(padded, common)
 
     for modality, values_of in padded.items():
         if not values_of:

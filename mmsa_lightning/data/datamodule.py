@@ -135,7 +135,11 @@ class StoreDataModule(L.LightningDataModule):
     @property
     def largest_token(self) -> int:
         """The largest token id of the train split; -1 where text does not come as tokens."""
-        return int(self.store.splits["train"].sequences["tokens"].values.max()) if "tokens" in self.sequences.values() else -1
+        return (
+            int(self.store.splits["train"].sequences["tokens"].values.max())
+            if "tokens" in self.sequences.values()
+            else -1
+        )
 
     def split(self, name: str) -> Utterances:
         """The utterances of train, valid or test."""

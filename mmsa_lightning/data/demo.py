@@ -60,7 +60,9 @@ def _generate_split(rng: np.random.Generator, name: str, count: int, directions:
     label = sum(MIX[m] * unimodal[m] for m in MIX)
     words = [_sentence(rng, sentiment).split() for sentiment in unimodal["text"]]
     features = {
-        m: Sequences([_sequence(rng, len(w), s, directions[m], NOISE[m]) for w, s in zip(words, unimodal[m], strict=True)])
+        m: Sequences(
+            [_sequence(rng, len(w), s, directions[m], NOISE[m]) for w, s in zip(words, unimodal[m], strict=True)]
+        )
         for m in DIMS
     }
     return SourceSplit(
@@ -84,7 +86,9 @@ def _sentence(rng: np.random.Generator, sentiment: float) -> str:
     return " ".join(parts)
 
 
-def _sequence(rng: np.random.Generator, steps: int, sentiment: float, direction: np.ndarray, noise: float) -> np.ndarray:
+def _sequence(
+    rng: np.random.Generator, steps: int, sentiment: float, direction: np.ndarray, noise: float
+) -> np.ndarray:
     return np.float32(sentiment * direction + rng.normal(0, noise, (steps, len(direction))))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 def occupied(values: np.ndarray) -> np.ndarray:
     """bool (n, time): steps of ``values`` (n, time, dim) that are not all zero. NaN and infinities are not zero."""
-    return (values != 0).any(axis=-1)
+    return np.asarray((values != 0).any(axis=-1))
 
 
 def found_side(splits: list[np.ndarray]) -> str:
@@ -37,7 +37,7 @@ def outside(steps: np.ndarray, lengths: np.ndarray, side: str) -> np.ndarray:
     time = steps.shape[1]
     place = np.arange(time)
     padding = place < time - lengths[:, None] if side == "left" else place >= lengths[:, None]
-    return (steps & padding).any(axis=1)
+    return np.asarray((steps & padding).any(axis=1))
 
 
 def stated_side(splits: list[np.ndarray], lengths: list[np.ndarray]) -> tuple[str, int]:

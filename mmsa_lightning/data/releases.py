@@ -15,7 +15,7 @@ TABLE_1 = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659)}
 
 
 def count_warning(dataset: str, counts: tuple[int, int, int]) -> str | None:
-    """What to say when a dataset's train, valid and test counts are not Table 1's; None when they are, or none are known."""
+    """What to say when the train, valid and test counts are not Table 1's; None when they are, or it has none."""
     expected = TABLE_1.get(dataset)
     if expected is None or counts == expected:
         return None

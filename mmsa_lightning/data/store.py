@@ -160,7 +160,9 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise UserError(f"no store at {self.path}; make one with: mmsa data import SOURCE --dataset NAME --out {self.path}")
+            raise UserError(
+                f"no store at {self.path}; make one with: mmsa data import SOURCE --dataset NAME --out {self.path}"
+            )
         try:
             with h5py.File(self.path, "r") as file:
                 if file.attrs.get("format") != FORMAT:

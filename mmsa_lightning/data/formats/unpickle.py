@@ -123,7 +123,7 @@ class _Array(np.ndarray[Any, Any]):
                 raise ValueError("an array of objects does not hold what its shape says")
         else:
             data = _bytes(data)
-        super().__setstate__((1, shape, real, bool(fortran), data))  # type: ignore[misc]
+        super().__setstate__((1, shape, real, bool(fortran), data))  # type: ignore[arg-type]
 
 
 _NDARRAY = _Maker(lambda *_: _refuse("numpy.ndarray"))

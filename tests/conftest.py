@@ -1,0 +1,47 @@
+"""What several tests need: a small random BERT on disk, and padded sequences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from mmsa_lightning.batch import Batch, Padded
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a random BERT of one layer, width 32, and bert-base-uncased's vocabulary size."""
+    folder = tmp_path_factory.mktemp("tiny_bert")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=30522, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Four aligned utterances of 6, 3, 1 and 5 steps with tokens, audio (5) and vision (20)."""
+    return make_batch([6, 3, 1, 5])
+
+
+def make_batch(lengths: list[int], *, audio_lengths: list[int] | None = None, seed: int = 0) -> Batch:
+    rng = np.random.default_rng(seed)
+    return Batch(
+        index=torch.arange(len(lengths)),
+        label=torch.from_numpy(rng.uniform(-3, 3, len(lengths)).astype(np.float32)),
+        tokens=Padded.from_arrays([rng.integers(1, 1000, n) for n in lengths]),
+        audio=Padded.from_arrays([rng.normal(size=(n, 5)).astype(np.float32) for n in audio_lengths or lengths]),
+        vision=Padded.from_arrays([rng.normal(size=(n, 20)).astype(np.float32) for n in lengths]),
+    )
+
+
+@pytest.fixture
+def batch_of() -> object:
+    """:func:`make_batch`, for tests that need batches of their own."""
+    return make_batch

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import math
+
+import torch
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.attention import attention_weights
+
+
+def _reference_weights(query: torch.Tensor, key: torch.Tensor, steps: int) -> list[list[float]]:
+    """softmax(q kᵀ) element by element, for one utterance whose key has ``steps`` real steps."""
+    rows = []
+    for q in query.tolist():
+        scores = [sum(a * b for a, b in zip(q, k, strict=True)) for k in key.tolist()[:steps]]
+        total = sum(math.exp(s) for s in scores)
+        rows.append([math.exp(s) / total for s in scores] + [0.0] * (len(key) - steps))
+    return rows
+
+
+def test_equals_a_loop_over_elements(batch: Batch) -> None:
+    assert batch.audio is not None
+    query = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(1))
+    weights = attention_weights(query, batch.audio.values, batch.audio.mask)
+    for i, steps in enumerate(batch.audio.lengths.tolist()):
+        expected = torch.tensor(_reference_weights(query[i], batch.audio.values[i], steps))
+        torch.testing.assert_close(weights[i], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_padding_gets_no_weight_and_rows_sum_to_one(batch: Batch) -> None:
+    assert batch.audio is not None
+    weights = attention_weights(batch.audio.values, batch.audio.values, batch.audio.mask)
+    assert (weights.transpose(1, 2)[~batch.audio.mask] == 0).all()
+    torch.testing.assert_close(weights.sum(-1), torch.ones(4, 6))

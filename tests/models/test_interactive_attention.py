@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+
+from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.models.interactive_attention import InteractiveAttention
+
+DIMS = {"text": None, "audio": 5, "vision": 20}
+SIZES: dict[str, Any] = {
+    "bert_dropout": 0.0,
+    "lstm_hidden": {"text": 6, "audio": 3, "vision": 4},
+    "lstm_layers": 1,
+    "lstm_dropout": 0.0,
+    "width": 8,
+    "fusion_width": 10,
+    "auxiliary_width": {"text": 7, "audio": 5, "vision": 6},
+    "fusion_dropout": 0.0,
+    "auxiliary_dropout": {"text": 0.0, "audio": 0.0, "vision": 0.0},
+}
+
+
+def build(tiny_bert: str, dims: dict[str, int | None] | None = None, **options: Any) -> InteractiveAttention:
+    torch.manual_seed(0)
+    return InteractiveAttention(dims or DIMS, text_encoder=tiny_bert, **SIZES | options)
+
+
+def _softmax(scores: list[float]) -> list[float]:
+    exp = [2.718281828459045**s for s in scores]
+    return [e / sum(exp) for e in exp]
+
+
+def _reference_attend(target: list, source: list, values: list) -> list[list[float]]:
+    """H = softmax(target sourceᵀ) values with loops over single elements."""
+    out = []
+    for q in target:
+        weights = _softmax([sum(a * b for a, b in zip(q, k, strict=True)) for k in source])
+        out.append([sum(w * v[d] for w, v in zip(weights, values, strict=True)) for d in range(len(values[0]))])
+    return out
+
+
+def _reference_prediction(model: InteractiveAttention, batch: Batch, i: int, values: str, pair_fusion: str) -> float:
+    """Equations (6)-(15) for one utterance alone, token level and mean pooling, loops over elements."""
+    h, mean = {}, lambda steps: [sum(s[d] for s in steps) / len(steps) for d in range(len(steps[0]))]
+    for m in model.modalities:
+        n = int(batch.sequence(m).lengths[i])
+        alone = Padded.from_arrays([batch.sequence(m).values[i, :n].numpy()])
+        h[m] = model.project[m](model.encoders[m](alone))[0].tolist()
+    parts = [mean(h[m]) for m in model.modalities]
+    for m in model.modalities:
+        read = [
+            mean(_reference_attend(h[m], h[s], h[m] if values == "target" else h[s]))
+            for s in model.modalities
+            if s != m
+        ]
+        parts.append([sum(column) for column in zip(*read, strict=True)] if pair_fusion == "sum" else sum(read, []))
+    hidden = torch.relu(model.fusion[1](torch.tensor(sum(parts, []))))
+    return float(model.head(hidden))
+
+
+@pytest.mark.parametrize("values", ["target", "source"])
+@pytest.mark.parametrize("pair_fusion", ["concat", "sum"])
+@torch.no_grad()
+def test_prediction_equals_the_equations_element_by_element(
+    batch: Batch, tiny_bert: str, values: str, pair_fusion: str
+) -> None:
+    model = build(tiny_bert, values=values, pair_fusion=pair_fusion).eval()
+    expected = [_reference_prediction(model, batch, i, values, pair_fusion) for i in range(4)]
+    torch.testing.assert_close(model(batch).prediction, torch.tensor(expected), rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_auxiliary_heads_read_self_attention_over_their_own_steps(batch: Batch, tiny_bert: str) -> None:
+    model = build(tiny_bert).train()
+    output = model(batch)
+    for m in ("text", "audio", "vision"):
+        for i, n in enumerate(batch.sequence(m).lengths.tolist()):
+            h = model.encoders[m](Padded.from_arrays([batch.sequence(m).values[i, :n].numpy()]))[0].tolist()
+            attended = torch.tensor(_reference_attend(h, h, h)).mean(dim=0)
+            hidden = torch.relu(model.auxiliary[m][1](attended))
+            torch.testing.assert_close(output.features[m][i], hidden, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(output.tasks[m][i], model.auxiliary_head[m](hidden)[0], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_utterance_level_attends_with_an_outer_product(batch: Batch, tiny_bert: str) -> None:
+    """h is one vector: M = h_t h_aᵀ is d x d, and H = softmax(M) h_t is a vector again."""
+    model = build(tiny_bert, level="utterance", pair_fusion="sum").eval()
+    h = {
+        m: model.pool_projected[m](model.project[m](model.encoders[m](batch.sequence(m))), batch.sequence(m).mask)
+        for m in DIMS
+    }
+    parts = list(h.values())
+    for m in DIMS:
+        matrices = [torch.einsum("bi,bj->bij", h[m], h[s]).softmax(dim=-1) for s in DIMS if s != m]
+        parts.append(sum(torch.einsum("bij,bj->bi", a, h[m]) for a in matrices))
+    expected = model.head(torch.relu(model.fusion[1](torch.cat(parts, dim=-1)))).squeeze(-1)
+    torch.testing.assert_close(model(batch).prediction, expected)
+
+
+def more_padding(batch: Batch, steps: int) -> Batch:
+    def longer(p: Padded) -> Padded:
+        n, time = p.values.shape[:2]
+        values = torch.full((n, time + steps, *p.values.shape[2:]), 3, dtype=p.values.dtype)
+        values[:, :time] = p.values
+        return Padded(values, torch.arange(time + steps) < p.lengths[:, None], p.lengths)
+
+    return Batch(batch.index, batch.label, **{m: longer(getattr(batch, m)) for m in ("tokens", "audio", "vision")})
+
+
+SWITCHES = [
+    {"values": v, "pair_fusion": f, "pooling": p, "level": level}
+    for v, f, p, level in itertools.product(
+        ("target", "source"), ("concat", "sum"), ("mean", "cls", "attention"), ("token", "utterance")
+    )
+]
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=lambda s: "-".join(s.values()))
+def test_every_reading_ignores_padding_and_trains_every_parameter(
+    batch: Batch, tiny_bert: str, switches: dict[str, str]
+) -> None:
+    model = build(tiny_bert, **switches).train()
+    output = model(batch)
+    padded = model(more_padding(batch, 4))
+    torch.testing.assert_close(output.prediction, padded.prediction, rtol=0, atol=1e-6)
+    for m in DIMS:
+        torch.testing.assert_close(output.tasks[m], padded.tasks[m], rtol=0, atol=1e-6)
+
+    (output.prediction.sum() + sum(task.sum() for task in output.tasks.values())).backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert without == []
+    assert {m: f.shape[1] for m, f in output.features.items()} == model.feature_widths
+
+
+@pytest.mark.parametrize("modalities", [c for n in (1, 2, 3) for c in itertools.combinations(DIMS, n)], ids="-".join)
+@pytest.mark.parametrize("bi", [True, False])
+def test_any_subset_of_modalities(batch: Batch, tiny_bert: str, modalities: tuple[str, ...], bi: bool) -> None:
+    model = build(tiny_bert, {m: DIMS[m] for m in modalities}, bi=bi).train()
+    output = model(batch)
+    assert output.prediction.shape == (4,)
+    assert set(output.tasks) == set(modalities)
+    assert model.needs_alignment == (bi and len(modalities) > 1)
+
+
+@torch.no_grad()
+def test_bi_changes_the_main_task_alone_and_uni_the_auxiliary_ones(batch: Batch, tiny_bert: str) -> None:
+    full = build(tiny_bert).train()
+    without_uni = build(tiny_bert, uni=False).train()
+    without_uni.load_state_dict(full.state_dict())  # uni has no parameters of its own
+    torch.testing.assert_close(full(batch).prediction, without_uni(batch).prediction)
+    for m in DIMS:
+        # Unscaled scores of a layer-normalised BERT make softmax almost the identity: equal is not the same as close.
+        assert not torch.equal(full(batch).tasks[m], without_uni(batch).tasks[m])
+
+    without_bi = build(tiny_bert, bi=False).train()
+    shared = {k: v for k, v in full.state_dict().items() if not k.startswith("fusion.")}
+    without_bi.load_state_dict(shared, strict=False)
+    assert without_bi.fusion[1].in_features == 3 * 8  # F = [h_t, h_a, h_v]
+    assert full.fusion[1].in_features == 3 * 8 + 3 * 2 * 8
+    for m in DIMS:
+        torch.testing.assert_close(full(batch).tasks[m], without_bi(batch).tasks[m])
+
+
+def test_auxiliary_heads_do_not_run_in_evaluation(batch: Batch, tiny_bert: str) -> None:
+    model = build(tiny_bert).eval()
+    calls: list[str] = []
+    for part in (model.auxiliary, model.auxiliary_head, model.pool_auxiliary):
+        for m in DIMS:
+            part[m].register_forward_hook(lambda *_: calls.append("ran"))
+    output = model(batch)
+    assert (output.tasks, set(output.features), calls) == ({}, {"fusion"}, [])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_attention_weights_on_request(batch: Batch, tiny_bert: str, training: bool) -> None:
+    model = build(tiny_bert).train(training)
+    assert model(batch).attention == {}
+    attention = model(batch, return_attention=True).attention
+    pairs = {f"{t}<-{s}" for t, s in itertools.permutations(DIMS, 2)}
+    assert set(attention) == pairs | set(DIMS)
+    for weights in attention.values():
+        assert weights.shape == (4, 6, 6)
+        torch.testing.assert_close(weights.sum(dim=-1), torch.ones(4, 6))
+
+
+def test_unaligned_input_needs_the_source_reading(batch_of: Any, tiny_bert: str) -> None:
+    unaligned = batch_of([6, 3, 1, 5], audio_lengths=[9, 2, 4, 11])
+    with pytest.raises(ValueError, match="use values=source"):
+        build(tiny_bert)(unaligned)
+    source = build(tiny_bert, values="source")
+    assert not source.needs_alignment
+    assert source(unaligned).prediction.shape == (4,)
+
+
+def test_text_features_go_through_an_lstm(batch: Batch, tiny_bert: str) -> None:
+    batch.text, batch.tokens = batch.vision, None
+    model = build(tiny_bert, {"text": 20, "audio": 5})
+    assert model(batch).prediction.shape == (4,)
+    assert not any("bert" in name for name, _ in model.named_parameters())
+
+
+@pytest.mark.parametrize("wrong", [{"values": "both"}, {"pair_fusion": "mean"}, {"pooling": "max"}, {"level": "word"}])
+def test_an_unknown_switch_is_answered_with_the_known(tiny_bert: str, wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="choose one of"):
+        build(tiny_bert, **wrong)
+    with pytest.raises(ValueError, match="at least one modality"):
+        InteractiveAttention({}, text_encoder=tiny_bert, **SIZES)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.output import ModelOutput
+from mmsa_lightning.objectives.l1 import L1
+from mmsa_lightning.objectives.multitask import MultiTask, ratio_weights, task_loss
+
+TRUTH = torch.tensor([1.0, -2.0, 0.0])
+LABEL = torch.tensor([1.5, -2.0, 3.0])
+PREDICTION = torch.tensor([2.0, 1.0, 2.0])
+ALL_ON: dict[str, Any] = {
+    "tanh_weight": True,
+    "ratio_weight": True,
+    "detach_ratio": True,
+    "positive": ">",
+    "limit": 3.0,
+}
+
+
+def test_task_loss_by_hand() -> None:
+    """(17): errors .5, 3, 1 with weights tanh .5, 0, tanh 3."""
+    expected = (math.tanh(0.5) * 0.5 + 0 + math.tanh(3) * 1) / 3
+    assert float(task_loss(PREDICTION, LABEL, TRUTH, tanh=True)) == pytest.approx(expected, abs=1e-6)
+    assert float(task_loss(PREDICTION, LABEL, TRUTH, tanh=False)) == pytest.approx(4.5 / 3, abs=1e-6)
+
+
+def test_ratio_by_hand_and_its_gradient() -> None:
+    """(19): L = ΣL² / ΣL. Detached, dL/dL_s is the share; else it is that of the quotient."""
+    losses = torch.tensor([1.0, 2.0, 5.0], requires_grad=True)
+    total = (ratio_weights(losses, detach=True) * losses).sum()
+    assert float(total.detach()) == pytest.approx(30 / 8)
+    total.backward()
+    assert losses.grad is not None
+    torch.testing.assert_close(losses.grad, torch.tensor([1.0, 2.0, 5.0]) / 8)
+
+    losses.grad = None
+    (ratio_weights(losses, detach=False) * losses).sum().backward()
+    torch.testing.assert_close(losses.grad, (2 * losses.detach() * 8 - 30) / 64)
+
+
+def test_ratio_of_nothing_is_nothing() -> None:
+    assert ratio_weights(torch.zeros(3), detach=True).tolist() == [0, 0, 0]
+
+
+def make(labels: torch.Tensor, **options: Any) -> MultiTask:
+    objective = MultiTask(**ALL_ON | options)
+    objective.setup(labels, {"fusion": 4, "text": 3})
+    return objective
+
+
+def output(batch: Batch, seed: int = 0) -> ModelOutput:
+    n, generator = len(batch), torch.Generator().manual_seed(seed)
+    random = lambda *shape: torch.randn(*shape, generator=generator, requires_grad=True)  # noqa: E731
+    return ModelOutput(random(n), {"text": random(n)}, {"fusion": random(n, 4), "text": random(n, 3)})
+
+
+def test_auxiliary_losses_are_zero_in_two_epochs_and_not_in_the_third(batch: Batch) -> None:
+    """Labels move after the loss, from the second epoch on."""
+    objective = make(batch.label)
+    seen = []
+    for epoch in (1, 2, 3):
+        objective.start_epoch()
+        seen.append(float(objective(output(batch, epoch), batch, epoch).terms["text"]))
+    assert seen[:2] == [0, 0]
+    assert seen[2] > 0
+
+
+@pytest.mark.parametrize("tanh", [True, False])
+@pytest.mark.parametrize("ratio", [True, False])
+def test_total_is_made_of_the_terms(batch: Batch, tanh: bool, ratio: bool) -> None:
+    objective = make(batch.label, tanh_weight=tanh, ratio_weight=ratio)
+    out = output(batch)
+    objective.ulgm.label("text").copy_(batch.label + 0.5)
+    loss = objective(out, batch, 1)
+    l_m = (out.prediction - batch.label).abs().mean()
+    l_t = ((out.tasks["text"] - batch.label - 0.5).abs() * (math.tanh(0.5) if tanh else 1)).mean()
+    expected = (l_m**2 + l_t**2) / (l_m + l_t) if ratio else l_m + l_t
+    torch.testing.assert_close(loss.total, expected)
+    torch.testing.assert_close(loss.terms, {"multimodal": l_m, "text": l_t})
+    assert sum(map(float, loss.weights.values())) == pytest.approx(1 if ratio else 2)
+
+
+def test_without_weights_auxiliary_tasks_count_from_the_start(batch: Batch) -> None:
+    objective = make(batch.label, tanh_weight=False, ratio_weight=False)
+    out = output(batch)
+    loss = objective(out, batch, 1)
+    expected = (out.tasks["text"] - batch.label).abs().mean()
+    torch.testing.assert_close(loss.terms["text"], expected)
+
+
+def test_losses_stay_in_float32_under_autocast(batch: Batch) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = output(batch)
+        out.prediction = out.prediction.bfloat16()
+        loss = make(batch.label)(out, batch, 1)
+        assert L1()(out, batch, 1).total.dtype == torch.float32
+    assert loss.total.dtype == torch.float32
+    assert all(t.dtype == torch.float32 for t in [*loss.terms.values(), *loss.weights.values()])
+
+
+def test_generated_labels_are_those_of_the_auxiliary_tasks(batch: Batch) -> None:
+    assert set(make(batch.label).generated_labels()) == {"text"}
+    assert L1().generated_labels() == {}
+
+
+def test_a_model_without_fusion_features_is_refused(batch: Batch) -> None:
+    with pytest.raises(ValueError, match="feature_widths"):
+        MultiTask(**ALL_ON).setup(batch.label, {})
+
+
+def test_l1_is_the_mean_absolute_error(batch: Batch) -> None:
+    out = output(batch)
+    loss = L1()(out, batch, 1)
+    torch.testing.assert_close(loss.total, torch.nn.functional.l1_loss(out.prediction, batch.label))
