@@ -13,7 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 PACKAGE = Path(__file__).parent
 
 # What changes neither the weights nor the figures of a run, so that it may differ when a run is resumed or looked up.
-INCIDENTAL = ("ckpt_path", "overwrite", "keep_last", "runs", "logger", "data.path", "data.num_workers")
+INCIDENTAL = (
+    "ckpt_path",
+    "overwrite",
+    "keep_last",
+    "runs",
+    "logger",
+    "data.path",
+    "data.num_workers",
+    "trainer.enable_progress_bar",
+)
 
 
 def config_dir() -> Path:

@@ -212,10 +212,10 @@ WHOLE = pickle.dumps({"train": {"audio": np.arange(12.0).reshape(2, 2, 3), "id":
     + [b"garbage", b"\x80\x63.", b"PK\x03\x04", b"((((."],
 )
 def test_a_damaged_pickle_is_one_line(data):
-    with pytest.raises(UserError, match="not a whole pickle of arrays|could run code"):
+    with pytest.raises(UserError, match=r"not a whole pickle of arrays|could run code"):
         read(data)
 
 
 def test_a_missing_file_is_a_user_error(tmp_path):
-    with pytest.raises(UserError, match="cannot read .*No such file"):
+    with pytest.raises(UserError, match=r"cannot read .*No such file"):
         load(tmp_path / "none.pkl")

@@ -1,0 +1,243 @@
+import numpy as np
+import pytest
+
+from mmsa_lightning.data.clean import clean
+from mmsa_lightning.data.formats import misa, mmsa, mult
+from mmsa_lightning.data.source import Sequences, Source, SourceSplit
+from mmsa_lightning.data.tokens import Pieces
+from mmsa_lightning.errors import UserError
+
+
+def source_of(audio, *, aligned=False, lengths=None, n=3):
+    """A source whose three splits hold the same ``audio``."""
+    splits = {
+        name: SourceSplit(
+            [f"{name}$_${i}" for i in range(n)], np.zeros(n), features={"audio": Sequences(audio, lengths)}
+        )
+        for name in ("train", "valid", "test")
+    }
+    return Source("mult", splits, aligned)
+
+
+def padded_audio(side):
+    """Lengths 4, 2 and 3 of 5, each with one zero row inside where there is room."""
+    audio = np.zeros((3, 5, 2), np.float32)
+    for row, length in enumerate((4, 2, 3)):
+        steps = np.arange(1, 1 + 2 * length).reshape(length, 2)
+        if length > 2:
+            steps[1] = 0
+        audio[row, slice(5 - length, 5) if side == "left" else slice(0, length)] = steps
+    return audio
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_is_found_on_its_side_and_interior_zeros_stay(side):
+    cleaned = clean(source_of(padded_audio(side)))
+    audio = cleaned.splits["valid"].sequences["audio"]
+    assert audio.lengths.tolist() == [4, 2, 3]
+    np.testing.assert_array_equal(audio[2], [[1, 2], [0, 0], [5, 6]])
+    assert cleaned.report == [f"audio: padded on the {side}, removed"]
+
+
+def test_no_padding_is_not_reported():
+    cleaned = clean(source_of(np.ones((3, 5, 2), np.float32)))
+    assert cleaned.report == []
+    assert cleaned.splits["test"].sequences["audio"].lengths.tolist() == [5, 5, 5]
+
+
+def test_a_row_of_infinities_is_not_padding():
+    audio = padded_audio("right")
+    audio[1, 1] = -np.inf
+    cleaned = clean(source_of(audio))
+    assert cleaned.splits["train"].sequences["audio"].lengths.tolist() == [4, 2, 3]
+    np.testing.assert_array_equal(cleaned.splits["train"].sequences["audio"][1], [[1, 2], [0, 0]])
+    assert "audio: 6 values were infinite or not a number, now 0" in cleaned.report
+
+
+def test_what_is_not_finite_becomes_zero_and_the_source_is_left_alone():
+    audio = np.ones((3, 2, 3), np.float64)
+    audio[0, 0] = [np.nan, np.inf, -np.inf]
+    audio[1, 0, 0] = 1e300  # too large for float32
+    cleaned = clean(source_of(audio))
+    np.testing.assert_array_equal(cleaned.splits["train"].sequences["audio"][0], [[0, 0, 0], [1, 1, 1]])
+    assert cleaned.report == [
+        "audio: float64 in the source, stored as float32",
+        "audio: 12 values were infinite or not a number, now 0",
+    ]
+    assert np.isnan(audio[0, 0, 0])
+
+
+def test_stated_lengths_are_clipped_and_what_lies_beyond_is_reported():
+    cleaned = clean(source_of(padded_audio("right"), lengths=np.array([9, 1, 3])))
+    assert cleaned.splits["train"].sequences["audio"].lengths.tolist() == [5, 1, 3]
+    assert "audio: 3 utterances have values beyond their stated length, removed" in cleaned.report
+
+
+def test_empty_sequences_become_one_zero_step():
+    audio = padded_audio("left")
+    audio[1] = 0
+    cleaned = clean(source_of(audio))
+    assert cleaned.splits["train"].sequences["audio"].lengths.tolist() == [4, 1, 3]
+    assert "audio: 3 utterances are empty or zero throughout, kept as one step of zeros" in cleaned.report
+
+
+def test_mmsa_aligned_is_cut_to_the_mask(layouts):
+    data = layouts.mmsa(aligned=True)
+    cleaned = clean(mmsa.read(data))
+    assert cleaned.aligned
+    part, split = data["train"], cleaned.splits["train"]
+    for i, length in enumerate(part["text_bert"][:, 1].sum(1).astype(int)):
+        np.testing.assert_array_equal(split.sequences["tokens"][i], part["text_bert"][i, 0, :length])
+        np.testing.assert_array_equal(split.sequences["text"][i], part["text"][i, :length])
+        np.testing.assert_array_equal(split.sequences["vision"][i], part["vision"][i, -length:])
+        expected = np.where(np.isinf(part["audio"][i, -length:]), 0, part["audio"][i, -length:])
+        np.testing.assert_array_equal(split.sequences["audio"][i], expected.astype(np.float32))
+    np.testing.assert_array_equal(split.label, part["regression_labels"].astype(np.float32))
+    assert cleaned.report == [
+        "audio: float64 in the source, stored as float32",
+        "audio: padded on the left, removed",
+        "vision: padded on the left, removed",
+        "audio: 3 values were infinite or not a number, now 0",
+    ]
+
+
+def test_mmsa_features_beyond_the_mask_make_it_unaligned(layouts):
+    data = layouts.mmsa(aligned=True)
+    data["train"]["vision"][2] = 1
+    cleaned = clean(mmsa.read(data))
+    assert not cleaned.aligned
+    assert "vision: 1 utterances have steps beyond their text's, so nothing is aligned" in cleaned.report
+    np.testing.assert_array_equal(cleaned.splits["train"].sequences["vision"][2], np.ones((50, 20)))
+
+
+def test_an_aligned_utterance_of_zeros_keeps_its_steps(layouts):
+    data = layouts.mmsa(aligned=True)
+    data["train"]["vision"][1] = 0
+    cleaned = clean(mmsa.read(data))
+    assert cleaned.aligned
+    assert "vision: 1 utterances are empty or zero throughout, kept as zeros" in cleaned.report
+
+
+def test_mmsa_unaligned_uses_the_stated_lengths(layouts):
+    data = layouts.mmsa(aligned=False)
+    cleaned = clean(mmsa.read(data))
+    assert not cleaned.aligned
+    for name, part in data.items():
+        sequences = cleaned.splits[name].sequences
+        assert sequences["audio"].lengths.tolist() == part["audio_lengths"]
+        assert sequences["vision"].lengths.tolist() == part["vision_lengths"]
+        np.testing.assert_array_equal(sequences["vision"][1], part["vision"][1, : part["vision_lengths"][1]])
+
+
+def test_mult_aligned_shares_its_steps_even_where_a_word_has_no_vector(layouts):
+    data = layouts.mult({"text": 50, "audio": 50, "vision": 50})
+    lengths = [(row != 0).any(1).sum() for row in data["train"]["vision"]]
+    data["train"]["text"][0, 50 - lengths[0]] = 0  # an unknown first word
+    cleaned = clean(mult.read(data))
+    assert cleaned.aligned
+    assert cleaned.splits["train"].sequences["text"].lengths.tolist() == lengths
+    np.testing.assert_array_equal(cleaned.splits["train"].sequences["text"][1], data["train"]["text"][1, -lengths[1] :])
+    assert cleaned.splits["train"].label.shape == (5,)
+    assert "tokens" not in cleaned.splits["train"].sequences
+
+
+def test_mult_unaligned_finds_each_length(layouts):
+    data = layouts.mult({"text": 50, "audio": 375, "vision": 500})
+    cleaned = clean(mult.read(data))
+    assert not cleaned.aligned
+    for modality in ("text", "audio", "vision"):
+        assert f"{modality}: padded on the left, removed" in cleaned.report
+        length = int((data["test"][modality][2] != 0).any(1).sum())
+        np.testing.assert_array_equal(
+            cleaned.splits["test"].sequences[modality][2], data["test"][modality][2, -length:]
+        )
+
+
+def words_source(layouts):
+    source = misa.read({name: layouts.fold(name, 3, own_words=True) for name in ("train", "dev", "test")})
+    # "unbelievably" falls in two pieces, every other word is one
+    pieces = {}
+    for name, split in source.splits.items():
+        pieces[name] = []
+        for words in split.words:
+            word = [i for i, w in enumerate(words) for _ in range(2 if w == "unbelievably" else 1)]
+            pieces[name].append(Pieces(np.arange(1, len(word) + 3), np.array([-1, *word, -1]), cut=False))
+    return source, pieces
+
+
+def test_word_features_go_on_the_token_grid(layouts):
+    source, pieces = words_source(layouts)
+    cleaned = clean(source, pieces)
+    assert cleaned.aligned
+    found, steps = cleaned.splits["train"].sequences["audio"][1], source.splits["train"].features["audio"].values[1]
+    np.testing.assert_array_equal(found, [np.zeros(74), steps[0], steps[0], steps[1], np.zeros(74)])
+
+
+def test_words_and_steps_that_disagree_are_refused(layouts):
+    source, pieces = words_source(layouts)
+    audio = source.splits["valid"].features["audio"].values
+    audio[2] = np.vstack([audio[2], audio[2]])
+    with pytest.raises(UserError, match=r"valid: dev2\$_\$2 has 1 words but 2 steps of audio"):
+        clean(source, pieces)
+
+
+def test_one_step_per_utterance_of_a_table_is_repeated():
+    source = source_of([np.full((1, 2), float(i + 1), np.float32) for i in range(3)])
+    pieces = {name: [Pieces(np.arange(1, 5), np.array([-1, 0, 1, -1]), False)] * 3 for name in source.splits}
+    source.layout = "table"
+    cleaned = clean(source, pieces)
+    assert cleaned.aligned
+    assert cleaned.report == ["audio: one step per utterance, repeated over the tokens"]
+    np.testing.assert_array_equal(cleaned.splits["train"].sequences["audio"][1], np.full((4, 2), 2))
+
+
+def break_ids(s):
+    s.splits["test"].ids[1] = "train$_$0"
+
+
+def break_column(s):
+    s.splits["valid"].raw_text = ["one"]
+
+
+def break_contents(s):
+    s.splits["valid"].unimodal = {"audio": np.zeros(3)}
+
+
+def break_width(s):
+    s.splits["test"].features["audio"].values = np.ones((3, 5, 7), np.float32)
+
+
+def break_rows(s):
+    s.splits["test"].features["audio"].values = np.ones((2, 5, 2), np.float32)
+
+
+def break_label_shape(s):
+    s.splits["train"].label = np.zeros((3, 2))
+
+
+@pytest.mark.parametrize(
+    "breaks, message",
+    [
+        (break_ids, r"the id train\$_\$0 stands twice: in train and in test"),
+        (break_column, "valid: 1 rows of raw_text, but 3 ids"),
+        (break_contents, "valid holds audio, audio labels, but train holds audio"),
+        (break_width, "audio does not have one width: 2, 7"),
+        (break_rows, "test: 2 rows of audio, but 3 ids"),
+        (break_label_shape, r"train: label has shape \(3, 2\)"),
+        (lambda s: s.splits.pop("test"), "no test split, or it is empty"),
+        (lambda s: s.splits["valid"].ids.clear(), "no valid split, or it is empty"),
+    ],
+)
+def test_what_cannot_be_put_right_is_refused(breaks, message):
+    source = source_of(np.ones((3, 5, 2), np.float32))
+    breaks(source)
+    with pytest.raises(UserError, match=message):
+        clean(source)
+
+
+@pytest.mark.parametrize("value", [3.01, -4, np.nan, np.inf])
+def test_a_label_outside_the_scale_is_named(value):
+    source = source_of(np.ones((3, 5, 2), np.float32))
+    source.splits["valid"].label[1] = value
+    with pytest.raises(UserError, match=rf"valid: label of valid\$_\$1 is {value:g}, outside \[-3, 3\]"):
+        clean(source)

@@ -1,0 +1,199 @@
+import hashlib
+import pickle
+
+import numpy as np
+import pytest
+
+from mmsa_lightning.cli import main
+from mmsa_lightning.data import importer
+from mmsa_lightning.data.releases import count_warning
+from mmsa_lightning.data.store import Store
+from mmsa_lightning.data.tokens import tokenizer
+
+
+def save(path, data, protocol=2):
+    path.write_bytes(pickle.dumps(data, protocol))
+    return path
+
+
+def run_import(source, out, *options, dataset="own"):
+    main(["data", "import", str(source), "--dataset", dataset, "--out", str(out), *map(str, options)])
+    return Store(out)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_mmsa(tmp_path, layouts, capsys, aligned):
+    data = layouts.mmsa(aligned)
+    path = save(tmp_path / "aligned_50.pkl", data)
+    store = run_import(path, tmp_path / "stores" / "own.h5")
+    assert (store.meta.layout, store.meta.aligned, store.meta.vocabulary) == ("mmsa", aligned, "bert-base-uncased")
+    assert store.meta.source == "aligned_50.pkl"
+    assert store.meta.source_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert store.meta.release is None
+    assert store.dims == {"tokens": None, "text": 768, "audio": 5, "vision": 20}
+    for name, part in data.items():
+        split = store.splits[name]
+        assert split.ids == list(part["id"]) and split.raw_text == list(part["raw_text"])
+        np.testing.assert_array_equal(split.label, part["regression_labels"].astype(np.float32))
+        for i, found in enumerate(split.sequences["vision"]):
+            steps = part["vision"][i]
+            np.testing.assert_array_equal(found, steps[(steps != 0).any(1)])
+    printed = capsys.readouterr()
+    assert "audio: 3 values were infinite or not a number, now 0" in printed.out
+    assert printed.out.splitlines()[-1] == f"next: mmsa data inspect {tmp_path / 'stores' / 'own.h5'}"
+    assert printed.err == ""
+
+
+def test_mult_of_python_2(tmp_path, layouts):
+    data = layouts.mult({"text": 50, "audio": 50, "vision": 50})
+    path = tmp_path / "mosi_data.pkl"
+    path.write_bytes(pickle.dumps(data, 2).replace(b"numpy._core.", b"numpy.core."))
+    store = run_import(path, tmp_path / "own.h5")
+    assert store.meta.vocabulary is None
+    assert store.meta.aligned
+    steps = data["test"]["text"][3]
+    np.testing.assert_array_equal(store.splits["test"].sequences["text"][3], steps[(steps != 0).any(1)])
+
+
+def test_misa_folder_and_mag_bert_become_the_same_arrays(tmp_path, layouts):
+    folder = tmp_path / "MOSI"
+    folder.mkdir()
+    for name in ("train", "dev", "test"):
+        save(folder / f"{name}.pkl", layouts.fold(name, 5, own_words=True))
+    mag = save(tmp_path / "mosi.pkl", {n: layouts.fold(n, 5, own_words=False) for n in ("train", "dev", "test")})
+    one, other = run_import(folder, tmp_path / "a.h5"), run_import(mag, tmp_path / "b.h5")
+    assert one.meta.content_sha256 == other.meta.content_sha256
+    assert one.meta.source == "MOSI"
+    joined = b"".join((folder / f"{name}.pkl").read_bytes() for name in ("dev", "test", "train"))
+    assert one.meta.source_sha256 == hashlib.sha256(joined).hexdigest()
+
+    split = one.splits["valid"]
+    wordpieces = tokenizer("minilm").convert_ids_to_tokens(split.sequences["tokens"][1].tolist())
+    assert wordpieces == ["[CLS]", "un", "##bel", "##ie", "##va", "##bly", "bad", "[SEP]"]
+    visual = layouts.fold("dev", 5, own_words=True)[1][0][1]
+    zero = np.zeros(47)
+    np.testing.assert_array_equal(split.sequences["vision"][1], [zero, *[visual[0]] * 5, visual[1], zero])
+
+
+def test_the_same_source_gives_the_same_content(tmp_path, layouts):
+    path = save(tmp_path / "x.pkl", layouts.mmsa(True))
+    first, second = run_import(path, tmp_path / "a.h5"), run_import(path, tmp_path / "b.h5")
+    assert first.meta.content_sha256 == second.meta.content_sha256
+
+
+def test_a_known_release_is_named(tmp_path, layouts, monkeypatch, capsys):
+    path = save(tmp_path / "x.pkl", layouts.mmsa(True))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(importer.RELEASES, digest, "MMSA MOSI aligned_50.pkl")
+    assert run_import(path, tmp_path / "mosi.h5", dataset="mosi").meta.release == "MMSA MOSI aligned_50.pkl"
+    assert capsys.readouterr().err == (
+        "warning: 5 / 3 / 4 utterances in train / valid / test, where mosi has 1284 / 229 / 686 (Table 1): "
+        "not comparable\n"
+    )
+
+
+def test_count_warning_knows_table_1():
+    assert count_warning("mosi", (1284, 229, 686)) is None
+    assert count_warning("mosei", (16326, 1871, 4659)) is None
+    assert count_warning("own", (1, 2, 3)) is None
+    assert "16274 / 1861 / 4659" in (count_warning("mosei", (16274, 1861, 4659)) or "")
+
+
+def test_a_table_without_features_is_text_alone(tmp_path):
+    path = tmp_path / "u.csv"
+    path.write_text("id,text,label,split\na$_$1,so good,1,train\nb$_$1,bad,-1,dev\nc$_$1,,0,test\n")
+    store = run_import(path, tmp_path / "own.h5")
+    assert store.modalities == ["text"]
+    assert store.splits["test"].sequences["tokens"][0].tolist() == [101, 102]
+
+
+def test_the_store_lies_in_stores_by_default(tmp_path, layouts, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "x.pkl", layouts.mmsa(True))
+    main(["data", "import", "x.pkl", "--dataset", "own"])
+    assert Store("stores/own.h5").meta.dataset == "own"
+
+
+class Trap:
+    def __reduce__(self):
+        return eval, ("1/0",)
+
+
+def broken(layouts):
+    label, missing, empty, trap = (layouts.mmsa(True) for _ in range(4))
+    label["valid"]["regression_labels"][1] = 4
+    del missing["test"]
+    empty["train"] = {key: value[:0] for key, value in empty["train"].items()}
+    trap["train"]["id"] = np.array([*trap["train"]["id"][:-1], Trap()], dtype=object)
+    return {
+        "truncated": (pickle.dumps(layouts.mmsa(True))[:1000], "not a whole pickle"),
+        "label": (pickle.dumps(label), "valid: label of valid_video$_$1 is 4, outside [-3, 3]"),
+        "missing": (pickle.dumps(missing), "no test split"),
+        "empty": (pickle.dumps(empty), "no train split"),
+        "trap": (pickle.dumps(trap), "builtins.eval"),
+        "newlines": (b"cos\nsys\\ntem\n.", "os.sys"),
+        "undivided": (pickle.dumps(layouts.fold("a", 4, own_words=True)), "--split 70 15 15"),
+        "unknown": (pickle.dumps({"a": 1}), "no known layout"),
+    }
+
+
+@pytest.mark.parametrize("case", ["truncated", "label", "missing", "empty", "trap", "newlines", "undivided", "unknown"])
+def test_a_bad_source_ends_in_one_line_and_no_file(tmp_path, layouts, capsys, case):
+    content, message = broken(layouts)[case]
+    (tmp_path / "x.pkl").write_bytes(content)
+    out = tmp_path / "stores"
+    out.mkdir()
+    with pytest.raises(SystemExit) as end:
+        main(["data", "import", str(tmp_path / "x.pkl"), "--dataset", "own", "--out", str(out / "own.h5")])
+    assert end.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ") and printed.err.count("\n") == 1
+    assert message in printed.err
+    assert printed.out == ""
+    assert list(out.iterdir()) == []
+
+
+def test_a_failed_import_leaves_the_older_store(tmp_path, layouts):
+    out = tmp_path / "own.h5"
+    before = run_import(save(tmp_path / "x.pkl", layouts.mmsa(True)), out).meta
+    (tmp_path / "x.pkl").write_bytes(b"garbage")
+    with pytest.raises(SystemExit):
+        run_import(tmp_path / "x.pkl", out)
+    assert Store(out).meta == before
+
+
+@pytest.mark.parametrize("dataset", ["", "../x", "a b", "a/b"])
+def test_a_dataset_name_cannot_leave_its_folder(tmp_path, layouts, capsys, dataset):
+    with pytest.raises(SystemExit) as end:
+        main(["data", "import", str(save(tmp_path / "x.pkl", layouts.mmsa(True))), "--dataset", dataset])
+    assert end.value.code == 2
+    assert "a dataset's name has letters" in capsys.readouterr().err
+
+
+def test_an_unwritable_place_is_one_line(tmp_path, layouts, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as end:
+        run_import(save(tmp_path / "x.pkl", layouts.mmsa(True)), tmp_path / "file" / "own.h5")
+    assert end.value.code == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_real_mosi(tmp_path, real_data):
+    options = ["--audio", real_data / "audio_covarep_mean.npz", "--word-vectors", real_data / "glove300.npz"]
+    store = run_import(real_data / "utterances.csv", tmp_path / "mosi.h5", *options, dataset="mosi")
+    assert {name: len(split) for name, split in store.splits.items()} == {"train": 1284, "valid": 229, "test": 686}
+    assert store.dims == {"tokens": None, "text": 300, "audio": 73}
+    assert store.meta.aligned
+    assert "text: 741 of 27540 words have no vector and got the vector of '<unk>'" in store.meta.report
+    audio = store.splits["test"].sequences["audio"][5]
+    assert len(audio) == len(store.splits["test"].sequences["tokens"][5])
+    assert (audio == audio[0]).all() and audio.any()
+
+
+def test_real_misa_fold(tmp_path, real_data):
+    store = run_import(real_data / "misa_dev.pkl", tmp_path / "dev.h5", "--split", 70, 15, 15)
+    assert sum(len(split) for split in store.splits.values()) == 229
+    assert store.dims == {"tokens": None, "audio": 74, "vision": 47}
+    assert store.meta.aligned
+    videos = [{i.split("$_$")[0] for i in split.ids} for split in store.splits.values()]
+    assert sum(map(len, videos)) == len(set.union(*videos)) == 10

@@ -1,0 +1,155 @@
+import json
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+
+from mmsa_lightning.data.store import SPLITS, Meta, Ragged, Split, Store, write
+from mmsa_lightning.errors import UserError
+
+
+def make_split(n, seed=0):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 6, n)
+    return Split(
+        ids=[f"vidéo$_${i}" for i in range(n)],
+        label=rng.uniform(-3, 3, n).astype(np.float32),
+        sequences={
+            "tokens": Ragged.from_arrays([rng.integers(1, 30000, k) for k in lengths]),
+            "audio": Ragged.from_arrays([rng.normal(size=(k, 5)).astype(np.float32) for k in lengths]),
+        },
+        raw_text=["so\ngut" for _ in range(n)],
+        unimodal={"audio": rng.uniform(-1, 1, n).astype(np.float32)},
+    )
+
+
+def make_meta(**other):
+    return Meta(**{"dataset": "own", "layout": "mmsa", "source": "x.pkl", "source_sha256": "0", "release": None,
+                   "aligned": True, "vocabulary": "v", "report": ["a", "b"], **other})  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path):
+    write(tmp_path / "x.h5", {name: make_split(4, i) for i, name in enumerate(SPLITS)}, make_meta())
+    return tmp_path / "x.h5"
+
+
+def test_what_is_written_is_read(path):
+    store = Store(path)
+    assert store.meta == make_meta(content_sha256=store.meta.content_sha256)
+    for i, name in enumerate(SPLITS):
+        expected, found = make_split(4, i), store.splits[name]
+        assert (found.ids, found.raw_text) == (expected.ids, expected.raw_text)
+        np.testing.assert_array_equal(found.label, expected.label)
+        np.testing.assert_array_equal(found.unimodal["audio"], expected.unimodal["audio"])
+        for sequence, ragged in expected.sequences.items():
+            for row in range(4):
+                np.testing.assert_array_equal(found.sequences[sequence][row], ragged[row])
+    assert store.dims == {"tokens": None, "audio": 5}
+    assert store.modalities == ["text", "audio"]
+
+
+def test_sequences_are_mapped_read_only(path):
+    values = Store(path).splits["train"].sequences["audio"].values
+    assert isinstance(values, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        values[0] = 1
+
+
+def test_a_store_pickles_as_its_path(path):
+    store = Store(path)
+    data = pickle.dumps(store)
+    assert len(data) < 300
+    assert pickle.loads(data).meta == store.meta
+
+
+def change(split):
+    split.sequences["audio"].values[0, 0] += 1
+
+
+def rename(split):
+    split.ids[0] = "other"
+
+
+@pytest.mark.parametrize("alter", [change, rename])
+def test_the_content_hash_is_of_the_content(tmp_path, path, alter):
+    splits = {name: make_split(4, i) for i, name in enumerate(SPLITS)}
+    original = Store(path).meta.content_sha256
+    assert write(tmp_path / "y.h5", splits, make_meta(source="other", report=[])).content_sha256 == original
+    alter(splits["test"])
+    assert write(tmp_path / "y.h5", splits, make_meta()).content_sha256 != original
+
+
+def test_a_failed_write_leaves_the_older_store_and_no_other_file(tmp_path, path):
+    before = path.read_bytes()
+    splits = {name: make_split(4) for name in ("train", "valid")}  # no test: fails midway
+    with pytest.raises(KeyError):
+        write(path, splits, make_meta())
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def delete_values(file):
+    del file["train/audio/values"]
+
+
+def cut_offsets(file):
+    file["valid/audio/offsets"][-1] += 1
+
+
+def shuffle_offsets(file):
+    file["valid/audio/offsets"][1] = 0
+
+
+def link_out(file):
+    del file["test/audio/values"]
+    file["test/audio/values"] = h5py.ExternalLink("/etc/passwd", "/x")
+
+
+def compress(file):
+    values = file["train/audio/values"][:]
+    del file["train/audio/values"]
+    file.create_dataset("train/audio/values", data=values, compression="gzip")
+
+
+def other_format(file):
+    file.attrs["format"] = "mmsa-lightning store 99"
+
+
+def other_meta(file):
+    file.attrs["meta"] = json.dumps({"dataset": "x"})
+
+
+def short_label(file):
+    del file["train/label"]
+    file["train/label"] = np.zeros(1, np.float32)
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [delete_values, cut_offsets, shuffle_offsets, link_out, compress, other_format, other_meta, short_label],
+)
+def test_a_broken_store_is_a_user_error(path, breaks):
+    with h5py.File(path, "r+") as file:
+        breaks(file)
+    with pytest.raises(UserError, match="is not a usable store"):
+        Store(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no hdf5 at all"])
+def test_no_hdf5_is_a_user_error(tmp_path, content):
+    (tmp_path / "x.h5").write_bytes(content)
+    with pytest.raises(UserError, match="is not a usable store"):
+        Store(tmp_path / "x.h5")
+
+
+def test_a_cut_off_store_is_a_user_error(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match="is not a usable store"):
+        Store(path)
+
+
+def test_no_store_says_how_to_make_one(tmp_path):
+    with pytest.raises(UserError, match="make one with: mmsa data import"):
+        Store(tmp_path / "x.h5")
