@@ -14,28 +14,37 @@ from omegaconf.errors import OmegaConfBaseException
 from mmsa_lightning.config import config_dir, register_resolvers
 from mmsa_lightning.errors import UserError, one_line_errors
 
+TRACEBACK = "HYDRA_FULL_ERROR"  # Hydra's own switch: 1 shows tracebacks
+
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
 def _train(cfg: DictConfig) -> float:
     from mmsa_lightning.experiment import run  # torch and its company, which --help and a wrong override do not need
 
-    return run(cfg, HydraConfig.get())
+    with one_line_errors():  # in here, because Hydra announces an error that leaves its job
+        return run(cfg, HydraConfig.get())
 
 
 def main(argv: list[str] | None = None) -> None:
     """``python train.py`` and ``mmsa train``: Hydra's command line, its errors in one line and exit code 2.
 
-    Set HYDRA_FULL_ERROR=1 to see the traceback instead.
+    HYDRA_FULL_ERROR=1 shows the traceback of an error in the configuration.
+
+    Args:
+        argv: the arguments; the process's own when None.
     """
     if argv is not None:
         sys.argv = ["mmsa train", *argv]
     register_resolvers()
-    if os.environ.setdefault("HYDRA_FULL_ERROR", "0") == "1":
-        _train()
-        return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us instead of being printed by Hydra
-    with one_line_errors():
-        try:
-            _train()
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(str(error)) from error
+    wanted = os.environ.get(TRACEBACK)
+    os.environ[TRACEBACK] = "1"  # so that errors reach us instead of being printed by Hydra
+    try:
+        with one_line_errors():
+            try:
+                _train()
+            except (HydraException, OmegaConfBaseException) as error:
+                if wanted == "1":
+                    raise
+                raise UserError(str(error)) from error
+    finally:
+        os.environ[TRACEBACK] = wanted or "0"

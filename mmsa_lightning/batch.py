@@ -74,5 +74,5 @@ class Batch:
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
         """Move every tensor as ``Tensor.to`` does (lengths stay on the CPU). Lightning calls this."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{k: v if v is None else v.to(*args, **kwargs) for k, v in moved.items()})
+        present = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        return replace(self, **{name: value.to(*args, **kwargs) for name, value in present.items()})

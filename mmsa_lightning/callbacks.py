@@ -61,12 +61,16 @@ class GeneratedLabels(L.Callback):
         self.truth = truth
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        for task, label in pl_module.objective.generated_labels().items():  # type: ignore[operator, union-attr]
-            values = label.cpu().numpy()
-            pl_module.log(f"ulgm/std_{task}", float(values.std()))
+        labels = pl_module.objective.generated_labels()  # type: ignore[operator, union-attr]
+        values = {task: label.cpu().numpy() for task, label in labels.items()}
+        for task, value in values.items():
+            pl_module.log(f"ulgm/std_{task}", float(value.std()))
             if task in self.truth:
-                pl_module.log(f"ulgm/corr_true_{task}", float(np.corrcoef(values, self.truth[task])[0, 1]))
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    histogram = wandb.Histogram(np_histogram=np.histogram(values, bins=60, range=(-3, 3)))
-                    logger.log_metrics({f"ulgm/label_{task}": histogram}, step=trainer.global_step)
+                pl_module.log(f"ulgm/corr_true_{task}", float(np.corrcoef(value, self.truth[task])[0, 1]))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and values:
+                histograms = {
+                    f"ulgm/label_{task}": wandb.Histogram(np_histogram=np.histogram(value, bins=60, range=(-3, 3)))
+                    for task, value in values.items()
+                }
+                logger.experiment.log(histograms | {"trainer/global_step": trainer.global_step})

@@ -53,8 +53,9 @@ def _find_class(kind: str, target: str, plugins: Path | None) -> type:
     """Every target is looked up as a file before anything is imported, so that a name cannot run foreign code."""
     module_name, _, class_name = target.rpartition(".")
     if target.startswith(HOME[kind]):
-        path = Path(__file__).parent.joinpath(*module_name.split(".")[1:]).with_suffix(".py")
-        module = importlib.import_module(module_name) if path.is_file() else None
+        parts = module_name.split(".")
+        ours = all(parts) and Path(__file__).parent.joinpath(*parts[1:]).with_suffix(".py").is_file()
+        module = importlib.import_module(module_name) if ours else None
     else:
         module = _import_plugin(module_name, plugins)
     cls = getattr(module, class_name, None)

@@ -51,6 +51,7 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     run_dir = Path(hydra.runtime.output_dir)
     names = {group: Path(hydra.runtime.choices.get(group) or "full").name for group in ("data", "model", "ablation")}
 
+    _check(config)
     L.seed_everything(config["seed"], workers=True, verbose=False)
     data = _build_data(config)
     identity = {"config_hash": config_hash(config), "data_hash": data.store.meta.content_sha256}
@@ -115,6 +116,18 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", f".*{harmless}.*")
 
 
+def _check(config: dict[str, Any]) -> None:
+    """Refuse values that would only fail deep inside a library."""
+    kinds = {"seed": int, "patience": int, "overwrite": bool, "keep_last": bool}
+    for key, kind in kinds.items():
+        if type(config[key]) is not kind or (kind is int and config[key] < 0):
+            raise UserError(f"{key}={config[key]}: give {'true or false' if kind is bool else 'a whole number from 0'}")
+    for setting, groups in config["optim"].items():
+        for group, value in groups.items():
+            if not isinstance(value, int | float) or value < 0:
+                raise UserError(f"optim.{setting}.{group}={value}: give a number from 0")
+
+
 def _build_data(config: dict[str, Any]) -> StoreDataModule:
     given = {key: config[key] for key in ("text", "modalities", "seed")}
     data: StoreDataModule = build("data", config["data"], **given)
@@ -146,7 +159,12 @@ def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path |
 def _build_trainer(config: dict[str, Any], data: StoreDataModule, run_dir: Path, loggers: list[Logger]) -> L.Trainer:
     if unknown := set(config["trainer"]) - set(inspect.signature(L.Trainer).parameters):
         raise UserError(f"trainer takes no {', '.join(sorted(unknown))}; see the arguments of lightning's Trainer")
-    saved = {"dirpath": run_dir / "checkpoints", "save_on_train_epoch_end": True, "enable_version_counter": False}
+    checkpoint = functools.partial(
+        ModelCheckpoint,
+        dirpath=run_dir / "checkpoints",
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
     return L.Trainer(
         default_root_dir=run_dir,
         logger=loggers,
@@ -155,8 +173,8 @@ def _build_trainer(config: dict[str, Any], data: StoreDataModule, run_dir: Path,
             History(run_dir / "metrics.csv"),
             EarlyStopping(MONITOR, patience=config["patience"], min_delta=1e-6),
             # The best before the last, so that the last knows of the best.
-            ModelCheckpoint(filename="best", monitor=MONITOR, save_weights_only=True, **saved),
-            ModelCheckpoint(filename="last", **saved),
+            checkpoint(filename="best", monitor=MONITOR, save_weights_only=True),
+            checkpoint(filename="last"),
             *([RichProgressBar()] if config["trainer"].get("enable_progress_bar", True) else []),
         ],
         plugins=[AtomicCheckpointIO()],
@@ -207,13 +225,13 @@ def _finished(run_dir: Path, identity: dict[str, str], overwrite: bool) -> dict[
 def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None) -> Path | None:
     if ckpt_path is None:
         return None
-    path = run_dir / "checkpoints" / "last.ckpt" if ckpt_path == "last" else Path(ckpt_path)
+    if ckpt_path != "last":
+        raise UserError(f"ckpt_path={ckpt_path}: only ckpt_path=last, which continues this very run, is known")
+    path = run_dir / "checkpoints" / "last.ckpt"
     if path.is_file():
         return path
-    if ckpt_path == "last":
-        print(f"nothing to resume in {run_dir}: starting from the beginning")
-        return None
-    raise UserError(f"ckpt_path={ckpt_path}: there is no such file; ckpt_path=last resumes this very run")
+    print(f"nothing to resume in {run_dir}: starting from the beginning")
+    return None
 
 
 def _plugins(hydra: HydraConf) -> Path | None:

@@ -32,10 +32,13 @@ def build_loggers(
     if name == "wandb":
         # Without a login W&B would stop and ask: write locally then, for `wandb sync`.
         offline = options.pop("offline")
+        if offline is None:
+            offline = not wandb.login(prompt=False, verify=False)
         return [
             WandbLogger(
                 save_dir=run_dir,
-                offline=wandb.api.api_key is None if offline is None else offline,
+                mode="offline" if offline else "online",
+                settings=wandb.Settings(quiet=True),
                 group="-".join(names[key] for key in ("data", "model", "ablation")),
                 name=f"{names['model']}-{names['ablation']}-seed{names['seed']}",
                 tags=[names[key] for key in ("data", "model", "ablation")],
@@ -56,4 +59,4 @@ def close_loggers(loggers: list[Logger]) -> None:
     for logger in loggers:
         logger.finalize("success")
         if isinstance(logger, WandbLogger):
-            wandb.finish(quiet=True)
+            wandb.finish()

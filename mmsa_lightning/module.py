@@ -49,6 +49,8 @@ class SentimentModule(L.LightningModule):
         state = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank]).generate_state(1)
         L.seed_everything(int(state[0]), verbose=False)
         self.objective.start_epoch()
+        for group in self.trainer.optimizers[0].param_groups:
+            self.log(f"lr/{group['name']}", group["lr"])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.objective(self.model(batch), batch, self.current_epoch + 1)
@@ -60,10 +62,6 @@ class SentimentModule(L.LightningModule):
                 f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=name == "loss"
             )
         return loss.total
-
-    def on_train_epoch_end(self) -> None:
-        for group in self.trainer.optimizers[0].param_groups:
-            self.log(f"lr/{group['name']}", group["lr"])
 
     def on_validation_epoch_start(self) -> None:
         self.predictions = {}

@@ -178,11 +178,12 @@ class StoreDataModule(L.LightningDataModule):
 
 def _moments(ragged: Ragged) -> Scale:
     """Mean and standard deviation of each feature over all steps, read in pieces; a constant feature gets 1."""
-    n, total, squares = len(ragged.values), 0.0, 0.0
+    n = len(ragged.values)
+    total, squares = np.zeros(ragged.values.shape[1]), np.zeros(ragged.values.shape[1])
     for start in range(0, n, 65536):
-        total = total + ragged.values[start : start + 65536].sum(axis=0, dtype=np.float64)
+        total += ragged.values[start : start + 65536].sum(axis=0, dtype=np.float64)
     mean = total / n
     for start in range(0, n, 65536):
-        squares = squares + np.square(ragged.values[start : start + 65536] - mean).sum(axis=0)
+        squares += np.square(ragged.values[start : start + 65536] - mean).sum(axis=0)
     std = np.sqrt(squares / n)
-    return np.float32(mean), np.float32(np.where(std > 1e-8, std, 1.0))
+    return mean.astype(np.float32), np.where(std > 1e-8, std, 1.0).astype(np.float32)

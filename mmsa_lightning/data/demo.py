@@ -23,7 +23,8 @@ VERSION = 1  # of the generator: raise it when the data it makes change
 MIX = {"text": 0.5, "audio": 0.25, "vision": 0.25}
 IRONY = 0.2  # share of utterances whose words say the opposite
 DIMS = {"audio": 5, "vision": 20}  # as in the published MOSI features
-NOISE = {"audio": 2.5, "vision": 2.5}  # standard deviation of a feature at one word, beside a sentiment in [-3, 3]
+NOISE = {"audio": 4.0, "vision": 6.0}  # standard deviation of a feature at one word, beside a sentiment in [-3, 3]
+ANNOTATORS = 0.5  # standard deviation of the label about the mix
 
 ADJECTIVES = {
     -3: ["terrible", "horrible", "awful", "a complete disaster", "unwatchable"],
@@ -57,7 +58,7 @@ def _generate_split(rng: np.random.Generator, name: str, count: int, directions:
     said = np.where(rng.random(count) < IRONY, -mood, mood)
     shown = {"text": said, "audio": mood, "vision": mood}
     unimodal = {m: np.clip(value + rng.normal(0, 0.4, count), -3, 3) for m, value in shown.items()}
-    label = sum(MIX[m] * unimodal[m] for m in MIX)
+    label = np.clip(sum(MIX[m] * unimodal[m] for m in MIX) + rng.normal(0, ANNOTATORS, count), -3, 3)
     words = [_sentence(rng, sentiment).split() for sentiment in unimodal["text"]]
     features = {
         m: Sequences(
@@ -89,7 +90,7 @@ def _sentence(rng: np.random.Generator, sentiment: float) -> str:
 def _sequence(
     rng: np.random.Generator, steps: int, sentiment: float, direction: np.ndarray, noise: float
 ) -> np.ndarray:
-    return np.float32(sentiment * direction + rng.normal(0, noise, (steps, len(direction))))
+    return (sentiment * direction + rng.normal(0, noise, (steps, len(direction)))).astype(np.float32)
 
 
 class DemoDataModule(StoreDataModule):

@@ -73,6 +73,19 @@ def test_stated_lengths_are_clipped_and_what_lies_beyond_is_reported():
     assert "audio: 3 utterances have values beyond their stated length, removed" in cleaned.report
 
 
+def test_lengths_longer_than_the_array_are_clipped_when_padded_in_front():
+    cleaned = clean(source_of(padded_audio("left"), lengths=np.array([9, 2, 3])))
+    assert cleaned.splits["train"].sequences["audio"].lengths.tolist() == [5, 2, 3]
+    assert cleaned.report == ["audio: padded on the left, removed"]
+
+
+def test_unpadded_sequences_of_zeros_become_one_zero_step():
+    cleaned = clean(
+        source_of([np.ones((2, 2), np.float32), np.zeros((4, 2), np.float32), np.zeros((0, 2), np.float32)])
+    )
+    assert cleaned.splits["train"].sequences["audio"].lengths.tolist() == [2, 1, 1]
+
+
 def test_empty_sequences_become_one_zero_step():
     audio = padded_audio("left")
     audio[1] = 0

@@ -56,8 +56,12 @@ def _reference_prediction(model: InteractiveAttention, batch: Batch, i: int, val
             for s in model.modalities
             if s != m
         ]
-        parts.append([sum(column) for column in zip(*read, strict=True)] if pair_fusion == "sum" else sum(read, []))
-    hidden = torch.relu(model.fusion[1](torch.tensor(sum(parts, []))))
+        parts.append(
+            [sum(column) for column in zip(*read, strict=True)]
+            if pair_fusion == "sum"
+            else list(itertools.chain(*read))
+        )
+    hidden = torch.relu(model.fusion[1](torch.tensor(list(itertools.chain(*parts)))))
     return float(model.head(hidden))
 
 

@@ -29,6 +29,13 @@ def test_mmsa(tmp_path, layouts, aligned):
     assert (split.features["vision"].lengths is None) == aligned
 
 
+def test_mmsa_with_stated_lengths_is_not_aligned(tmp_path, layouts):
+    data = layouts.mmsa(True)
+    for part in data.values():
+        part["audio_lengths"] = [7] * len(part["id"])
+    assert not read(save(tmp_path / "x.pkl", data)).aligned
+
+
 def test_mmsa_unimodal_labels_of_ch_sims(tmp_path, layouts):
     data = layouts.mmsa(True)
     for part in data.values():
@@ -111,6 +118,8 @@ def test_a_single_fold_needs_split_and_keeps_videos_whole(tmp_path, layouts):
     assert not videos[0] & videos[1] and not videos[0] & videos[2] and not videos[1] & videos[2]
     assert sum(map(len, ids.values())) == 80
     assert [len(split) for split in ids.values()] == pytest.approx([56, 12, 12], abs=4)
+    order = [f"{v}{i % 4}$_${i}" for v in "abcdefghij" for i in range(8)]
+    assert all(split == sorted(split, key=order.index) for split in ids.values())
     split = source.splits["valid"]
     assert [len(w) for w in split.words] == [len(steps) for steps in split.features["audio"].values]
 

@@ -32,5 +32,5 @@ def test_attention_weights_real_steps_by_a_learned_score(batch: Batch) -> None:
 
 
 def test_an_unknown_mode_is_answered_with_the_known() -> None:
-    with pytest.raises(ValueError, match="mean.*cls.*attention"):
+    with pytest.raises(ValueError, match=r"mean.*cls.*attention"):
         Pooling("max", 5)

@@ -1,0 +1,271 @@
+"""The training command from its arguments to the files that it leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import wandb
+import yaml
+
+from mmsa_lightning import metrics
+from mmsa_lightning.app import main
+from mmsa_lightning.data.store import Store
+
+Arguments = Callable[..., list[str]]
+
+
+def the_run(tmp_path: Path) -> Path:
+    (found,) = (tmp_path / "runs").rglob("result.json")
+    return found.parent
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def result(run: Path) -> dict[str, Any]:
+    return json.loads((run / "result.json").read_text())
+
+
+def test_a_run_leaves_what_it_promises(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments("seed=3"))
+    run = the_run(tmp_path)
+    outcome = result(run)
+    assert str(run) in capsys.readouterr().out
+    assert [str(p.relative_to(run)) for p in sorted(run.rglob("*.tmp"))] == []
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["best.ckpt"]
+
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["seed"] == 3
+    assert "${" not in (run / "config.yaml").read_text()
+
+    assert (outcome["data"], outcome["model"], outcome["ablation"]) == ("demo", "interactive_attention", "full")
+    assert (outcome["seed"], outcome["epochs"]) == (3, 2)
+    assert outcome["modalities"] == ["text", "audio", "vision"]
+    assert outcome["text_encoder"] == config["text_encoder"]
+    assert outcome["versions"]["torch"] == torch.__version__
+    store = Store(config["data"]["path"])
+    assert outcome["data_hash"] == store.meta.content_sha256
+    assert len(outcome["config_hash"]) == 64
+    assert outcome["seconds"] > 0
+
+    history = rows(run / "metrics.csv")
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    best = min(history, key=lambda row: float(row["valid/mae"]))
+    assert int(best["epoch"]) == outcome["best_epoch"]
+    for column in ("train/loss", "train/loss_text", "train/weight_audio", "lr/bert_no_decay", "lr/video", "valid/corr"):
+        assert np.isfinite(float(history[-1][column]))
+
+    predictions = rows(run / "predictions.csv")
+    for split, n in (("valid", 24), ("test", 26)):
+        mine = [row for row in predictions if row["split"] == split]
+        assert [row["id"] for row in mine] == store.splits[split].ids and len(mine) == n
+        assert [row["text"] for row in mine] == store.splits[split].raw_text
+        prediction, label = (torch.tensor([float(row[c]) for row in mine]).double() for c in ("prediction", "label"))
+        for name, function in metrics.METRICS.items():
+            expected = function(prediction, label).item()
+            assert outcome[split][name] == pytest.approx(expected, abs=1e-6, nan_ok=True), (split, name)
+    assert outcome["valid"]["mae"] == pytest.approx(float(best["valid/mae"]), abs=1e-6)
+
+    labels = rows(run / "generated_labels.csv")
+    assert len(labels) == 70
+    assert set(labels[0]) == {"id", "label"} | {
+        f"{k}_{m}" for k in ("generated", "true") for m in outcome["modalities"]
+    }
+
+    parameters = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    model = {name: p for name, p in parameters.items() if name.startswith("model.")}
+    assert outcome["parameters"] == sum(p.numel() for p in model.values() if p.is_floating_point())
+    assert "objective.ulgm.bank_fusion" in parameters
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_does_not(arguments: Arguments, tmp_path: Path) -> None:
+    outcomes = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        main([*arguments(f"seed={seed}"), f"runs={tmp_path / name}"])
+        (found,) = (tmp_path / name).rglob("result.json")
+        outcomes.append(json.loads(found.read_text()))
+    assert outcomes[0]["test"] == outcomes[1]["test"]
+    assert outcomes[0]["test"] != outcomes[2]["test"]
+
+
+def test_a_finished_run_is_not_run_again_unless_told(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments())
+    run = the_run(tmp_path)
+    before = (run / "result.json").stat()
+    main(arguments())
+    assert (run / "result.json").stat().st_mtime_ns == before.st_mtime_ns
+    assert "already finished" in capsys.readouterr().out
+    main(arguments("overwrite=true"))
+    assert (run / "result.json").stat().st_mtime_ns > before.st_mtime_ns
+
+
+def test_a_result_on_other_data_is_not_overwritten(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments())
+    path = the_run(tmp_path) / "result.json"
+    other = json.loads(path.read_text()) | {"data_hash": "0" * 64}
+    path.write_text(json.dumps(other))
+    fails(arguments(), capsys, "holds a result for other data")
+    assert json.loads(path.read_text()) == other
+
+
+def test_a_sweep_leaves_a_result_for_each_job(arguments: Arguments, tmp_path: Path) -> None:
+    main(["-m", *arguments("trainer.max_epochs=1", "+ablation=bi,uni,weight", "seed=1,2")])
+    found = sorted((tmp_path / "runs").rglob("result.json"))
+    jobs = {(r["ablation"], r["seed"]) for r in map(result, (path.parent for path in found))}
+    assert jobs == {(a, s) for a in ("bi", "uni", "weight") for s in (1, 2)}
+    assert len(found) == 6
+    for path in found:
+        config = yaml.safe_load((path.parent / "config.yaml").read_text())
+        switches = {
+            "bi": config["model"]["bi"],
+            "uni": config["model"]["uni"],
+            "weight": config["objective"]["ratio_weight"],
+        }
+        assert [name for name, on in switches.items() if on] == [result(path.parent)["ablation"]]
+
+
+@pytest.mark.parametrize("modalities", ["[text]", "[audio]", "[audio,vision]", "[text,vision]"])
+def test_any_subset_of_modalities_trains(arguments: Arguments, tmp_path: Path, modalities: str) -> None:
+    main(arguments(f"modalities={modalities}", "trainer.max_epochs=1"))
+    outcome = result(the_run(tmp_path))
+    assert outcome["modalities"] == modalities.strip("[]").split(",")
+    assert (outcome["text_encoder"] is None) == ("text" not in modalities)
+
+
+def test_bf16_keeps_labels_and_losses_in_float32(arguments: Arguments, tmp_path: Path) -> None:
+    main(arguments("trainer.precision=bf16-mixed", "trainer.max_epochs=3"))
+    run = the_run(tmp_path)
+    assert result(run)["precision"] == "bf16-mixed"
+    state = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert {v.dtype for k, v in state.items() if k.startswith("objective.")} == {torch.float32}
+    assert np.isfinite(float(rows(run / "metrics.csv")[-1]["train/loss"]))
+
+
+def test_keep_last_keeps_the_optimiser(arguments: Arguments, tmp_path: Path) -> None:
+    main(arguments("keep_last=true"))
+    checkpoint = torch.load(the_run(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 1 and checkpoint["optimizer_states"]
+
+
+def test_tensorboard(arguments: Arguments, tmp_path: Path) -> None:
+    main(arguments("logger=tensorboard", "trainer.max_epochs=1"))
+    assert list((the_run(tmp_path) / "tensorboard").glob("events.out.*"))
+
+
+def test_wandb_offline_logs_losses_weights_rates_metrics_and_label_histograms(
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each job of a sweep is a run of its own, finished before the next starts."""
+    for variable in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    main(["-m", *arguments("logger=wandb", "seed=1,2")])
+    assert wandb.run is None
+    files = sorted((tmp_path / "runs").rglob("run-*.wandb"))
+    assert len(files) == 2
+    for file in files:
+        keys = history_keys(file)
+        tasks = ("multimodal", "text", "audio", "vision")
+        assert {f"train/loss_{task}" for task in tasks} | {f"train/weight_{task}" for task in tasks} <= keys
+        assert {"lr/bert", "lr/bert_no_decay", "lr/audio", "lr/video", "lr/other"} <= keys
+        assert {f"valid/{name}" for name in metrics.METRICS} <= keys
+        assert {f"ulgm/label_{modality}/bins" for modality in ("text", "audio", "vision")} <= keys
+
+
+def history_keys(path: Path) -> set[str]:
+    """Every key in the history of an offline run, from its own file: LevelDB's log format after 7 bytes of header."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, position, record, keys = path.read_bytes(), 7, b"", set()
+    while position < len(data):
+        if (left := 32768 - position % 32768) < 7:  # a block's end that is too short for a header
+            position += left
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, position)
+        record += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # a whole record, or the last piece of one
+            parsed = wandb_internal_pb2.Record.FromString(record)
+            keys |= {item.key or "/".join(item.nested_key) for item in parsed.history.item}
+            record = b""
+    return keys
+
+
+def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str) -> None:
+    """The command ends with code 2 and one line on stderr that has these words."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data=nowhere", ["data/nowhere", "mosi", "mosei", "demo"]),
+        ("model=nothing", ["model/nothing", "interactive_attention"]),
+        ("+ablation=everything", ["ablation/everything", "bi_uni"]),
+        ("model.widht=3", ["widht"]),
+        ("+model.widht=3", ["widht", "width"]),
+        ("model.values=both", ["values='both'", "target", "source"]),
+        ("model.pooling=max", ["pooling='max'", "mean"]),
+        ("objective.positive='<'", ["positive", ">="]),
+        ("modalities=[smell]", ["smell", "vision"]),
+        ("modalities=[]", ["at least one"]),
+        ("text=letters", ["letters", "bert", "features"]),
+        ("text=features", ["has no text", "text=bert"]),
+        ("+trainer.max_epoch=3", ["max_epoch"]),
+        ("logger.name=paper", ["paper", "wandb"]),
+        ("model._target_=os.system", ["os.system"]),
+        ("+model.bert={_target_: os.system, command: 'touch hacked'}", ["bert"]),
+        ("ckpt_path=nowhere.ckpt", ["nowhere.ckpt"]),
+        ("text_encoder=/nowhere", ["text_encoder=/nowhere", "minilm"]),
+        ("seed=", ["seed"]),
+        ("optim.lr.bert=fast", ["optim.lr.bert=fast"]),
+        ("keep_last=maybe", ["keep_last"]),
+        ("seed=one", ["seed"]),
+        ("a b", []),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: Arguments, capsys: pytest.CaptureFixture[str], override: str, words: list[str]
+) -> None:
+    fails(arguments(override), capsys, *words)
+
+
+def test_a_missing_store_says_how_to_make_it(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mosi.h5"
+    overrides = [a for a in arguments("data=mosi") if not a.startswith("data.")]
+    fails([*overrides, f"data.path={path}"], capsys, str(path), "mmsa data import")
+
+
+def test_a_vocabulary_that_is_too_small_is_refused(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    BertModel(BertConfig(vocab_size=100, **sizes)).save_pretrained(tmp_path / "small")
+    fails(arguments(f"text_encoder={tmp_path / 'small'}"), capsys, "100 word pieces", "tokenized for")

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmsa_lightning.components import build
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.objectives.l1 import L1
+
+L1_PATH = "mmsa_lightning.objectives.l1.L1"
+
+
+def test_builds_the_projects_own_class() -> None:
+    assert isinstance(build("objective", {"_target_": L1_PATH}), L1)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "subprocess.Popen",
+        "torch.nn.Linear",
+        "mmsa_lightning.objectives.l1.L2",
+        "mmsa_lightning.objectives.nowhere.L1",
+        "mmsa_lightning.objectives.multitask.torch.nn.Linear",
+        "mmsa_lightning.objectives.multitask.ULGM",  # imported there, defined elsewhere
+        "mmsa_lightning.objectives.multitask.task_loss",  # not a class
+        "mmsa_lightning.objectives...l1.L1",
+        "mmsa_lightning.models.interactive_attention.InteractiveAttention",  # not an objective
+        "L1",
+        "",
+        "None",
+    ],
+)
+def test_nothing_else_can_be_named(target: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a class in"):
+        build("objective", {"_target_": target, "args": "true"}, plugins=tmp_path)
+
+
+def test_a_class_of_the_users_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("class Mine:\n    def __init__(self, width):\n        self.width = width\n")
+    built = build("model", {"_target_": "json.Mine", "width": 3}, plugins=tmp_path)
+    assert built.width == 3
+    import json
+
+    assert json.loads("1") == 1  # the standard library's was not replaced
+    with pytest.raises(UserError, match="--config-dir"):
+        build("model", {"_target_": "json.Mine", "width": 3})
+    with pytest.raises(UserError, match="is not a class in"):
+        build("model", {"_target_": "../x.Mine"}, plugins=tmp_path / "..")
+
+
+def test_wrong_arguments_name_the_right_ones(tmp_path: Path) -> None:
+    (tmp_path / "toy.py").write_text("class Toy:\n    def __init__(self, width, depth=1):\n        pass\n")
+    with pytest.raises(UserError, match="takes no widht; it takes width, depth"):
+        build("model", {"_target_": "toy.Toy", "widht": 3}, plugins=tmp_path)
+    with pytest.raises(UserError, match="missing a required argument: 'width'"):
+        build("model", {"_target_": "toy.Toy"}, plugins=tmp_path)
+
+
+def test_run_time_arguments_reach_those_who_take_them(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(
+        "class Takes:\n    def __init__(self, dims):\n        self.dims = dims\n\nclass Leaves:\n    pass\n"
+    )
+    assert build("model", {"_target_": "two.Takes"}, plugins=tmp_path, dims={"audio": 5}).dims == {"audio": 5}
+    build("model", {"_target_": "two.Leaves"}, plugins=tmp_path, dims={"audio": 5})
+
+
+def test_an_error_inside_a_users_class_keeps_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "bug.py").write_text("class Bug:\n    def __init__(self):\n        [][1]\n")
+    with pytest.raises(IndexError):
+        build("model", {"_target_": "bug.Bug"}, plugins=tmp_path)
