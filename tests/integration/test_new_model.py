@@ -1,8 +1,9 @@
-"""A model of one's own is one file and one YAML in a folder of one's own; the package is not touched."""
+"""A model of one's own is one file and one YAML in a folder of one's own, as the README's example is."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,43 +12,21 @@ import torch
 
 from mmsa_lightning.app import main
 
-TOY = '''
-"""Late fusion of mean features."""
-
-import torch
-from torch import nn
-
-from mmsa_lightning.models.output import ModelOutput
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
-class Toy(nn.Module):
-    def __init__(self, dims, width):
-        super().__init__()
-        self.modalities = [m for m in dims if m != "text"]
-        self.hidden = nn.Linear(sum(dims[m] for m in self.modalities), width)
-        self.head = nn.Linear(width, 1)
-
-    def forward(self, batch):
-        means = []
-        for m in self.modalities:
-            sequence = batch.sequence(m)
-            means.append(sequence.values.sum(dim=1) / sequence.mask.sum(dim=1, keepdim=True))
-        return ModelOutput(self.head(torch.relu(self.hidden(torch.cat(means, dim=-1)))).squeeze(-1))
-'''
-
-YAML = """# @package _global_
-# python train.py --config-dir . model=toy
-model:
-  _target_: toy.Toy
-  width: 16
-"""
+def block(language: str, opening: str) -> str:
+    """The README's code block in this language that has this line at its top."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    (found,) = [text for text in blocks if opening in "\n".join(text.splitlines()[:2])]
+    return found
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "mine" / "model").mkdir(parents=True)
-    (tmp_path / "mine" / "toy.py").write_text(TOY)
-    (tmp_path / "mine" / "model" / "toy.yaml").write_text(YAML)
+    (tmp_path / "mine" / "toy.py").write_text(block("python", "# mine/toy.py"))
+    (tmp_path / "mine" / "model" / "toy.yaml").write_text(block("yaml", "# mine/model/toy.yaml"))
     return tmp_path / "mine"
 
 
@@ -56,9 +35,9 @@ def test_trains_from_a_folder_of_its_own(arguments: Callable[..., list[str]], fo
     (path,) = (tmp_path / "runs").rglob("result.json")
     outcome = json.loads(path.read_text())
     assert (outcome["model"], outcome["ablation"]) == ("toy", "full")
-    assert outcome["parameters"] == 25 * 12 + 12 + 12 + 1
+    assert outcome["parameters"] == 5 * 12 + 12 + 12 + 1
     weights = torch.load(path.parent / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    assert weights["model.hidden.weight"].shape == (12, 25)
+    assert weights["model.hidden.weight"].shape == (12, 5)
     assert not (path.parent / "generated_labels.csv").exists()
 
 
