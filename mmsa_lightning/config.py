@@ -19,7 +19,6 @@ INCIDENTAL = (
     "keep_last",
     "runs",
     "logger",
-    "data.path",
     "data.num_workers",
     "trainer.enable_progress_bar",
 )
@@ -37,12 +36,13 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     OmegaConf.set_readonly(node, False)
     OmegaConf.set_struct(node, False)
     node.pop("hydra", None)
-    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """SHA-256 of a plain config without its :data:`INCIDENTAL` parts."""
+    """SHA-256 of a plain config without its :data:`INCIDENTAL` parts; of the store's path only the name counts."""
     config = copy.deepcopy(config)
+    config["data"]["path"] = Path(config["data"]["path"]).name
     for path in INCIDENTAL:
         *parents, name = path.split(".")
         node = config

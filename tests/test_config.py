@@ -54,14 +54,12 @@ def compose_plain(*overrides: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("data", options("data"))
 @pytest.mark.parametrize("model", options("model"))
-def test_every_model_composes_and_builds_on_every_data_set(
-    data: str, model: str, tiny_bert: str, tmp_path: Path
-) -> None:
-    config = compose_plain(f"data={data}", f"model={model}", f"text_encoder={tiny_bert}")
+def test_every_model_composes_and_builds_on_every_data_set(data: str, model: str, tiny_bert: str) -> None:
+    config = compose_plain(f"data={data}", f"model={model}", f"text_encoder={tiny_bert}", "data.path=made.h5")
     built = build("model", config["model"], dims={"text": None, "audio": 5, "vision": 20})
     assert sum(p.numel() for p in built.parameters()) > 0
     build("objective", config["objective"])
-    module = build("data", config["data"] | {"path": str(tmp_path)}, text="bert", modalities=None, seed=1)
+    module = build("data", config["data"], text="bert", modalities=None, seed=1)
     assert module.batch_size == 32
 
 
@@ -117,10 +115,15 @@ def test_the_run_directory_is_a_readable_function_of_the_config() -> None:
     full = directory()
     assert full.startswith("runs/demo/interactive_attention/full/seed1-")
     assert directory("+ablation=bi", "seed=2").startswith("runs/demo/interactive_attention/bi/seed2-")
-    for incidental in ("ckpt_path=last", "logger=wandb", "overwrite=true", "data.path=elsewhere.h5"):
+    for incidental in ("ckpt_path=last", "logger=wandb", "overwrite=true", "data.path=elsewhere/demo.h5"):
         assert directory(incidental) == full
     assert directory("runs=elsewhere") == full.replace("runs", "elsewhere")
-    for telling in ("model.width=64", "optim.lr.bert=1e-5", "trainer.precision=bf16-mixed"):
+    for telling in (
+        "data.path=stores/other.h5",
+        "model.width=64",
+        "optim.lr.bert=1e-5",
+        "trainer.precision=bf16-mixed",
+    ):
         assert directory(telling) not in (full, directory("seed=2"))
 
 

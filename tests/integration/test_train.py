@@ -253,12 +253,13 @@ def test_a_mistake_is_one_line(
     fails(arguments(override), capsys, *words)
 
 
-def test_a_missing_store_says_how_to_make_it(
+def test_a_missing_store_or_path_says_how_to_make_it(
     arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "mosi.h5"
     overrides = [a for a in arguments("data=mosi") if not a.startswith("data.")]
     fails([*overrides, f"data.path={path}"], capsys, str(path), "mmsa data import")
+    fails([*overrides, "data=own"], capsys, "Missing mandatory value", "data.path")
 
 
 def test_a_vocabulary_that_is_too_small_is_refused(
