@@ -6,7 +6,6 @@ import functools
 import inspect
 import logging
 import shutil
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import lightning as L
 import torch
 import transformers
 from hydra.conf import HydraConf
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar, Timer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning import result
@@ -31,6 +31,18 @@ from mmsa_lightning.module import SentimentModule
 from mmsa_lightning.optim import build_optimizer
 
 MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
+
+# Lightning's Trainer arguments that a run sets itself, and one that would leave no checkpoint to test.
+OWN_TRAINER_ARGUMENTS = {
+    "callbacks",
+    "default_root_dir",
+    "enable_checkpointing",
+    "fast_dev_run",
+    "logger",
+    "num_sanity_val_steps",
+    "plugins",
+    "use_distributed_sampler",
+}
 
 
 def run(cfg: DictConfig, hydra: HydraConf) -> float:
@@ -66,10 +78,8 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
     loggers = build_loggers(config["logger"], run_dir, names | {"seed": config["seed"]}, config)
     trainer = _build_trainer(config, data, run_dir, loggers)
-    start = time.perf_counter()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-        seconds = time.perf_counter() - start
         figures, rows = _evaluate(trainer, module, data, run_dir / "checkpoints" / "best.ckpt")
     finally:
         close_loggers(loggers)
@@ -77,14 +87,13 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     result.write_rows(run_dir / "predictions.csv", rows)
     if labels := _generated_labels(module, data):
         result.write_rows(run_dir / "generated_labels.csv", labels)
-    best = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
     outcome = {
         **names,
         "seed": config["seed"],
         **figures,
         "epochs": trainer.current_epoch,
-        "best_epoch": _best_epoch(trainer, float(best.best_model_score)),  # type: ignore[arg-type]
-        "seconds": round(seconds, 1),
+        "best_epoch": _best_epoch(trainer),
+        "seconds": round(_callback(trainer, Timer).time_elapsed("train"), 1),
         "parameters": sum(p.numel() for p in module.model.parameters()),
         "modalities": list(data.dims),
         "text": config["text"] if "text" in data.dims else None,
@@ -157,31 +166,37 @@ def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path |
 
 
 def _build_trainer(config: dict[str, Any], data: StoreDataModule, run_dir: Path, loggers: list[Logger]) -> L.Trainer:
-    if unknown := set(config["trainer"]) - set(inspect.signature(L.Trainer).parameters):
-        raise UserError(f"trainer takes no {', '.join(sorted(unknown))}; see the arguments of lightning's Trainer")
+    if unknown := set(config["trainer"]) - (set(inspect.signature(L.Trainer).parameters) - OWN_TRAINER_ARGUMENTS):
+        raise UserError(
+            f"trainer.{sorted(unknown)[0]} cannot be set; what can are the other arguments of Lightning's Trainer"
+        )
     checkpoint = functools.partial(
         ModelCheckpoint,
         dirpath=run_dir / "checkpoints",
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    return L.Trainer(
-        default_root_dir=run_dir,
-        logger=loggers,
-        callbacks=[
-            GeneratedLabels(data.store.splits["train"].unimodal),
-            History(run_dir / "metrics.csv"),
-            EarlyStopping(MONITOR, patience=config["patience"], min_delta=1e-6),
-            # The best before the last, so that the last knows of the best.
-            checkpoint(filename="best", monitor=MONITOR, save_weights_only=True),
-            checkpoint(filename="last"),
-            *([RichProgressBar()] if config["trainer"].get("enable_progress_bar", True) else []),
-        ],
-        plugins=[AtomicCheckpointIO()],
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        **config["trainer"],
-    )
+    try:
+        return L.Trainer(
+            default_root_dir=run_dir,
+            logger=loggers,
+            callbacks=[
+                Timer(),
+                GeneratedLabels(data.store.splits["train"].unimodal),
+                History(run_dir / "metrics.csv"),
+                EarlyStopping(MONITOR, patience=config["patience"], min_delta=1e-6),
+                # The best before the last, so that the last knows of the best.
+                checkpoint(filename="best", monitor=MONITOR, save_weights_only=True),
+                checkpoint(filename="last"),
+                *([RichProgressBar()] if config["trainer"].get("enable_progress_bar", True) else []),
+            ],
+            plugins=[AtomicCheckpointIO()],
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            **config["trainer"],
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:  # no GPU, an unknown precision, ...
+        raise UserError(f"trainer: {error}") from error
 
 
 def _evaluate(
@@ -240,6 +255,11 @@ def _plugins(hydra: HydraConf) -> Path | None:
     return Path(folders[0]) if folders else None
 
 
-def _best_epoch(trainer: L.Trainer, score: float) -> int:
-    history = next(c for c in trainer.callbacks if isinstance(c, History))  # type: ignore[attr-defined]
-    return next(int(row["epoch"]) for row in history.rows if row[MONITOR] == score)
+def _best_epoch(trainer: L.Trainer) -> int:
+    best = _callback(trainer, ModelCheckpoint).best_model_score
+    return next(int(row["epoch"]) for row in _callback(trainer, History).rows if row[MONITOR] == float(best))
+
+
+def _callback(trainer: L.Trainer, kind: type[Callback]) -> Any:
+    """The first callback of this kind; of the checkpoints, the one that keeps the best."""
+    return next(c for c in trainer.callbacks if isinstance(c, kind))  # type: ignore[attr-defined]
