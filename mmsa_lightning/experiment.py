@@ -209,9 +209,11 @@ def _evaluate(
         figures[split] = {name.removeprefix(f"{split}/"): value for name, value in values.items()}
         stored = data.store.splits[split]
         texts = stored.raw_text or [""] * len(stored)
+        positions, predictions = zip(*sorted(module.predictions.items()), strict=True)
+        columns = zip(positions, result.short(stored.label), result.short(predictions), strict=True)
         rows += [
-            {"split": split, "id": stored.ids[i], "label": float(stored.label[i]), "prediction": p, "text": texts[i]}
-            for i, p in sorted(module.predictions.items())
+            {"split": split, "id": stored.ids[i], "label": label, "prediction": prediction, "text": texts[i]}
+            for i, label, prediction in columns
         ]
     return figures, rows
 
@@ -219,9 +221,9 @@ def _evaluate(
 def _generated_labels(module: SentimentModule, data: StoreDataModule) -> list[dict[str, Any]]:
     """One row a training utterance: its label, each generated one, and each true one where the data has it."""
     train = data.store.splits["train"]
-    made = {f"generated_{task}": label.tolist() for task, label in module.objective.generated_labels().items()}
-    true = {f"true_{modality}": label.tolist() for modality, label in train.unimodal.items()}
-    columns = {"id": train.ids, "label": train.label.tolist(), **made, **true}
+    made = {f"generated_{task}": result.short(label) for task, label in module.objective.generated_labels().items()}
+    true = {f"true_{modality}": result.short(label) for modality, label in train.unimodal.items()}
+    columns = {"id": train.ids, "label": result.short(train.label), **made, **true}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] if made else []
 
 

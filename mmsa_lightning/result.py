@@ -7,10 +7,12 @@ import json
 import math
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +33,11 @@ def read(run_dir: Path) -> dict[str, Any] | None:
     """The result of a finished run, None if it did not finish."""
     path = run_dir / NAME
     return json.loads(path.read_text()) if path.is_file() else None
+
+
+def short(values: Iterable[float]) -> list[float]:
+    """float32 values as the shortest decimals that stand for them: 0.2, not 0.20000000298."""
+    return [float(str(np.float32(value))) for value in values]
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
