@@ -21,9 +21,9 @@ def group_of(name: str) -> str:
     path = name.split(".")
     if "bert" in path:
         return "bert"
-    if path[0] == "encoders" and path[1] in ("audio", "vision"):
-        return "audio" if path[1] == "audio" else "video"
-    return "other"
+    if path[:2] == ["encoders", "audio"]:
+        return "audio"
+    return "video" if path[:2] == ["encoders", "vision"] else "other"
 
 
 def parameter_groups(
@@ -55,4 +55,7 @@ def build_optimizer(
     model: nn.Module, *, lr: Mapping[str, float], weight_decay: Mapping[str, float]
 ) -> torch.optim.Optimizer:
     """Fused Adam (section 3.3), with L2 decay as in Self-MM."""
-    return torch.optim.Adam(parameter_groups(model, lr, weight_decay), fused=True)
+    optimizer = torch.optim.Adam(parameter_groups(model, lr, weight_decay), fused=True)
+    # Fused Adam could unscale fp16 gradients itself, and Lightning then refuses to clip them. Let the scaler do it.
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    return optimizer

@@ -44,7 +44,12 @@ def model(tiny_bert: str) -> InteractiveAttention:
         fusion_width=8,
         fusion_dropout=0.0,
         auxiliary_dropout={"text": 0.0, "audio": 0.0, "vision": 0.0},
+        bi=True,
+        uni=True,
+        values="target",
+        pair_fusion="sum",
         pooling="attention",
+        level="token",
         **sizes,
     )
 

@@ -225,6 +225,8 @@ def _float32(values: np.ndarray) -> np.ndarray:
 def _check_widths(modality: str, arrays: list[np.ndarray]) -> None:
     if len(widths := sorted({array.shape[-1] for array in arrays})) != 1:
         raise UserError(f"{modality} does not have one width: {', '.join(map(str, widths))}")
+    if widths == [0]:
+        raise UserError(f"{modality} has no features: its width is 0")
 
 
 def _each(lists: Lists, change: Callable[[np.ndarray], np.ndarray]) -> Lists:

@@ -71,21 +71,24 @@ class StoreDataModule(L.LightningDataModule):
 
     Raises:
         UserError: the store lacks a modality, or the form of text, that was asked for.
+        ValueError: a batch size below 1, a negative number of workers.
     """
 
     def __init__(
         self,
         path: str,
         *,
-        batch_size: int = 32,
-        eval_batch_size: int = 128,
-        text: str = "bert",
-        modalities: Sequence[str] | None = None,
-        standardize: bool = True,
-        seed: int = 1,
-        num_workers: int = 0,
+        batch_size: int,
+        eval_batch_size: int,
+        text: str,
+        modalities: Sequence[str] | None,
+        standardize: bool,
+        seed: int,
+        num_workers: int,
     ) -> None:
         super().__init__()
+        if min(batch_size, eval_batch_size) < 1 or num_workers < 0:
+            raise ValueError("batch_size and eval_batch_size are at least 1, num_workers at least 0")
         self.path = Path(path)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -96,7 +99,12 @@ class StoreDataModule(L.LightningDataModule):
         self.num_workers = num_workers
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the store and choose its sequences. May be called again."""
+        """Open the store and choose its sequences, once.
+
+        Lightning asks again before it validates and tests; a store that was replaced meanwhile must not slip in.
+        """
+        if hasattr(self, "store"):
+            return
         self.store = Store(self.path)
         self.sequences = {m: self._sequence_name(m) for m in self._modalities()}
         self.scale: dict[str, Scale] = {}
@@ -133,13 +141,35 @@ class StoreDataModule(L.LightningDataModule):
         return {m: self.store.dims[name] for m, name in self.sequences.items()}
 
     @property
+    def aligned(self) -> bool:
+        """Whether the sequences that are read have the same steps in every utterance."""
+        for split in self.store.splits.values():
+            first, *others = (split.sequences[name].offsets for name in self.sequences.values())
+            if not all(np.array_equal(first, other) for other in others):
+                return False
+        return True
+
+    @property
     def largest_token(self) -> int:
-        """The largest token id of the train split; -1 where text does not come as tokens."""
-        return (
-            int(self.store.splits["train"].sequences["tokens"].values.max())
-            if "tokens" in self.sequences.values()
-            else -1
-        )
+        """The largest token id of the store; -1 where text does not come as tokens."""
+        if "tokens" not in self.sequences.values():
+            return -1
+        return max(int(split.sequences["tokens"].values.max()) for split in self.store.splits.values())
+
+    def state_dict(self) -> dict[str, str]:
+        """What a checkpoint keeps of the data: their hash."""
+        return {"data_hash": self.store.meta.content_sha256}
+
+    def load_state_dict(self, state_dict: dict[str, str]) -> None:
+        """Lightning calls this before it restores anything else.
+
+        Raises:
+            UserError: the checkpoint was trained on other data.
+        """
+        if state_dict != self.state_dict():
+            raise UserError(
+                f"the checkpoint was trained on other data than {self.path} now holds; run without ckpt_path"
+            )
 
     def split(self, name: str) -> Utterances:
         """The utterances of train, valid or test."""

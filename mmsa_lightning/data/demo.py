@@ -110,6 +110,8 @@ class DemoDataModule(StoreDataModule):
 
     def prepare_data(self) -> None:
         """Write the store where it is missing or was made with other arguments."""
+        if hasattr(self, "store"):
+            return  # Lightning asks again before it trains, validates and tests
         recipe = json.dumps({"version": VERSION, "seed": self.generator_seed, "counts": self.counts})
         sha256 = hashlib.sha256(recipe.encode()).hexdigest()
         try:

@@ -60,12 +60,12 @@ class InteractiveAttention(nn.Module):
         auxiliary_width: Mapping[str, int],
         fusion_dropout: float,
         auxiliary_dropout: Mapping[str, float],
-        bi: bool = True,
-        uni: bool = True,
-        values: str = "target",
-        pair_fusion: str = "concat",
-        pooling: str = "mean",
-        level: str = "token",
+        bi: bool,
+        uni: bool,
+        values: str,
+        pair_fusion: str,
+        pooling: str,
+        level: str,
     ) -> None:
         super().__init__()
         _choose("values", values, ("target", "source"))
@@ -120,6 +120,8 @@ class InteractiveAttention(nn.Module):
         Raises:
             ValueError: modalities differ in length where the model needs them aligned.
         """
+        if self.needs_alignment:
+            self._check_alignment(batch)
         encoded = {m: self.encoders[m](batch.sequence(m)) for m in self.modalities}  # (batch, time, width_m)
         masks = {m: batch.sequence(m).mask for m in self.modalities}
         attention: dict[str, Tensor] = {}
@@ -136,6 +138,14 @@ class InteractiveAttention(nn.Module):
         if not return_attention:
             output.attention = {}
         return output
+
+    def _check_alignment(self, batch: Batch) -> None:
+        first, *others = self.modalities
+        for other in others:
+            if not torch.equal(batch.sequence(first).lengths, batch.sequence(other).lengths):
+                raise ValueError(
+                    f"{first} and {other} differ in length: values=target needs aligned modalities; use values=source"
+                )
 
     def _fuse(self, encoded: dict[str, Tensor], masks: dict[str, Tensor], attention: dict[str, Tensor]) -> Tensor:
         """F* of (6)-(14): (batch, fusion_width)."""
@@ -161,11 +171,6 @@ class InteractiveAttention(nn.Module):
             weights = attention_weights(h[target], h[source], masks[source])  # (batch, target steps, source steps)
             attention[f"{target}<-{source}"] = weights
             values = h[target] if self.values == "target" else h[source]
-            if weights.shape[2] != values.shape[1]:
-                raise ValueError(
-                    f"{target} has {h[target].shape[1]} steps and {source} {h[source].shape[1]}: "
-                    "values=target needs aligned modalities; use values=source"
-                )
             read.append(weights @ values)
         return torch.cat(read, dim=-1) if self.pair_fusion == "concat" else torch.stack(read).sum(dim=0)
 

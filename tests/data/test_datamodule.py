@@ -41,7 +41,16 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def module(path: Path, **options: Any) -> StoreDataModule:
-    data = StoreDataModule(str(path), **options)
+    defaults: dict[str, Any] = {
+        "batch_size": 32,
+        "eval_batch_size": 128,
+        "text": "bert",
+        "modalities": None,
+        "standardize": True,
+        "seed": 1,
+        "num_workers": 0,
+    }
+    data = StoreDataModule(str(path), **defaults | options)
     data.setup()
     return data
 

@@ -12,7 +12,18 @@ COUNTS = {"train": 300, "valid": 20, "test": 30}
 
 
 def prepare(path: Path, seed: int = 0) -> Store:
-    data = DemoDataModule(str(path), generator_seed=seed, counts=COUNTS)
+    data = DemoDataModule(
+        str(path),
+        generator_seed=seed,
+        counts=COUNTS,
+        batch_size=8,
+        eval_batch_size=8,
+        text="bert",
+        modalities=None,
+        standardize=True,
+        seed=1,
+        num_workers=0,
+    )
     data.prepare_data()
     return Store(path)
 

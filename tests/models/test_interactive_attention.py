@@ -20,6 +20,12 @@ SIZES: dict[str, Any] = {
     "auxiliary_width": {"text": 7, "audio": 5, "vision": 6},
     "fusion_dropout": 0.0,
     "auxiliary_dropout": {"text": 0.0, "audio": 0.0, "vision": 0.0},
+    "bi": True,
+    "uni": True,
+    "values": "target",
+    "pair_fusion": "concat",
+    "pooling": "mean",
+    "level": "token",
 }
 
 

