@@ -6,15 +6,22 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
-from mmsa_lightning.errors import UserError
+from torch import nn
 
-HOME = {
-    "model": "mmsa_lightning.models.",
-    "objective": "mmsa_lightning.objectives.",
-    "data": "mmsa_lightning.data.",
+from mmsa_lightning.annotations import describe, fits
+from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.objectives.base import Objective
+
+# Where each kind of component lives, and what it must be.
+KINDS: dict[str, tuple[str, type]] = {
+    "model": ("mmsa_lightning.models.", nn.Module),
+    "objective": ("mmsa_lightning.objectives.", Objective),
+    "data": ("mmsa_lightning.data.", StoreDataModule),
 }
 
 
@@ -22,46 +29,57 @@ def build(kind: str, node: dict[str, Any], *, plugins: Path | None = None, **giv
     """Build what ``node`` describes.
 
     Args:
-        kind: model, objective or data; each may only name classes below its own package.
+        kind: model, objective or data; see :data:`KINDS`.
         node: plain config, ``_target_`` and the arguments.
         plugins: a folder of the user's own; ``_target_: toy.Toy`` then names the class ``Toy`` in its ``toy.py``.
-        given: arguments that are known at run time only.
+        given: arguments that are known at run time only; a class gets those that it takes.
 
     Raises:
         UserError: the target is not allowed or does not exist, or does not take these arguments.
     """
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     cls = _find_class(kind, str(node.get("_target_")), plugins)
-    signature = inspect.signature(cls)
-    parameters = signature.parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        if unknown := [name for name in arguments if name not in parameters]:
-            known = [name for name in parameters if name not in given]
-            raise UserError(f"{kind}: {cls.__name__} takes no {', '.join(unknown)}; it takes {', '.join(known)}")
-        given = {name: value for name, value in given.items() if name in parameters}
+    owner = next(c for c in cls.__mro__ if "__init__" in vars(c))
+    takes_any = owner not in (nn.Module, object)  # nn.Module's own signature is (*args, **kwargs), and takes nothing
+    signature = inspect.signature(cls) if takes_any else inspect.Signature()
+    hints = typing.get_type_hints(vars(owner)["__init__"]) if takes_any else {}
+    given = {name: value for name, value in given.items() if name in signature.parameters}
+    known = [name for name in signature.parameters if name not in given]
+    if unknown := [name for name in arguments if name not in known]:
+        raise UserError(f"{kind}: {cls.__name__} takes no {', '.join(unknown)}; it takes {', '.join(known)}")
+    for name, value in arguments.items():
+        if not fits(value, hints.get(name, Any)):
+            raise UserError(f"{kind}.{name}={value}: {cls.__name__} wants {describe(hints[name])}")
     try:
         signature.bind(**arguments, **given)
     except TypeError as error:
         raise UserError(f"{kind}: {cls.__name__}: {error}") from error
+    if not cls.__module__.startswith("mmsa_lightning."):
+        return cls(**arguments, **given)  # an error in the user's own class keeps its traceback
     try:
         return cls(**arguments, **given)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # RuntimeError: torch, of a negative size
         raise UserError(f"{kind}: {error}") from error
+    except KeyError as error:
+        raise UserError(f"{kind}: {cls.__name__} finds no {error} in one of its arguments") from error
 
 
 def _find_class(kind: str, target: str, plugins: Path | None) -> type:
     """Every target is looked up as a file before anything is imported, so that a name cannot run foreign code."""
+    home, base = KINDS[kind]
     module_name, _, class_name = target.rpartition(".")
-    if target.startswith(HOME[kind]):
+    if target.startswith(home):
         parts = module_name.split(".")
         ours = all(parts) and Path(__file__).parent.joinpath(*parts[1:]).with_suffix(".py").is_file()
         module = importlib.import_module(module_name) if ours else None
     else:
         module = _import_plugin(module_name, plugins)
     cls = getattr(module, class_name, None)
-    if module is None or not inspect.isclass(cls) or cls.__module__ != module.__name__:
-        place = f" or a file in {plugins}" if plugins else ", or give your own folder with --config-dir"
-        raise UserError(f"{kind}._target_={target} is not a class in {HOME[kind]}*{place}")
+    if module is None or not inspect.isclass(cls) or cls.__module__ != module.__name__ or not issubclass(cls, base):
+        raise UserError(
+            f"{kind}._target_={target} is not a {base.__name__} in {home}*, nor in a Python file of "
+            f"{plugins or 'a folder of yours that --config-dir names'}"
+        )
     return cls
 
 

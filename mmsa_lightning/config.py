@@ -10,6 +10,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mmsa_lightning.annotations import describe, fits
+from mmsa_lightning.errors import UserError
+
 PACKAGE = Path(__file__).parent
 
 # What changes neither the weights nor the figures of a run, so that it may differ when a run is resumed or looked up.
@@ -23,6 +26,25 @@ INCIDENTAL = (
     "trainer.enable_progress_bar",
 )
 
+# What every config must hold.
+FIELDS: dict[str, Any] = {
+    "seed": int,
+    "modalities": list[str] | None,
+    "text": str,
+    "text_encoder": str,
+    "ckpt_path": str | None,
+    "overwrite": bool,
+    "keep_last": bool,
+    "runs": str,
+    "patience": int,
+    "objective": dict[str, Any],
+    "optim": dict[str, dict[str, float]],
+    "data": dict[str, Any],
+    "model": dict[str, Any],
+    "trainer": dict[str, Any],
+    "logger": dict[str, Any],
+}
+
 
 def config_dir() -> Path:
     """``conf/`` of the checkout, or of the wheel where there is no checkout."""
@@ -31,18 +53,29 @@ def config_dir() -> Path:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved config as plain containers, without Hydra's own part."""
+    """The resolved config as plain containers, without Hydra's own part.
+
+    Raises:
+        UserError: one of :data:`FIELDS` is missing or of another type.
+    """
     node = copy.copy(cfg)
     OmegaConf.set_readonly(node, False)
     OmegaConf.set_struct(node, False)
     node.pop("hydra", None)
-    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    config: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    for name, hint in FIELDS.items():
+        if name not in config or not fits(config[name], hint):
+            raise UserError(f"{name}={config.get(name, '')}: give {describe(hint)}")
+    if not 0 <= config["seed"] < 2**32:
+        raise UserError(f"seed={config['seed']}: give a whole number from 0 to {2**32 - 1}")
+    return config
 
 
 def config_hash(config: dict[str, Any]) -> str:
     """SHA-256 of a plain config without its :data:`INCIDENTAL` parts; of the store's path only the name counts."""
     config = copy.deepcopy(config)
-    config["data"]["path"] = Path(config["data"]["path"]).name
+    if "path" in config["data"]:
+        config["data"]["path"] = Path(str(config["data"]["path"])).name
     for path in INCIDENTAL:
         *parents, name = path.split(".")
         node = config
@@ -53,15 +86,15 @@ def config_hash(config: dict[str, Any]) -> str:
 
 
 def run_directory(*, _root_: DictConfig) -> str:
-    """The run's own folder, a pure function of its config: the resolver behind ``hydra.run.dir``.
+    """The run's own folder below ``runs``, a pure function of its config: the resolver behind ``hydra.run.dir``.
 
-    ``runs/<data>/<model>/<ablation>/seed<seed>-<config hash>``. The same command comes back to the same folder, which
-    is how it is resumed, and two different configs never share one.
+    ``<data>/<model>/<ablation>/seed<seed>-<config hash>``. The same command comes back to the same folder, which is how
+    it is resumed; configs that differ in more than :data:`INCIDENTAL` parts have different ones.
     """
     choices = _root_.hydra.runtime.choices
     config = plain(_root_)
     names = [Path(str(choices.get(group) or "full")).name for group in ("data", "model", "ablation")]
-    return str(Path(config["runs"], *names, f"seed{config['seed']}-{config_hash(config)[:8]}"))
+    return str(Path(*names, f"seed{config['seed']}-{config_hash(config)[:8]}"))
 
 
 def register_resolvers() -> None:

@@ -13,9 +13,16 @@ class UserError(Exception):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the process with exit code 2 and one line, without a traceback, on a :class:`UserError`."""
+    """End the process with exit code 2 and one line, without a traceback, on a mistake; see :func:`one_line`."""
     try:
         yield
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(one_line(error), file=sys.stderr)
         sys.exit(2)
+
+
+def one_line(error: UserError | OSError) -> str:
+    """The line for a user: an :class:`OSError` (disk full, read-only, no such folder) names its file and reason."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"error: {error.filename}: {error.strerror}"
+    return f"error: {' '.join(str(error).split())}"

@@ -6,21 +6,25 @@ import functools
 import inspect
 import logging
 import shutil
+import signal
+import sys
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
 import torch
 import transformers
 from hydra.conf import HydraConf
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar, Timer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning import result
-from mmsa_lightning.callbacks import AtomicCheckpointIO, GeneratedLabels, History
+from mmsa_lightning.annotations import fits
+from mmsa_lightning.callbacks import AtomicCheckpointIO, Best, GeneratedLabels, History, Patience
 from mmsa_lightning.components import build
 from mmsa_lightning.config import config_hash, plain
 from mmsa_lightning.data.datamodule import StoreDataModule
@@ -28,21 +32,26 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.loggers import build_loggers, close_loggers
 from mmsa_lightning.models.layers.encoders import BertEncoder
 from mmsa_lightning.module import SentimentModule
-from mmsa_lightning.optim import build_optimizer
+from mmsa_lightning.optim import GROUPS, build_optimizer
 
 MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
 
-# Lightning's Trainer arguments that a run sets itself, and one that would leave no checkpoint to test.
+# Lightning's Trainer arguments that a run sets itself, or that would leave it without a checkpoint or with figures of a
+# part of a split.
 OWN_TRAINER_ARGUMENTS = {
     "callbacks",
     "default_root_dir",
     "enable_checkpointing",
     "fast_dev_run",
+    "limit_test_batches",
+    "limit_val_batches",
     "logger",
     "num_sanity_val_steps",
+    "overfit_batches",
     "plugins",
     "use_distributed_sampler",
 }
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # weights, labels and losses stay float32
 
 
 def run(cfg: DictConfig, hydra: HydraConf) -> float:
@@ -63,26 +72,30 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     run_dir = Path(hydra.runtime.output_dir)
     names = {group: Path(hydra.runtime.choices.get(group) or "full").name for group in ("data", "model", "ablation")}
 
-    _check(config)
     L.seed_everything(config["seed"], workers=True, verbose=False)
     data = _build_data(config)
     identity = {"config_hash": config_hash(config), "data_hash": data.store.meta.content_sha256}
-    if finished := _finished(run_dir, identity, config["overwrite"]):
-        print("already finished; overwrite=true runs it again")
-        result.print_summary(finished, run_dir)
-        return finished["valid"]["mae"]
-
+    finished = result.read(run_dir)
+    if finished and not config["overwrite"]:
+        return _answer(finished, identity, run_dir)
+    resume = None if finished else _checkpoint_to_resume(run_dir, config["ckpt_path"], data)
     module = _build_module(config, data, _plugins(hydra))
-    resume = _checkpoint_to_resume(run_dir, config["ckpt_path"])
-    run_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
     loggers = build_loggers(config["logger"], run_dir, names | {"seed": config["seed"]}, config)
     trainer = _build_trainer(config, data, run_dir, loggers)
+
+    # From here on nothing of the config can be wrong: what an earlier run left may go.
+    if resume is None:
+        (run_dir / result.NAME).unlink(missing_ok=True)
+        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
+    status = "failed"
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-        figures, rows = _evaluate(trainer, module, data, run_dir / "checkpoints" / "best.ckpt")
+        _fit(trainer, module, data, resume)
+        figures, rows = _evaluate(trainer, module, data, _best_checkpoint(trainer))
+        status = "success"
     finally:
-        close_loggers(loggers)
+        close_loggers(loggers, status)
 
     result.write_rows(run_dir / "predictions.csv", rows)
     if labels := _generated_labels(module, data):
@@ -107,14 +120,15 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     }
     result.write(run_dir, outcome)
     if not config["keep_last"]:
-        (run_dir / "checkpoints" / "last.ckpt").unlink()
+        (run_dir / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
     result.print_summary(outcome, run_dir)
     return outcome["valid"]["mae"]
 
 
 def _quieten() -> None:
     """Leave out what the libraries tell of themselves at every run."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for harmless in (
@@ -123,18 +137,6 @@ def _quieten() -> None:
         "treespec, LeafSpec",  # Lightning's own use of a deprecated torch function
     ):
         warnings.filterwarnings("ignore", f".*{harmless}.*")
-
-
-def _check(config: dict[str, Any]) -> None:
-    """Refuse values that would only fail deep inside a library."""
-    kinds = {"seed": int, "patience": int, "overwrite": bool, "keep_last": bool}
-    for key, kind in kinds.items():
-        if type(config[key]) is not kind or (kind is int and config[key] < 0):
-            raise UserError(f"{key}={config[key]}: give {'true or false' if kind is bool else 'a whole number from 0'}")
-    for setting, groups in config["optim"].items():
-        for group, value in groups.items():
-            if not isinstance(value, int | float) or value < 0:
-                raise UserError(f"optim.{setting}.{group}={value}: give a number from 0")
 
 
 def _build_data(config: dict[str, Any]) -> StoreDataModule:
@@ -147,8 +149,11 @@ def _build_data(config: dict[str, Any]) -> StoreDataModule:
 
 def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> SentimentModule:
     model = build("model", config["model"], plugins=plugins, dims=data.dims)
-    if getattr(model, "needs_alignment", False) and len(data.dims) > 1 and not data.store.meta.aligned:
-        raise UserError(f"{data.path} is not aligned, which this model needs; for the paper's: model.values=source")
+    if getattr(model, "needs_alignment", False) and not data.aligned:
+        raise UserError(
+            f"{', '.join(data.dims)} of {data.path} are not aligned, which this model needs; for the paper's model: "
+            "model.values=source"
+        )
     for encoder in (m for m in model.modules() if isinstance(m, BertEncoder)):
         if data.largest_token >= encoder.vocabulary_size:
             raise UserError(
@@ -161,6 +166,11 @@ def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path |
         objective.setup(labels, getattr(model, "feature_widths", {}))
     except ValueError as error:
         raise UserError(f"objective: {error}") from error
+    if set(config["optim"]) != {"lr", "weight_decay"}:
+        raise UserError(f"optim holds {', '.join(config['optim'])}: give lr and weight_decay")
+    for name, values in config["optim"].items():
+        if set(values) != set(GROUPS) or min(values.values()) < 0:
+            raise UserError(f"optim.{name}={values}: give a number from 0 for each of {', '.join(GROUPS)}")
     optimizer = functools.partial(build_optimizer, **config["optim"])
     return SentimentModule(model, objective, optimizer, config["seed"])
 
@@ -170,12 +180,17 @@ def _build_trainer(config: dict[str, Any], data: StoreDataModule, run_dir: Path,
         raise UserError(
             f"trainer.{sorted(unknown)[0]} cannot be set; what can are the other arguments of Lightning's Trainer"
         )
-    checkpoint = functools.partial(
-        ModelCheckpoint,
-        dirpath=run_dir / "checkpoints",
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    if not fits(config["trainer"].get("max_epochs"), int) or config["trainer"]["max_epochs"] < 1:
+        raise UserError(f"trainer.max_epochs={config['trainer'].get('max_epochs')}: give a whole number from 1")
+    if config["trainer"].get("precision") not in PRECISIONS:
+        raise UserError(
+            f"trainer.precision={config['trainer'].get('precision')}: choose one of {', '.join(PRECISIONS)}"
+        )
+    saving: dict[str, Any] = {
+        "dirpath": run_dir / "checkpoints",
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
     try:
         return L.Trainer(
             default_root_dir=run_dir,
@@ -184,10 +199,10 @@ def _build_trainer(config: dict[str, Any], data: StoreDataModule, run_dir: Path,
                 Timer(),
                 GeneratedLabels(data.store.splits["train"].unimodal),
                 History(run_dir / "metrics.csv"),
-                EarlyStopping(MONITOR, patience=config["patience"], min_delta=1e-6),
+                Patience(MONITOR, patience=config["patience"]),
                 # The best before the last, so that the last knows of the best.
-                checkpoint(filename="best", monitor=MONITOR, save_weights_only=True),
-                checkpoint(filename="last"),
+                Best(filename="best", monitor=MONITOR, save_weights_only=True, **saving),
+                ModelCheckpoint(filename="last", **saving),
                 *([RichProgressBar()] if config["trainer"].get("enable_progress_bar", True) else []),
             ],
             plugins=[AtomicCheckpointIO()],
@@ -197,6 +212,27 @@ def _build_trainer(config: dict[str, Any], data: StoreDataModule, run_dir: Path,
         )
     except (MisconfigurationException, ValueError, TypeError) as error:  # no GPU, an unknown precision, ...
         raise UserError(f"trainer: {error}") from error
+
+
+def _fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resume: Path | None) -> None:
+    """Train; an interrupt (Ctrl-C, SIGTERM) ends the process with its usual exit code and says how to go on."""
+    stopped = None
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        stopped = signal.SIGINT
+    if trainer.received_sigterm:
+        stopped = signal.SIGTERM
+    if stopped is not None:
+        print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
+        sys.exit(128 + stopped)
+
+
+def _best_checkpoint(trainer: L.Trainer) -> Path:
+    best = _callback(trainer, Best)
+    if best.best_model_score is None or not best.best_model_score.isfinite():
+        raise UserError(f"{MONITOR} was never a number, so there is no best epoch; lower the learning rates (optim.lr)")
+    return Path(best.best_model_path)
 
 
 def _evaluate(
@@ -227,28 +263,31 @@ def _generated_labels(module: SentimentModule, data: StoreDataModule) -> list[di
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] if made else []
 
 
-def _finished(run_dir: Path, identity: dict[str, str], overwrite: bool) -> dict[str, Any] | None:
-    """The result that is in the way, if it is this very run's; with ``overwrite`` the run directory is emptied."""
-    found = result.read(run_dir)
-    if found and overwrite:
-        (run_dir / result.NAME).unlink()
-        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
-        return None
-    if found and any(found[key] != value for key, value in identity.items()):
+def _answer(finished: dict[str, Any], identity: dict[str, str], run_dir: Path) -> float:
+    """The result that is there already, if it is this very run's."""
+    if any(finished.get(key) != value for key, value in identity.items()):
         raise UserError(f"{run_dir} holds a result for other data; move it away, or overwrite=true replaces it")
-    return found
+    print("already finished; overwrite=true runs it again")
+    result.print_summary(finished, run_dir)
+    return finished["valid"]["mae"]
 
 
-def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None) -> Path | None:
+def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None, data: StoreDataModule) -> Path | None:
     if ckpt_path is None:
         return None
     if ckpt_path != "last":
         raise UserError(f"ckpt_path={ckpt_path}: only ckpt_path=last, which continues this very run, is known")
     path = run_dir / "checkpoints" / "last.ckpt"
-    if path.is_file():
-        return path
-    print(f"nothing to resume in {run_dir}: starting from the beginning")
-    return None
+    if not path.is_file():
+        print(f"nothing to resume in {run_dir}: starting from the beginning")
+        return None
+    try:
+        state = torch.load(path, mmap=True, weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise UserError(f"{path} is not a checkpoint ({error}); run without ckpt_path") from error
+    # Lightning asks this, too, but only after weights of another shape have failed.
+    data.load_state_dict(state[type(data).__qualname__])
+    return path
 
 
 def _plugins(hydra: HydraConf) -> Path | None:
@@ -258,10 +297,9 @@ def _plugins(hydra: HydraConf) -> Path | None:
 
 
 def _best_epoch(trainer: L.Trainer) -> int:
-    best = _callback(trainer, ModelCheckpoint).best_model_score
-    return next(int(row["epoch"]) for row in _callback(trainer, History).rows if row[MONITOR] == float(best))
+    best = float(_callback(trainer, Best).best_model_score)
+    return next(int(row["epoch"]) for row in _callback(trainer, History).rows if row.get(MONITOR) == best)
 
 
 def _callback(trainer: L.Trainer, kind: type[Callback]) -> Any:
-    """The first callback of this kind; of the checkpoints, the one that keeps the best."""
     return next(c for c in trainer.callbacks if isinstance(c, kind))  # type: ignore[attr-defined]

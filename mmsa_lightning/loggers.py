@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from mmsa_lightning.annotations import fits
 from mmsa_lightning.errors import UserError
 
 
@@ -26,12 +28,23 @@ def build_loggers(
         UserError: an unknown name, or a logger whose package is missing.
     """
     options = dict(options)
-    name = options.pop("name")
+    name = options.pop("name", None)
+    known: dict[str | None, set[str]] = {
+        "csv": set(),
+        "tensorboard": set(),
+        "wandb": {"offline", *inspect.signature(wandb.init).parameters},
+    }
+    if name not in known:
+        raise UserError(f"logger.name={name}: choose csv, wandb or tensorboard")
+    if unknown := set(options) - known[name]:
+        raise UserError(f"logger.{sorted(unknown)[0]} is not known to {name}")
     if name == "csv":
         return []  # metrics.csv is written anyway
     if name == "wandb":
         # Without a login W&B would stop and ask: write locally then, for `wandb sync`.
-        offline = options.pop("offline")
+        offline = options.pop("offline", None)
+        if not fits(offline, bool | None):
+            raise UserError(f"logger.offline={offline}: give true, false or null")
         if offline is None:
             offline = not wandb.login(prompt=False, verify=False)
         return [
@@ -46,17 +59,15 @@ def build_loggers(
                 **options,
             )
         ]
-    if name == "tensorboard":
-        try:
-            return [TensorBoardLogger(run_dir, name="", version="tensorboard")]
-        except ModuleNotFoundError as error:
-            raise UserError("logger=tensorboard needs: pip install 'mmsa-lightning[tensorboard]'") from error
-    raise UserError(f"logger.name={name}: choose csv, wandb or tensorboard")
+    try:
+        return [TensorBoardLogger(run_dir, name="", version="tensorboard")]
+    except ModuleNotFoundError as error:
+        raise UserError("logger=tensorboard needs: pip install 'mmsa-lightning[tensorboard]'") from error
 
 
-def close_loggers(loggers: list[Logger]) -> None:
-    """Finish each, so that the next job of a sweep gets a W&B run of its own."""
+def close_loggers(loggers: list[Logger], status: str) -> None:
+    """Finish each with ``success`` or ``failed``, so that the next job of a sweep gets a W&B run of its own."""
     for logger in loggers:
-        logger.finalize("success")
+        logger.finalize(status)
         if isinstance(logger, WandbLogger):
-            wandb.finish()
+            wandb.finish(exit_code=int(status != "success"))

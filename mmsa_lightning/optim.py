@@ -57,5 +57,5 @@ def build_optimizer(
     """Fused Adam (section 3.3), with L2 decay as in Self-MM."""
     optimizer = torch.optim.Adam(parameter_groups(model, lr, weight_decay), fused=True)
     # Fused Adam could unscale fp16 gradients itself, and Lightning then refuses to clip them. Let the scaler do it.
-    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    optimizer._step_supports_amp_scaling = False
     return optimizer

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from mmsa_lightning import files
 from mmsa_lightning.config import PACKAGE
+from mmsa_lightning.errors import UserError
 
 NAME = "result.json"
 PACKAGES = ("mmsa-lightning", "torch", "lightning", "transformers", "hydra-core", "torchmetrics", "numpy", "h5py")
@@ -30,9 +31,16 @@ def write(run_dir: Path, result: dict[str, Any]) -> None:
 
 
 def read(run_dir: Path) -> dict[str, Any] | None:
-    """The result of a finished run, None if it did not finish."""
+    """The result of a finished run, None if it did not finish.
+
+    Raises:
+        UserError: there is a file that is no result.
+    """
     path = run_dir / NAME
-    return json.loads(path.read_text()) if path.is_file() else None
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except ValueError as error:
+        raise UserError(f"{path} is not a result ({error}); remove it to run again") from error
 
 
 def short(values: Iterable[float]) -> list[float]:

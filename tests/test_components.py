@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -29,18 +30,31 @@ def test_builds_the_projects_own_class() -> None:
         "mmsa_lightning.objectives.multitask.task_loss",  # not a class
         "mmsa_lightning.objectives...l1.L1",
         "mmsa_lightning.models.interactive_attention.InteractiveAttention",  # not an objective
+        "mmsa_lightning.objectives.base.Loss",  # defined there, and no objective
         "L1",
         "",
         "None",
     ],
 )
 def test_nothing_else_can_be_named(target: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a class in"):
+    with pytest.raises(UserError, match="is not a"):
         build("objective", {"_target_": target, "args": "true"}, plugins=tmp_path)
 
 
+def write_module(path: Path, source: str) -> None:
+    path.write_text("from torch import nn\n" + textwrap.dedent(source))
+
+
 def test_a_class_of_the_users_own_folder(tmp_path: Path) -> None:
-    (tmp_path / "json.py").write_text("class Mine:\n    def __init__(self, width):\n        self.width = width\n")
+    write_module(
+        tmp_path / "json.py",
+        """
+        class Mine(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.width = width
+        """,
+    )
     built = build("model", {"_target_": "json.Mine", "width": 3}, plugins=tmp_path)
     assert built.width == 3
     import json
@@ -48,27 +62,51 @@ def test_a_class_of_the_users_own_folder(tmp_path: Path) -> None:
     assert json.loads("1") == 1  # the standard library's was not replaced
     with pytest.raises(UserError, match="--config-dir"):
         build("model", {"_target_": "json.Mine", "width": 3})
-    with pytest.raises(UserError, match="is not a class in"):
+    with pytest.raises(UserError, match="is not a"):
         build("model", {"_target_": "../x.Mine"}, plugins=tmp_path / "..")
 
 
 def test_wrong_arguments_name_the_right_ones(tmp_path: Path) -> None:
-    (tmp_path / "toy.py").write_text("class Toy:\n    def __init__(self, width, depth=1):\n        pass\n")
+    (tmp_path / "toy.py").write_text(
+        "from torch import nn\n\nclass Toy(nn.Module):\n    def __init__(self, width: int, depth=1):\n        pass\n"
+    )
     with pytest.raises(UserError, match="takes no widht; it takes width, depth"):
         build("model", {"_target_": "toy.Toy", "widht": 3}, plugins=tmp_path)
+    for wrong in ("3", 2.5, True, None):
+        with pytest.raises(UserError, match="Toy wants a whole number"):
+            build("model", {"_target_": "toy.Toy", "width": wrong}, plugins=tmp_path)
     with pytest.raises(UserError, match="missing a required argument: 'width'"):
         build("model", {"_target_": "toy.Toy"}, plugins=tmp_path)
 
 
 def test_run_time_arguments_reach_those_who_take_them(tmp_path: Path) -> None:
-    (tmp_path / "two.py").write_text(
-        "class Takes:\n    def __init__(self, dims):\n        self.dims = dims\n\nclass Leaves:\n    pass\n"
+    write_module(
+        tmp_path / "two.py",
+        """
+        class Takes(nn.Module):
+            def __init__(self, dims):
+                super().__init__()
+                self.dims = dims
+
+        class Inherits(Takes):
+            pass
+
+        class Leaves(nn.Module):
+            pass
+        """,
     )
     assert build("model", {"_target_": "two.Takes"}, plugins=tmp_path, dims={"audio": 5}).dims == {"audio": 5}
+    assert build("model", {"_target_": "two.Inherits"}, plugins=tmp_path, dims={"audio": 5}).dims == {"audio": 5}
     build("model", {"_target_": "two.Leaves"}, plugins=tmp_path, dims={"audio": 5})
+    with pytest.raises(UserError, match="Leaves takes no width"):
+        build("model", {"_target_": "two.Leaves", "width": 3}, plugins=tmp_path)
+    with pytest.raises(UserError, match="L1 takes no tanh_weight"):
+        build("objective", {"_target_": L1_PATH, "tanh_weight": True})
 
 
 def test_an_error_inside_a_users_class_keeps_its_traceback(tmp_path: Path) -> None:
-    (tmp_path / "bug.py").write_text("class Bug:\n    def __init__(self):\n        [][1]\n")
+    (tmp_path / "bug.py").write_text(
+        "from torch import nn\n\nclass Bug(nn.Module):\n    def __init__(self):\n        [][1]\n"
+    )
     with pytest.raises(IndexError):
         build("model", {"_target_": "bug.Bug"}, plugins=tmp_path)

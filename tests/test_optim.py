@@ -87,3 +87,22 @@ def test_adam_steps_by_the_groups_learning_rate() -> None:
     model(torch.tensor([[1.0, -2.0, 300.0]])).sum().backward()
     optimizer.step()
     torch.testing.assert_close(before - model.weight, LR["other"] * torch.tensor([[1.0, -1.0, 1.0]]), rtol=1e-4, atol=0)
+
+
+def test_decay_enters_the_gradient_before_adam_scales_it() -> None:
+    """L2 decay, not AdamW's: g + decay · w is .006, -.014, .509, and Adam's first step is the learning rate times its
+    sign. Decoupled decay would leave the first weight, whose gradient is 0, almost where it was."""
+    model = nn.Linear(3, 1, bias=False)
+    model.weight.data = torch.tensor([[2.0, -5.0, 3.0]])
+    optimizer = build_optimizer(model, lr=LR, weight_decay=DECAY)
+    model(torch.tensor([[0.0, 0.001, 0.5]])).sum().backward()
+    optimizer.step()
+    expected = torch.tensor([[2.0 - 0.001, -5.0 + 0.001, 3.0 - 0.001]])
+    torch.testing.assert_close(model.weight.detach(), expected, rtol=0, atol=1e-6)
+
+
+def test_adam_is_fused_and_lets_the_gradient_scaler_unscale() -> None:
+    optimizer = build_optimizer(nn.Linear(3, 1), lr=LR, weight_decay=DECAY)
+    assert optimizer.defaults["fused"] is True
+    assert all(group["fused"] is True for group in optimizer.param_groups)
+    assert not getattr(optimizer, "_step_supports_amp_scaling", False)  # what Lightning asks before it clips

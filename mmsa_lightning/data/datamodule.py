@@ -161,7 +161,7 @@ class StoreDataModule(L.LightningDataModule):
         return {"data_hash": self.store.meta.content_sha256}
 
     def load_state_dict(self, state_dict: dict[str, str]) -> None:
-        """Lightning calls this before it restores anything else.
+        """Take up a checkpoint.
 
         Raises:
             UserError: the checkpoint was trained on other data.

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.importer import import_source
 from mmsa_lightning.data.source import Sequences, Source, SourceSplit
-from mmsa_lightning.data.store import Store
+from mmsa_lightning.data.store import SPLITS, Store
 from mmsa_lightning.errors import UserError
 
 VERSION = 1  # of the generator: raise it when the data it makes change
@@ -100,11 +100,39 @@ class DemoDataModule(StoreDataModule):
         path: where the store is kept.
         generator_seed: of the made-up data; ``seed`` is the training order's.
         counts: utterances of train, valid and test.
-        options: as for :class:`StoreDataModule`.
+
+    The others are :class:`StoreDataModule`'s.
+
+    Raises:
+        ValueError: as :class:`StoreDataModule`; a split without utterances.
     """
 
-    def __init__(self, path: str, *, generator_seed: int, counts: dict[str, int], **options: Any) -> None:
-        super().__init__(path, **options)
+    def __init__(
+        self,
+        path: str,
+        *,
+        generator_seed: int,
+        counts: dict[str, int],
+        batch_size: int,
+        eval_batch_size: int,
+        text: str,
+        modalities: Sequence[str] | None,
+        standardize: bool,
+        seed: int,
+        num_workers: int,
+    ) -> None:
+        super().__init__(
+            path,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            text=text,
+            modalities=modalities,
+            standardize=standardize,
+            seed=seed,
+            num_workers=num_workers,
+        )
+        if set(counts) != set(SPLITS) or min(counts.values()) < 1 or generator_seed < 0:
+            raise ValueError(f"counts want at least one utterance for each of {SPLITS}, generator_seed a number from 0")
         self.generator_seed = generator_seed
         self.counts = counts
 

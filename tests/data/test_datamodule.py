@@ -14,6 +14,7 @@ from mmsa_lightning.data.store import SPLITS, Meta, Ragged, Split, Store, write
 from mmsa_lightning.errors import UserError
 
 COUNTS = {"train": 50, "valid": 11, "test": 13}
+META = Meta("made", "table", "x.csv", "0" * 64, None, False, "words", [])
 
 
 def make_split(n: int, seed: int) -> Split:
@@ -25,7 +26,7 @@ def make_split(n: int, seed: int) -> Split:
         sequences={
             "tokens": Ragged.from_arrays([rng.integers(1, 99, k, dtype=np.int32) for k in lengths]),
             "audio": Ragged.from_arrays([rng.normal(4, 3, (k, 5)).astype(np.float32) for k in lengths]),
-            "vision": Ragged.from_arrays([rng.normal(size=(k + 2, 3)).astype(np.float32) for k in lengths]),
+            "vision": Ragged.from_arrays([rng.normal(-2, 5, (k + 2, 3)).astype(np.float32) for k in lengths]),
         },
     )
 
@@ -36,7 +37,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     splits = {name: make_split(COUNTS[name], seed) for seed, name in enumerate(SPLITS)}
     splits["test"].sequences["audio"].values[:, 4] = 7  # constant in test alone
     splits["train"].sequences["audio"].values[:, 3] = 2  # constant in train
-    write(path, splits, Meta("made", "table", "x.csv", "0" * 64, None, False, "words", []))
+    write(path, splits, META)
     return path
 
 
@@ -78,20 +79,22 @@ def test_every_utterance_arrives_whole_and_once(path: Path, split: str) -> None:
     assert sorted(seen) == list(range(COUNTS[split]))
 
 
-def test_standardised_with_the_moments_of_train_alone(path: Path) -> None:
+@pytest.mark.parametrize("modality", ["audio", "vision"])
+def test_standardised_with_the_moments_of_train_alone(path: Path, modality: str) -> None:
     data = module(path)
-    train = Store(path).splits["train"].sequences["audio"].values
+    train = Store(path).splits["train"].sequences[modality].values
     mean, std = train.mean(axis=0), train.std(axis=0)
-    std[3] = 1  # constant: centred, not divided by zero
+    if modality == "audio":
+        std[3] = 1  # constant: centred, not divided by zero
     for split in SPLITS:
-        stored = Store(path).splits[split].sequences["audio"]
+        stored = Store(path).splits[split].sequences[modality]
         for batch in batches(data, split):
-            assert batch.audio is not None and batch.vision is not None
+            padded = batch.sequence(modality)
             for row, i in enumerate(batch.index.tolist()):
-                n = int(batch.audio.lengths[row])
+                n = int(padded.lengths[row])
                 expected = (stored[i] - mean) / std
-                np.testing.assert_allclose(batch.audio.values[row, :n].numpy(), expected, rtol=1e-4, atol=1e-5)
-                assert (batch.audio.values[row, n:] == 0).all()  # padding stays zero
+                np.testing.assert_allclose(padded.values[row, :n].numpy(), expected, rtol=1e-4, atol=1e-5)
+                assert (padded.values[row, n:] == 0).all()  # padding stays zero
 
 
 def test_workers_read_the_same(path: Path) -> None:
@@ -148,3 +151,67 @@ def test_a_modality_that_the_store_lacks_is_named(path: Path, tmp_path: Path) ->
     assert module(tmp_path / "two.h5").dims == {"text": None, "audio": 5}
     with pytest.raises(UserError, match="has no vision"):
         module(tmp_path / "two.h5", modalities=["text", "vision"])
+
+
+def test_an_utterance_is_as_long_as_its_longest_sequence(path: Path) -> None:
+    """Vision has two steps more than text and audio."""
+    text = [len(tokens) for tokens in Store(path).splits["valid"].sequences["tokens"]]
+    assert module(path).split("valid").lengths.tolist() == [n + 2 for n in text]
+    assert module(path, modalities=["text", "audio"]).split("valid").lengths.tolist() == text
+
+
+def write_made(path: Path, **changed: Split) -> Path:
+    write(path, {name: make_split(COUNTS[name], seed) for seed, name in enumerate(SPLITS)} | changed, META)
+    return path
+
+
+def test_alignment_is_of_the_sequences_that_are_read(path: Path) -> None:
+    assert not module(path).aligned
+    assert module(path, modalities=["text", "audio"]).aligned
+    assert module(path, modalities=["vision"]).aligned
+    assert not module(path, modalities=["audio", "vision"]).aligned
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_alignment_and_the_largest_token_are_of_every_split(tmp_path: Path, split: str) -> None:
+    odd = make_split(COUNTS[split], 7)
+    lengths = odd.sequences["tokens"].lengths
+    odd.sequences["audio"] = Ragged.from_arrays([np.ones((n, 5), np.float32) for n in lengths[::-1]])  # same in sum
+    odd.sequences["tokens"].values[3] = 4321
+    data = module(write_made(tmp_path / "odd.h5", **{split: odd}), modalities=["text", "audio"])
+    assert not data.aligned
+    assert data.largest_token == 4321
+
+
+def test_no_tokens_have_no_largest(path: Path) -> None:
+    assert module(path, modalities=["audio"]).largest_token == -1
+
+
+def test_a_checkpoint_of_other_data_is_refused(path: Path, tmp_path: Path) -> None:
+    state = module(path).state_dict()
+    module(path, batch_size=3, modalities=["audio"]).load_state_dict(state)
+    other = make_split(COUNTS["test"], 2)
+    other.label[0] += 0.25
+    changed = write_made(tmp_path / "other.h5", test=other)
+    with pytest.raises(UserError, match=r"trained on other data than .*other\.h5"):
+        module(changed).load_state_dict(state)
+
+
+def test_a_store_that_is_replaced_during_a_run_does_not_slip_in(tmp_path: Path) -> None:
+    path = write_made(tmp_path / "made.h5")
+    data = module(path)
+    before, state = data.split("test")[[0, 5]], data.state_dict()
+    write_made(path, test=make_split(20, 9))
+    assert module(path).state_dict() != state  # it was replaced
+    data.setup("test")
+    after = data.split("test")[[0, 5]]
+    assert (len(data.split("test")), data.state_dict()) == (COUNTS["test"], state)
+    assert torch.equal(after.label, before.label)
+    assert torch.equal(after.sequence("audio").values, before.sequence("audio").values)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"eval_batch_size": 0}, {"num_workers": -1}], ids=str)
+def test_batch_sizes_below_1_and_negative_workers_are_errors(path: Path, wrong: dict[str, int]) -> None:
+    module(path, batch_size=1, eval_batch_size=1)
+    with pytest.raises(ValueError, match="at least 1"):
+        module(path, **wrong)

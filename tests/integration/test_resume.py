@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,10 @@ from typing import Any
 import pytest
 import torch
 
+from mmsa_lightning import experiment
 from mmsa_lightning.app import main
+from mmsa_lightning.data.demo import generate
+from mmsa_lightning.data.importer import import_source
 
 ROOT = Path(__file__).parents[2]
 OWN = ("seconds", "git_commit")  # what two runs of the same thing may differ in
@@ -82,3 +86,141 @@ def test_nothing_to_resume_starts_from_the_beginning(
     main(arguments("ckpt_path=last"))
     assert "nothing to resume" in capsys.readouterr().out
     assert list((tmp_path / "runs").rglob("result.json"))
+
+
+def stop_before_the_result(monkeypatch: pytest.MonkeyPatch, overrides: list[str]) -> None:
+    """Train to the end, and die before anything is evaluated."""
+
+    def die(*_: Any) -> None:
+        raise KeyError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "_evaluate", die)
+        with pytest.raises(KeyError, match="killed"):
+            main(overrides)
+
+
+def only_run(folder: Path) -> Path:
+    (found,) = (path.parent.parent for path in folder.rglob("best.ckpt"))
+    return found
+
+
+def test_a_run_that_was_over_does_not_go_on(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience was over, the process died before its result: the resumed run must not train past its end."""
+    overrides = arguments("patience=1", "trainer.max_epochs=30", "optim.lr.other=0.02")
+    main([*overrides, f"runs={tmp_path / 'whole'}"])
+    killed = [*overrides, f"runs={tmp_path / 'killed'}"]
+    stop_before_the_result(monkeypatch, killed)
+    main([*killed, "ckpt_path=last"])
+    whole, resumed = (
+        json.loads((only_run(tmp_path / name) / "result.json").read_text()) for name in ("whole", "killed")
+    )
+    assert whole["epochs"] < 30
+    for outcome in (whole, resumed):
+        assert outcome.pop("seconds") > 0
+    assert whole == resumed
+
+
+def test_a_run_continues_where_its_folder_was_moved(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It still knows the best epoch so far, though the checkpoint names another folder."""
+    overrides = arguments("optim.lr.other=0.02", "patience=9", "keep_last=true")
+    main([*overrides, "trainer.max_epochs=6", f"runs={tmp_path / 'whole'}"])
+    whole = only_run(tmp_path / "whole")
+    part = [*overrides, "trainer.max_epochs=6", f"runs={tmp_path / 'part'}"]
+
+    class Stop(experiment.History):
+        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.current_epoch == 4:
+                raise KeyError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "History", Stop)
+        with pytest.raises(KeyError, match="killed"):
+            main(part)
+    (tmp_path / "part").rename(tmp_path / "moved")
+    main([*part, f"runs={tmp_path / 'moved'}", "ckpt_path=last"])
+    moved = only_run(tmp_path / "moved")
+    for name in ("best.ckpt", "last.ckpt"):
+        assert same(state(moved, name)["state_dict"], state(whole, name)["state_dict"]), name
+    assert not (tmp_path / "part").exists()
+
+
+def test_a_run_does_not_continue_on_other_data(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "made.h5"
+    overrides = [a for a in arguments("data=own", f"data.path={path}") if not a.startswith("data.counts")]
+    for seed, counts in ((0, {"train": 40, "valid": 9, "test": 8}), (1, {"train": 50, "valid": 9, "test": 8})):
+        source = generate(seed, counts)
+        import_source(source, path, dataset="mine", name="made", sha256=str(seed), tokenizer="minilm")
+        if seed == 0:
+            stop_before_the_result(monkeypatch, overrides)
+    with pytest.raises(SystemExit) as stop:
+        main([*overrides, "ckpt_path=last"])
+    assert stop.value.code == 2
+    assert "trained on other data" in capsys.readouterr().err
+    main(overrides)  # from the beginning, it may
+
+
+def test_a_spoilt_checkpoint_is_one_line(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stop_before_the_result(monkeypatch, arguments())
+    (last,) = (tmp_path / "runs").rglob("last.ckpt")
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(SystemExit) as stop:
+        main(arguments("ckpt_path=last"))
+    assert stop.value.code == 2
+    assert f"{last} is not a checkpoint" in capsys.readouterr().err
+
+
+def test_a_store_that_is_replaced_while_it_is_read_changes_nothing(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "made.h5"
+    overrides = [a for a in arguments("data=own", f"data.path={path}") if not a.startswith("data.counts")]
+    counts = {"train": 40, "valid": 9, "test": 8}
+
+    def make(seed: int) -> None:
+        import_source(generate(seed, counts), path, dataset="mine", name="made", sha256="0", tokenizer="minilm")
+
+    make(0)
+    main([*overrides, f"runs={tmp_path / 'quiet'}"])
+    evaluate = experiment._evaluate
+
+    def replaced(*given: Any) -> Any:
+        make(1)
+        return evaluate(*given)
+
+    monkeypatch.setattr(experiment, "_evaluate", replaced)
+    main([*overrides, f"runs={tmp_path / 'disturbed'}"])
+    outcomes = [json.loads((only_run(tmp_path / n) / "result.json").read_text()) for n in ("quiet", "disturbed")]
+    for outcome in outcomes:
+        outcome.pop("seconds")
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_an_interrupt_says_how_to_go_on(
+    arguments: Callable[..., list[str]], tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, ROOT / "train.py", *arguments("trainer.max_epochs=1000", "patience=1000")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(tmp_path.rglob("metrics.csv")):
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "ckpt_path=last continues" in errors
+    assert "Traceback" not in errors

@@ -17,7 +17,7 @@ import yaml
 
 from mmsa_lightning import metrics
 from mmsa_lightning.app import main
-from mmsa_lightning.data.store import Store
+from mmsa_lightning.data.store import Ragged, Store, write
 
 Arguments = Callable[..., list[str]]
 
@@ -30,6 +30,10 @@ def the_run(tmp_path: Path) -> Path:
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+def result_config(run: Path) -> dict[str, Any]:
+    return yaml.safe_load((run / "config.yaml").read_text())
 
 
 def result(run: Path) -> dict[str, Any]:
@@ -113,6 +117,33 @@ def test_a_finished_run_is_not_run_again_unless_told(
     assert (run / "result.json").stat().st_mtime_ns > before.st_mtime_ns
 
 
+def test_a_mistake_does_not_cost_the_result_that_is_there(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments())
+    run = the_run(tmp_path)
+    for mistake in ("logger.name=paper", "trainer.accelerator=abacus"):
+        fails(arguments("overwrite=true", mistake), capsys, mistake.split("=")[1])
+        assert (run / "result.json").is_file() and (run / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_a_damaged_result_is_said(arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(arguments())
+    path = the_run(tmp_path) / "result.json"
+    path.write_text(path.read_text()[:20])
+    fails(arguments(), capsys, str(path), "is not a result")
+
+
+def test_overwriting_starts_from_nothing(arguments: Arguments, tmp_path: Path) -> None:
+    main(arguments("keep_last=true"))
+    run = the_run(tmp_path)
+    first = result(run)
+    main(arguments("overwrite=true", "ckpt_path=last"))
+    assert not (run / "checkpoints" / "last.ckpt").exists()
+    assert result(run)["test"] == first["test"]
+    assert [row["epoch"] for row in rows(run / "metrics.csv")] == ["1", "2"]
+
+
 def test_a_result_on_other_data_is_not_overwritten(
     arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,6 +177,46 @@ def test_any_subset_of_modalities_trains(arguments: Arguments, tmp_path: Path, m
     outcome = result(the_run(tmp_path))
     assert outcome["modalities"] == modalities.strip("[]").split(",")
     assert (outcome["text_encoder"] is None) == ("text" not in modalities)
+
+
+def test_a_sweep_goes_on_after_a_job_with_a_mistake(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["-m", *arguments("trainer.max_epochs=1", "model.values=both,target,source")])
+    assert stop.value.code == 2
+    assert len(list((tmp_path / "runs").rglob("result.json"))) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["error", "error"]
+    assert "values='both'" in lines[0] and "1 jobs failed" in lines[1]
+
+
+def test_training_stops_when_patience_is_over(arguments: Arguments, tmp_path: Path) -> None:
+    """A learning rate of zero never gets better than its first epoch."""
+    still = "optim.lr={bert: 0, audio: 0, video: 0, other: 0}"
+    main(arguments(still, "patience=2", "trainer.max_epochs=10"))
+    outcome = result(the_run(tmp_path))
+    assert (outcome["epochs"], outcome["best_epoch"]) == (3, 1)
+
+
+def test_the_best_epoch_need_not_be_the_last(arguments: Arguments, tmp_path: Path) -> None:
+    main(arguments("optim.lr.other=0.02", "trainer.max_epochs=6", "patience=6"))
+    run = the_run(tmp_path)
+    errors = [float(row["valid/mae"]) for row in rows(run / "metrics.csv")]
+    outcome = result(run)
+    assert outcome["best_epoch"] == int(np.argmin(errors)) + 1 < 6
+    assert outcome["valid"]["mae"] == pytest.approx(min(errors), abs=1e-6)
+
+
+def test_gradients_can_be_clipped_in_bf16(arguments: Arguments, tmp_path: Path) -> None:
+    main(arguments("trainer.precision=bf16-mixed", "+trainer.gradient_clip_val=1", "trainer.max_epochs=1"))
+    assert result(the_run(tmp_path))["epochs"] == 1
+
+
+@pytest.mark.parametrize("override", ["data.batch_size=1", "+trainer.accumulate_grad_batches=2", "data.num_workers=2"])
+def test_ordinary_wishes(arguments: Arguments, tmp_path: Path, override: str) -> None:
+    main(arguments(override, "trainer.max_epochs=1"))
+    assert np.isfinite(result(the_run(tmp_path))["test"]["mae"])
 
 
 def test_bf16_keeps_labels_and_losses_in_float32(arguments: Arguments, tmp_path: Path) -> None:
@@ -225,35 +296,63 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("data=nowhere", ["data/nowhere", "mosi", "mosei", "demo"]),
         ("model=nothing", ["model/nothing", "interactive_attention"]),
         ("+ablation=everything", ["ablation/everything", "bi_uni"]),
+        ("a b", []),
         ("model.widht=3", ["widht"]),
         ("+model.widht=3", ["widht", "width"]),
+        ("model.width=wide", ["model.width=wide", "a whole number"]),
+        ("model.width=-5", ["model", "-5"]),
+        ("model.bi=off", ["model.bi=off", "true or false"]),
         ("model.values=both", ["values='both'", "target", "source"]),
         ("model.pooling=max", ["pooling='max'", "mean"]),
+        ("model.bert_dropout=2", ["dropout=2"]),
+        ("~model.lstm_hidden.audio", ["audio"]),
         ("objective.positive='<'", ["positive", ">="]),
+        ("objective.ratio_weight=off", ["objective.ratio_weight=off"]),
+        ("objective={_target_: mmsa_lightning.objectives.l1.L1}", ["L1 takes no", "tanh_weight"]),
         ("modalities=[smell]", ["smell", "vision"]),
         ("modalities=[]", ["at least one"]),
+        ("modalities=text", ["modalities=text"]),
         ("text=letters", ["letters", "bert", "features"]),
         ("text=features", ["has no text", "text=bert"]),
+        ("text_encoder=/nowhere", ["text_encoder=/nowhere", "minilm"]),
+        ("text_encoder=null", ["text_encoder=None"]),
+        ("data.standardize=off", ["data.standardize=off"]),
+        ("data.batch_size=0", ["batch_size"]),
+        ("data.counts=5", ["data.counts=5"]),
+        ("+data.widht=3", ["widht", "batch_size"]),
+        ("+data.seed=3", ["takes no seed"]),
+        ("optim.lr.bert=fast", ["fast"]),
+        ("optim.lr.bert=nan", ["nan"]),
+        ("~optim.lr.audio", ["optim.lr", "audio"]),
+        ("+optim.momentum=0.9", ["momentum"]),
+        ("+optim.betas={a: 1}", ["betas"]),
         ("+trainer.max_epoch=3", ["trainer.max_epoch"]),
         ("+trainer.fast_dev_run=true", ["trainer.fast_dev_run"]),
-        ("trainer.precision=8-bit", ["trainer", "8-bit"]),
+        ("+trainer.limit_test_batches=1", ["trainer.limit_test_batches"]),
+        ("trainer.max_epochs=0", ["trainer.max_epochs=0"]),
+        ("trainer.precision=64-true", ["64-true", "bf16-mixed"]),
         ("trainer.accelerator=abacus", ["trainer", "abacus"]),
+        ("trainer.devices=0", ["trainer"]),
         ("logger.name=paper", ["paper", "wandb"]),
+        ("+logger.foo=3", ["logger.foo"]),
         ("model._target_=os.system", ["os.system"]),
         ("+model.bert={_target_: os.system, command: 'touch hacked'}", ["bert"]),
+        ("data._target_=mmsa_lightning.data.store.Store", ["Store"]),
         ("ckpt_path=nowhere.ckpt", ["nowhere.ckpt"]),
-        ("text_encoder=/nowhere", ["text_encoder=/nowhere", "minilm"]),
         ("seed=", ["seed"]),
-        ("optim.lr.bert=fast", ["optim.lr.bert=fast"]),
+        ("seed=one", ["seed=one", "a whole number"]),
+        ("seed=4294967296", ["4294967295"]),
         ("keep_last=maybe", ["keep_last"]),
-        ("seed=one", ["seed"]),
-        ("a b", []),
+        ("optim.lr.other=1e30", ["valid/mae", "learning rates"]),
     ],
 )
 def test_a_mistake_is_one_line(
-    arguments: Arguments, capsys: pytest.CaptureFixture[str], override: str, words: list[str]
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, words: list[str]
 ) -> None:
     fails(arguments(override), capsys, *words)
+    assert not list((tmp_path / "runs").rglob("result.json"))
+    if override != "optim.lr.other=1e30":  # all others are found before anything is written
+        assert not (tmp_path / "runs").exists()
 
 
 def test_a_missing_store_or_path_says_how_to_make_it(
@@ -263,6 +362,23 @@ def test_a_missing_store_or_path_says_how_to_make_it(
     overrides = [a for a in arguments("data=mosi") if not a.startswith("data.")]
     fails([*overrides, f"data.path={path}"], capsys, str(path), "mmsa data import")
     fails([*overrides, "data=own"], capsys, "Missing mandatory value", "data.path")
+
+
+def test_unaligned_data_need_the_other_reading(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments("trainer.max_epochs=1"))  # makes the demo's store
+    store = Store(result_config(the_run(tmp_path))["data"]["path"])
+    for split in store.splits.values():
+        audio = split.sequences["audio"]
+        split.sequences["audio"] = Ragged.from_arrays(audio[i].repeat(2, axis=0) for i in range(len(split)))
+    write(tmp_path / "unaligned.h5", store.splits, store.meta)
+    overrides = [a for a in arguments("data=own", "trainer.max_epochs=1") if not a.startswith("data.")]
+    overrides += [f"data.path={tmp_path / 'unaligned.h5'}", f"runs={tmp_path / 'own'}"]
+    fails(overrides, capsys, "text, audio, vision", "not aligned", "model.values=source")
+    main([*overrides, "model.values=source"])
+    main([*overrides, "modalities=[text,vision]"])
+    assert len(list((tmp_path / "own").rglob("result.json"))) == 2
 
 
 def test_a_vocabulary_that_is_too_small_is_refused(

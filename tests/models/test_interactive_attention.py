@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.models.interactive_attention import InteractiveAttention
@@ -95,20 +96,74 @@ def test_auxiliary_heads_read_self_attention_over_their_own_steps(batch: Batch, 
             torch.testing.assert_close(output.tasks[m][i], model.auxiliary_head[m](hidden)[0], rtol=1e-4, atol=1e-5)
 
 
+def _mean_by_utterance(steps: torch.Tensor, sequence: Padded) -> torch.Tensor:
+    return torch.stack([s[:n].mean(dim=0) for s, n in zip(steps, sequence.lengths.tolist(), strict=True)])
+
+
+def _outer_attend(target: torch.Tensor, source: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """H = softmax(target sourceᵀ) values of one vector each: the matrix is d x d and H a vector again."""
+    return torch.einsum("bij,bj->bi", torch.einsum("bi,bj->bij", target, source).softmax(dim=-1), values)
+
+
+@pytest.mark.parametrize("values", ["target", "source"])
+@pytest.mark.parametrize("pair_fusion", ["concat", "sum"])
 @torch.no_grad()
-def test_utterance_level_attends_with_an_outer_product(batch: Batch, tiny_bert: str) -> None:
-    """h is one vector: M = h_t h_aᵀ is d x d, and H = softmax(M) h_t is a vector again."""
-    model = build(tiny_bert, level="utterance", pair_fusion="sum").eval()
-    h = {
-        m: model.pool_projected[m](model.project[m](model.encoders[m](batch.sequence(m))), batch.sequence(m).mask)
-        for m in DIMS
-    }
+def test_utterance_level_attends_with_an_outer_product(
+    batch: Batch, tiny_bert: str, values: str, pair_fusion: str
+) -> None:
+    model = build(tiny_bert, level="utterance", pair_fusion=pair_fusion, values=values).eval()
+    h = {m: _mean_by_utterance(model.project[m](model.encoders[m](batch.sequence(m))), batch.sequence(m)) for m in DIMS}
     parts = list(h.values())
     for m in DIMS:
-        matrices = [torch.einsum("bi,bj->bij", h[m], h[s]).softmax(dim=-1) for s in DIMS if s != m]
-        parts.append(sum(torch.einsum("bij,bj->bi", a, h[m]) for a in matrices))
+        read = [_outer_attend(h[m], h[s], h[m] if values == "target" else h[s]) for s in DIMS if s != m]
+        parts += [read[0] + read[1]] if pair_fusion == "sum" else read
     expected = model.head(torch.relu(model.fusion[1](torch.cat(parts, dim=-1)))).squeeze(-1)
     torch.testing.assert_close(model(batch).prediction, expected)
+
+
+@pytest.mark.parametrize("uni", [True, False])
+@torch.no_grad()
+def test_auxiliary_heads_attend_with_an_outer_product_at_utterance_level(
+    batch: Batch, tiny_bert: str, uni: bool
+) -> None:
+    model = build(tiny_bert, level="utterance", uni=uni).train()
+    output = model(batch)
+    for m in DIMS:
+        h = _mean_by_utterance(model.encoders[m](batch.sequence(m)), batch.sequence(m))
+        hidden = torch.relu(model.auxiliary[m][1](_outer_attend(h, h, h) if uni else h))
+        torch.testing.assert_close(output.features[m], hidden)
+        torch.testing.assert_close(output.tasks[m], model.auxiliary_head[m](hidden).squeeze(-1))
+
+
+def test_encoders_are_built_as_asked(tiny_bert: str) -> None:
+    model = build(tiny_bert, bert_dropout=0.15, lstm_layers=2, lstm_dropout=0.25)
+    assert {part.p for part in model.encoders["text"].modules() if isinstance(part, nn.Dropout)} == {0.15}
+    for m in ("audio", "vision"):
+        lstm = model.encoders[m].lstm
+        assert isinstance(lstm, nn.LSTM) and lstm.bidirectional
+        assert (lstm.input_size, lstm.hidden_size) == (DIMS[m], SIZES["lstm_hidden"][m])
+        assert (lstm.num_layers, lstm.dropout) == (2, 0.25)
+
+
+@torch.no_grad()
+def test_dropout_of_the_fusion_and_of_each_auxiliary_head(batch: Batch, tiny_bert: str) -> None:
+    """What goes into each hidden layer is 0 or, scaled by 1 / (1 - p), what goes in without dropout."""
+    p = {"fusion": 0.2, "text": 0.3, "audio": 0.4, "vision": 0.6}
+
+    def inputs(model: InteractiveAttention) -> dict[str, torch.Tensor]:
+        seen: dict[str, torch.Tensor] = {}
+        for name, layer in {"fusion": model.fusion, **dict(model.auxiliary.items())}.items():
+            layer[1].register_forward_hook(lambda _, args, __, name=name: seen.update({name: args[0]}))
+        model(batch)
+        return seen
+
+    whole = inputs(build(tiny_bert).train())
+    dropping = build(tiny_bert, fusion_dropout=p["fusion"], auxiliary_dropout={m: p[m] for m in DIMS})
+    for name, values in inputs(dropping.train()).items():
+        kept = values != 0
+        torch.testing.assert_close(values[kept], whole[name][kept] / (1 - p[name]))
+        assert 0 < kept.float().mean() < 1
+    assert torch.equal(inputs(dropping.eval())["fusion"], inputs(build(tiny_bert).eval())["fusion"])
 
 
 def more_padding(batch: Batch, steps: int) -> Batch:
@@ -119,6 +174,14 @@ def more_padding(batch: Batch, steps: int) -> Batch:
         return Padded(values, torch.arange(time + steps) < p.lengths[:, None], p.lengths)
 
     return Batch(batch.index, batch.label, **{m: longer(getattr(batch, m)) for m in ("tokens", "audio", "vision")})
+
+
+def _gets_no_gradient(name: str, switches: dict[str, str]) -> bool:
+    """Parameters on which nothing depends: a softmax does not see what is added to all its scores, and the first step
+    of an LSTM has no state before it."""
+    same_for_all_scores = name.endswith((".score.bias", ".attention.self.key.bias"))
+    first_step_alone = switches["pooling"] == "cls" and switches["level"] == "utterance"
+    return same_for_all_scores or (first_step_alone and name.endswith(".weight_hh_l0"))
 
 
 SWITCHES = [
@@ -141,8 +204,8 @@ def test_every_reading_ignores_padding_and_trains_every_parameter(
         torch.testing.assert_close(output.tasks[m], padded.tasks[m], rtol=0, atol=1e-6)
 
     (output.prediction.sum() + sum(task.sum() for task in output.tasks.values())).backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None]
-    assert without == []
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert [name for name in without if not _gets_no_gradient(name, switches)] == []
     assert {m: f.shape[1] for m, f in output.features.items()} == model.feature_widths
 
 

@@ -66,7 +66,7 @@ def test_auxiliary_losses_are_zero_in_two_epochs_and_not_in_the_third(batch: Bat
     seen = []
     for epoch in (1, 2, 3):
         objective.start_epoch()
-        seen.append(float(objective(output(batch, epoch), batch, epoch).terms["text"]))
+        seen.append(float(objective(output(batch, epoch), batch, epoch).terms["text"].detach()))
     assert seen[:2] == [0, 0]
     assert seen[2] > 0
 
@@ -102,6 +102,37 @@ def test_losses_stay_in_float32_under_autocast(batch: Batch) -> None:
         assert L1()(out, batch, 1).total.dtype == torch.float32
     assert loss.total.dtype == torch.float32
     assert all(t.dtype == torch.float32 for t in [*loss.terms.values(), *loss.weights.values()])
+
+
+def test_an_epoch_starts_with_exact_sums(batch: Batch) -> None:
+    """Running sums drift by rounding; here the drift is made."""
+    objective, out = make(batch.label), output(batch)
+    objective(out, batch, 1)
+    for buffer in ("sum_text", "count_text", "sum_fusion", "count_fusion"):
+        objective.ulgm.get_buffer(buffer).add_(0.5)
+    objective.start_epoch()
+    for task, features in out.features.items():
+        expected = [features[batch.label < 0].mean(dim=0), features[batch.label > 0].mean(dim=0)]
+        torch.testing.assert_close(objective.ulgm.centres(task), torch.stack(expected).detach())
+
+
+@pytest.mark.parametrize("positive", [">", ">="])
+def test_what_counts_as_positive_reaches_the_label_generation(batch: Batch, positive: str) -> None:
+    batch.label = torch.tensor([-1.0, 0.0, 2.0, -3.0])
+    objective, out = make(batch.label, positive=positive), output(batch)
+    objective(out, batch, 1)
+    members = [1, 2] if positive == ">=" else [2]
+    expected = out.features["text"][members].mean(dim=0).detach()
+    torch.testing.assert_close(objective.ulgm.centres("text")[1], expected)
+
+
+def test_the_limit_reaches_the_label_generation(batch: Batch) -> None:
+    """In the second epoch y' = y / 3 + 2 / 3 · guess, so that it lies within limit · 2 / 3 of y / 3."""
+    objective = make(batch.label, limit=0.25)
+    for epoch in (1, 2):
+        objective(output(batch, epoch), batch, epoch)
+    moved = (objective.generated_labels()["text"] - batch.label / 3).abs()
+    assert float(moved.max()) == pytest.approx(0.25 * 2 / 3, abs=1e-6)
 
 
 def test_generated_labels_are_those_of_the_auxiliary_tasks(batch: Batch) -> None:

@@ -15,10 +15,11 @@ WIDTHS = {"fusion": 6, "text": 5, "audio": 3, "vision": 4}
 class ReferenceLabels:
     """Self-MM's and MMSA's label generation, transcribed: full banks, full means, one utterance at a time."""
 
-    def __init__(self, labels: np.ndarray, positive: str) -> None:
+    def __init__(self, labels: np.ndarray, positive: str, limit: float) -> None:
         self.y = {s: labels.copy() for s in WIDTHS}
         self.banks = {s: np.zeros((len(labels), width), dtype=np.float32) for s, width in WIDTHS.items()}
         self.centres: dict[str, dict[str, np.ndarray]] = {s: {} for s in WIDTHS}
+        self.limit = limit
         self.positive = (lambda y: y > 0) if positive == ">" else (lambda y: y >= 0)
 
     def micro_batch(self, index: np.ndarray, features: dict[str, np.ndarray], epoch: int) -> None:
@@ -33,7 +34,7 @@ class ReferenceLabels:
                 for s in ("text", "audio", "vision"):
                     alpha = delta[s] / (delta["fusion"] + 1e-8)
                     new = 0.5 * alpha * y_m + 0.5 * (y_m + delta[s] - delta["fusion"])
-                    new = max(-3.0, min(3.0, new))
+                    new = max(-self.limit, min(self.limit, new))
                     self.y[s][where] = (epoch - 1) / (epoch + 1) * self.y[s][where] + 2 / (epoch + 1) * new
         for s in WIDTHS:
             self.banks[s][index] = features[s]
@@ -70,15 +71,15 @@ def labels(seed: int = 0) -> np.ndarray:
     return (np.random.default_rng(seed).integers(-15, 16, N) / 5).astype(np.float32)
 
 
-def make(y: np.ndarray, positive: str = ">") -> ULGM:
-    return ULGM(torch.from_numpy(y), WIDTHS, positive=positive, limit=3.0)
+def make(y: np.ndarray, positive: str = ">", limit: float = 3.0) -> ULGM:
+    return ULGM(torch.from_numpy(y), WIDTHS, positive=positive, limit=limit)
 
 
-@pytest.mark.parametrize("positive", [">", ">="])
-def test_three_epochs_equal_the_transcription_step_by_step(positive: str) -> None:
+@pytest.mark.parametrize(("positive", "limit"), [(">", 3.0), (">=", 3.0), (">", 0.5)])
+def test_three_epochs_equal_the_transcription_step_by_step(positive: str, limit: float) -> None:
     y = labels()
     assert (y == 0).any()
-    train(make(y, positive), ReferenceLabels(y, positive), range(1, 4))
+    train(make(y, positive, limit), ReferenceLabels(y, positive, limit), range(1, 4))
 
 
 def test_the_two_readings_of_positive_differ() -> None:
@@ -131,6 +132,30 @@ def test_an_empty_class_leaves_the_labels_alone(y: np.ndarray) -> None:
     train(ulgm, None, range(1, 4))
     for s in WIDTHS:
         assert torch.equal(ulgm.label(s), torch.from_numpy(y))
+
+
+@pytest.mark.parametrize("empty", ["text", "fusion"])
+def test_a_class_that_is_empty_in_the_task_or_in_the_truth_keeps_the_task_alone(empty: str) -> None:
+    """Labels of a task and true labels part ways, and so can their classes."""
+    signed, positive = labels(), np.abs(labels()) + 0.1
+    ulgm = make(positive if empty == "fusion" else signed)
+    text = torch.from_numpy(positive if empty == "text" else signed)
+    ulgm.label("text").copy_(text)
+    train(ulgm, None, range(1, 4))
+    assert torch.equal(ulgm.label("text"), text)
+    assert torch.equal(ulgm.label("audio"), ulgm.label("fusion")) == (empty == "fusion")  # the others go on
+
+
+def test_zero_divided_by_zero_falls_back_on_the_true_label() -> None:
+    """The fusion feature lies on the negative centre and ε² from the positive one, so that its delta is -ε; the text
+    feature lies midway, so that its delta is 0: alpha = 0 / (-ε + ε)."""
+    epsilon = torch.tensor(1e-8)
+    ulgm = ULGM(torch.tensor([-1.0, 2.0]), {"fusion": 1, "text": 1}, positive=">", limit=3.0)
+    centres = {"fusion": torch.tensor([[0.0], [float(epsilon**2)]]), "text": torch.tensor([[-1.0], [1.0]])}
+    ulgm.update(torch.tensor([0, 1]), centres, 1)
+    ulgm.label("text").copy_(torch.tensor([-2.0, 1.0]))
+    ulgm.update(torch.tensor([0]), {"fusion": torch.zeros(1, 1), "text": torch.zeros(1, 1)}, 3)
+    assert ulgm.label("text").tolist() == [0.5 * -2 + 0.5 * -1, 1]
 
 
 def test_features_on_a_centre_and_equal_distances_make_no_nan() -> None:

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.errors import UserError
@@ -18,15 +23,45 @@ def longer(sequence: Padded, steps: int) -> Padded:
     return Padded(values, mask, sequence.lengths)
 
 
-def test_lstm_equals_one_run_per_sequence_without_padding(batch: Batch) -> None:
+def _one_direction(steps: list[Tensor], parameters: dict[str, Tensor], suffix: str) -> list[Tensor]:
+    """The LSTM's equations over one sequence, step by step."""
+    hidden = cell = torch.zeros(parameters[f"weight_hh{suffix}"].shape[1])
+    states = []
+    for x in steps:
+        gates = parameters[f"weight_ih{suffix}"] @ x + parameters[f"bias_ih{suffix}"]
+        gates = gates + parameters[f"weight_hh{suffix}"] @ hidden + parameters[f"bias_hh{suffix}"]
+        i, f, g, o = gates.chunk(4)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+        hidden = o.sigmoid() * cell.tanh()
+        states.append(hidden)
+    return states
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@torch.no_grad()
+def test_lstm_equals_its_equations_in_both_directions_without_padding(batch: Batch, layers: int) -> None:
     assert batch.audio is not None
-    encoder = LSTMEncoder(5, 4)
+    encoder = LSTMEncoder(5, 4, layers=layers)
     assert encoder.width == 8
+    parameters = dict(encoder.lstm.named_parameters())
     whole = encoder(longer(batch.audio, 3))
     for i, n in enumerate(batch.audio.lengths.tolist()):
-        alone, _ = encoder.lstm(batch.audio.values[i : i + 1, :n])
-        torch.testing.assert_close(whole[i, :n], alone[0], rtol=0, atol=1e-6)
+        steps = list(batch.audio.values[i, :n])
+        for layer in range(layers):
+            forward = _one_direction(steps, parameters, f"_l{layer}")
+            backward = _one_direction(steps[::-1], parameters, f"_l{layer}_reverse")[::-1]
+            steps = [torch.cat(both) for both in zip(forward, backward, strict=True)]
+        torch.testing.assert_close(whole[i, :n], torch.stack(steps), rtol=0, atol=1e-6)
         assert (whole[i, n:] == 0).all()
+
+
+@torch.no_grad()
+def test_lstm_drops_out_between_its_layers_in_training(batch: Batch) -> None:
+    assert batch.audio is not None
+    encoder = LSTMEncoder(5, 4, layers=2, dropout=0.5)
+    assert not torch.equal(encoder(batch.audio), encoder(batch.audio))
+    encoder.eval()
+    assert torch.equal(encoder(batch.audio), encoder(batch.audio))
 
 
 def test_bert_does_not_look_at_padding(batch: Batch, tiny_bert: str) -> None:
@@ -64,3 +99,37 @@ def test_the_packaged_minilm_embeds_like_its_neighbours() -> None:
 def test_weights_that_cannot_be_had_are_one_clear_error(tmp_path: object) -> None:
     with pytest.raises(UserError, match=r"text_encoder=.* cannot be loaded.*minilm"):
         BertEncoder(str(tmp_path))
+
+
+SMALL: dict[str, Any] = {"vocab_size": 50, "max_position_embeddings": 16}
+
+
+@pytest.mark.parametrize(
+    ("other", "kind"),
+    [
+        (RobertaModel(RobertaConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, **SMALL)), "roberta"),
+        (DistilBertModel(DistilBertConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=2, **SMALL)), "distilbert"),
+    ],
+    ids=["roberta", "distilbert"],
+)
+def test_a_model_that_is_not_a_bert_is_refused_by_its_name(other: Any, kind: str, tmp_path: Path) -> None:
+    other.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=f"text_encoder=.* is a {kind} model, not a BERT"):
+        BertEncoder(str(tmp_path))
+
+
+def test_a_bert_that_lacks_weights_is_refused_with_the_first_of_them(tiny_bert: str, tmp_path: Path) -> None:
+    weights = load_file(Path(tiny_bert) / "model.safetensors")
+    lacking = [name for name in weights if "attention.output.dense" in name]
+    assert lacking
+    whole = {name: value for name, value in weights.items() if name not in lacking}
+    save_file(whole, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "config.json").write_bytes((Path(tiny_bert) / "config.json").read_bytes())
+    with pytest.raises(UserError, match=rf"lacks weights of a BERT, such as .*{min(lacking)}"):
+        BertEncoder(str(tmp_path))
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, 1.5, float("nan")])
+def test_a_dropout_outside_0_and_1_is_an_error(tiny_bert: str, dropout: float) -> None:
+    with pytest.raises(ValueError, match=r"not in \[0, 1\)"):
+        BertEncoder(tiny_bert, dropout)

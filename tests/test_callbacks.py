@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import nn
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.callbacks import AtomicCheckpointIO, GeneratedLabels, History
+from mmsa_lightning.models.output import ModelOutput
+from mmsa_lightning.module import SentimentModule
+from mmsa_lightning.objectives.multitask import MultiTask
+
+
+class Tiny(nn.Module):
+    """Reads the first step of audio alone, and has an auxiliary task for text and audio."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.ModuleDict({name: nn.Linear(5, 3) for name in ("fusion", "text", "audio")})
+        self.head = nn.ModuleDict({name: nn.Linear(3, 1) for name in self.hidden})
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        features = {name: layer(batch.sequence("audio").values[:, 0]) for name, layer in self.hidden.items()}
+        tasks = {name: self.head[name](feature).squeeze(-1) for name, feature in features.items()}
+        return ModelOutput(tasks.pop("fusion"), tasks, features)
+
+
+def fit(batch: Batch, folder: Path, callbacks: list[L.Callback], epochs: int, **options: Any) -> L.Trainer:
+    torch.manual_seed(0)
+    objective = MultiTask(tanh_weight=True, ratio_weight=True, detach_ratio=True, positive=">", limit=3.0)
+    objective.setup(batch.label, {"fusion": 3, "text": 3, "audio": 3})
+
+    def optimizer(model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD([{"params": model.parameters(), "name": "other"}], lr=0.1)
+
+    trainer = L.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        callbacks=callbacks,
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = torch.utils.data.DataLoader([batch], batch_size=None)  # type: ignore[arg-type]
+    trainer.fit(SentimentModule(Tiny(), objective, optimizer, seed=1), loader, loader, **options)
+    return trainer
+
+
+def _deviations(values: list[float]) -> list[float]:
+    return [v - sum(values) / len(values) for v in values]
+
+
+def _correlation(a: list[float], b: list[float]) -> float:
+    a, b = _deviations(a), _deviations(b)
+    product = sum(x * y for x, y in zip(a, b, strict=True))
+    return product / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+
+def test_generated_labels_are_measured_against_the_truth(batch: Batch, tmp_path: Path) -> None:
+    truth = [2.0, -1.0, 0.5, -3.0]
+    trainer = fit(batch, tmp_path, [GeneratedLabels({"text": np.array(truth, np.float32)})], epochs=3)
+    labels = {m: label.tolist() for m, label in trainer.lightning_module.objective.generated_labels().items()}
+    assert labels["text"] != batch.label.tolist()  # they have moved
+    expected = {"ulgm/corr_true_text": _correlation(labels["text"], truth)}
+    for m in ("text", "audio"):
+        expected[f"ulgm/std_{m}"] = math.sqrt(sum(d * d for d in _deviations(labels[m])) / 4)
+    logged = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("ulgm/")}
+    assert logged == pytest.approx(expected, abs=1e-5)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_history_has_a_row_an_epoch(batch: Batch, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    trainer = fit(batch, tmp_path, [History(path)], epochs=3)
+    written = rows(path)
+    assert [(row["epoch"], row["step"]) for row in written] == [("1", "1"), ("2", "2"), ("3", "3")]
+    assert len({row["train/loss"] for row in written}) == 3
+    last = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert {name: float(value) for name, value in written[-1].items()} == {"epoch": 3, "step": 3} | last
+
+
+def test_a_resumed_run_continues_its_history(batch: Batch, tmp_path: Path) -> None:
+    whole, halves = tmp_path / "whole.csv", tmp_path / "halves.csv"
+    fit(batch, tmp_path, [History(whole)], epochs=4)
+    fit(batch, tmp_path, [History(halves)], epochs=2).save_checkpoint(tmp_path / "half.ckpt")
+    halves.unlink()  # what the checkpoint holds is enough
+    fit(batch, tmp_path, [History(halves)], epochs=4, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    assert halves.read_text() == whole.read_text()
+
+
+def test_a_history_that_cannot_be_written_leaves_the_earlier_whole(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "metrics.csv"
+    history = History(path)
+    trainer = fit(batch, tmp_path, [history], epochs=1)
+    before = path.read_text()
+
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", fail)
+    with pytest.raises(OSError, match="disk full"):
+        history.on_train_epoch_end(trainer, trainer.lightning_module)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, io = tmp_path / "last.ckpt", AtomicCheckpointIO()
+    io.save_checkpoint({"epoch": 1}, path)
+    io.save_checkpoint({"epoch": 2}, path)
+
+    def fail_half_way(_: Any, checkpoint: dict[str, Any], path: Path, storage_options: Any = None) -> None:
+        Path(path).write_bytes(b"PK")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", fail_half_way)
+    with pytest.raises(OSError, match="disk full"):
+        io.save_checkpoint({"epoch": 3}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 2}
+    assert list(tmp_path.iterdir()) == [path]
