@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import logging
 import shutil
-import signal
-import sys
-import warnings
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
 import torch
-import transformers
 from hydra.conf import HydraConf
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning import result
-from mmsa_lightning.annotations import fits
-from mmsa_lightning.callbacks import AtomicCheckpointIO, Best, GeneratedLabels, History, Patience
 from mmsa_lightning.components import build
 from mmsa_lightning.config import config_hash, plain
 from mmsa_lightning.data.datamodule import StoreDataModule
@@ -33,25 +22,7 @@ from mmsa_lightning.loggers import build_loggers, close_loggers
 from mmsa_lightning.models.layers.encoders import BertEncoder
 from mmsa_lightning.module import SentimentModule
 from mmsa_lightning.optim import GROUPS, build_optimizer
-
-MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
-
-# Lightning's Trainer arguments that a run sets itself, or that would leave it without a checkpoint or with figures of a
-# part of a split.
-OWN_TRAINER_ARGUMENTS = {
-    "callbacks",
-    "default_root_dir",
-    "enable_checkpointing",
-    "fast_dev_run",
-    "limit_test_batches",
-    "limit_val_batches",
-    "logger",
-    "num_sanity_val_steps",
-    "overfit_batches",
-    "plugins",
-    "use_distributed_sampler",
-}
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # weights, labels and losses stay float32
+from mmsa_lightning.trainer import best_checkpoint, best_epoch, build_trainer, fit, quieten, training_seconds
 
 
 def run(cfg: DictConfig, hydra: HydraConf) -> float:
@@ -67,7 +38,7 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     Raises:
         UserError: something in the config, the data or the run directory is not as it must be.
     """
-    _quieten()
+    quieten()
     config = plain(cfg)
     run_dir = Path(hydra.runtime.output_dir)
     names = {group: Path(hydra.runtime.choices.get(group) or "full").name for group in ("data", "model", "ablation")}
@@ -78,10 +49,16 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     finished = result.read(run_dir)
     if finished and not config["overwrite"]:
         return _answer(finished, identity, run_dir)
-    resume = None if finished else _checkpoint_to_resume(run_dir, config["ckpt_path"], data)
+    resume = None if config["overwrite"] else _checkpoint_to_resume(run_dir, config["ckpt_path"], data)
     module = _build_module(config, data, _plugins(hydra))
     loggers = build_loggers(config["logger"], run_dir, names | {"seed": config["seed"]}, config)
-    trainer = _build_trainer(config, data, run_dir, loggers)
+    trainer = build_trainer(
+        config["trainer"],
+        run_dir,
+        patience=config["patience"],
+        truth=data.store.splits["train"].unimodal,
+        loggers=loggers,
+    )
 
     # From here on nothing of the config can be wrong: what an earlier run left may go.
     if resume is None:
@@ -91,8 +68,8 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
     status = "failed"
     try:
-        _fit(trainer, module, data, resume)
-        figures, rows = _evaluate(trainer, module, data, _best_checkpoint(trainer))
+        fit(trainer, module, data, resume)
+        figures, rows = _evaluate(trainer, module, data, best_checkpoint(trainer))
         status = "success"
     finally:
         close_loggers(loggers, status)
@@ -105,8 +82,8 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
         "seed": config["seed"],
         **figures,
         "epochs": trainer.current_epoch,
-        "best_epoch": _best_epoch(trainer),
-        "seconds": round(_callback(trainer, Timer).time_elapsed("train"), 1),
+        "best_epoch": best_epoch(trainer),
+        "seconds": round(training_seconds(trainer), 1),
         "parameters": sum(p.numel() for p in module.model.parameters()),
         "modalities": list(data.dims),
         "text": config["text"] if "text" in data.dims else None,
@@ -123,20 +100,6 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
         (run_dir / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
     result.print_summary(outcome, run_dir)
     return outcome["valid"]["mae"]
-
-
-def _quieten() -> None:
-    """Leave out what the libraries tell of themselves at every run."""
-    for name in ("lightning.pytorch", "huggingface_hub"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    for harmless in (
-        "does not have many workers",  # a batch is read from the memory map faster than a worker could send it
-        "exists and is not empty",  # the run directory of a run that is resumed
-        "treespec, LeafSpec",  # Lightning's own use of a deprecated torch function
-    ):
-        warnings.filterwarnings("ignore", f".*{harmless}.*")
 
 
 def _build_data(config: dict[str, Any]) -> StoreDataModule:
@@ -173,66 +136,6 @@ def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path |
             raise UserError(f"optim.{name}={values}: give a number from 0 for each of {', '.join(GROUPS)}")
     optimizer = functools.partial(build_optimizer, **config["optim"])
     return SentimentModule(model, objective, optimizer, config["seed"])
-
-
-def _build_trainer(config: dict[str, Any], data: StoreDataModule, run_dir: Path, loggers: list[Logger]) -> L.Trainer:
-    if unknown := set(config["trainer"]) - (set(inspect.signature(L.Trainer).parameters) - OWN_TRAINER_ARGUMENTS):
-        raise UserError(
-            f"trainer.{sorted(unknown)[0]} cannot be set; what can are the other arguments of Lightning's Trainer"
-        )
-    if not fits(config["trainer"].get("max_epochs"), int) or config["trainer"]["max_epochs"] < 1:
-        raise UserError(f"trainer.max_epochs={config['trainer'].get('max_epochs')}: give a whole number from 1")
-    if config["trainer"].get("precision") not in PRECISIONS:
-        raise UserError(
-            f"trainer.precision={config['trainer'].get('precision')}: choose one of {', '.join(PRECISIONS)}"
-        )
-    saving: dict[str, Any] = {
-        "dirpath": run_dir / "checkpoints",
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-    }
-    try:
-        return L.Trainer(
-            default_root_dir=run_dir,
-            logger=loggers,
-            callbacks=[
-                Timer(),
-                GeneratedLabels(data.store.splits["train"].unimodal),
-                History(run_dir / "metrics.csv"),
-                Patience(MONITOR, patience=config["patience"]),
-                # The best before the last, so that the last knows of the best.
-                Best(filename="best", monitor=MONITOR, save_weights_only=True, **saving),
-                ModelCheckpoint(filename="last", **saving),
-                *([RichProgressBar()] if config["trainer"].get("enable_progress_bar", True) else []),
-            ],
-            plugins=[AtomicCheckpointIO()],
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            **config["trainer"],
-        )
-    except (MisconfigurationException, ValueError, TypeError) as error:  # no GPU, an unknown precision, ...
-        raise UserError(f"trainer: {error}") from error
-
-
-def _fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resume: Path | None) -> None:
-    """Train; an interrupt (Ctrl-C, SIGTERM) ends the process with its usual exit code and says how to go on."""
-    stopped = None
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        stopped = signal.SIGINT
-    if trainer.received_sigterm:
-        stopped = signal.SIGTERM
-    if stopped is not None:
-        print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
-        sys.exit(128 + stopped)
-
-
-def _best_checkpoint(trainer: L.Trainer) -> Path:
-    best = _callback(trainer, Best)
-    if best.best_model_score is None or not best.best_model_score.isfinite():
-        raise UserError(f"{MONITOR} was never a number, so there is no best epoch; lower the learning rates (optim.lr)")
-    return Path(best.best_model_path)
 
 
 def _evaluate(
@@ -273,18 +176,20 @@ def _answer(finished: dict[str, Any], identity: dict[str, str], run_dir: Path) -
 
 
 def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None, data: StoreDataModule) -> Path | None:
-    if ckpt_path is None:
-        return None
-    if ckpt_path != "last":
+    if ckpt_path not in (None, "last"):
         raise UserError(f"ckpt_path={ckpt_path}: only ckpt_path=last, which continues this very run, is known")
     path = run_dir / "checkpoints" / "last.ckpt"
-    if not path.is_file():
+    if ckpt_path is None:
+        if path.exists():
+            raise UserError(f"{run_dir} was not finished: ckpt_path=last continues it, overwrite=true starts again")
+        return None
+    if not path.exists():
         print(f"nothing to resume in {run_dir}: starting from the beginning")
         return None
     try:
         state = torch.load(path, mmap=True, weights_only=True)
     except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise UserError(f"{path} is not a checkpoint ({error}); run without ckpt_path") from error
+        raise UserError(f"{path} is not a checkpoint ({error}); overwrite=true starts again") from error
     # Lightning asks this, too, but only after weights of another shape have failed.
     data.load_state_dict(state[type(data).__qualname__])
     return path
@@ -294,12 +199,3 @@ def _plugins(hydra: HydraConf) -> Path | None:
     """The folder that the user named with --config-dir; its Python files may be built from."""
     folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
     return Path(folders[0]) if folders else None
-
-
-def _best_epoch(trainer: L.Trainer) -> int:
-    best = float(_callback(trainer, Best).best_model_score)
-    return next(int(row["epoch"]) for row in _callback(trainer, History).rows if row.get(MONITOR) == best)
-
-
-def _callback(trainer: L.Trainer, kind: type[Callback]) -> Any:
-    return next(c for c in trainer.callbacks if isinstance(c, kind))  # type: ignore[attr-defined]

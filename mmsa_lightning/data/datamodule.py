@@ -168,7 +168,7 @@ class StoreDataModule(L.LightningDataModule):
         """
         if state_dict != self.state_dict():
             raise UserError(
-                f"the checkpoint was trained on other data than {self.path} now holds; run without ckpt_path"
+                f"the checkpoint was trained on other data than {self.path} now holds; overwrite=true starts again"
             )
 
     def split(self, name: str) -> Utterances:

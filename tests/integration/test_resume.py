@@ -16,7 +16,9 @@ import pytest
 import torch
 
 from mmsa_lightning import experiment
+from mmsa_lightning import trainer as trainer_module
 from mmsa_lightning.app import main
+from mmsa_lightning.callbacks import History
 from mmsa_lightning.data.demo import generate
 from mmsa_lightning.data.importer import import_source
 
@@ -132,13 +134,13 @@ def test_a_run_continues_where_its_folder_was_moved(
     whole = only_run(tmp_path / "whole")
     part = [*overrides, "trainer.max_epochs=6", f"runs={tmp_path / 'part'}"]
 
-    class Stop(experiment.History):
+    class Stop(History):
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
             if trainer.current_epoch == 4:
                 raise KeyError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "History", Stop)
+        patch.setattr(trainer_module, "History", Stop)
         with pytest.raises(KeyError, match="killed"):
             main(part)
     (tmp_path / "part").rename(tmp_path / "moved")
@@ -166,7 +168,21 @@ def test_a_run_does_not_continue_on_other_data(
         main([*overrides, "ckpt_path=last"])
     assert stop.value.code == 2
     assert "trained on other data" in capsys.readouterr().err
-    main(overrides)  # from the beginning, it may
+    main([*overrides, "overwrite=true"])
+
+
+def test_a_killed_run_is_not_thrown_away_by_forgetting_to_resume(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stop_before_the_result(monkeypatch, arguments())
+    with pytest.raises(SystemExit) as stop:
+        main(arguments())
+    assert stop.value.code == 2
+    assert "ckpt_path=last continues it, overwrite=true starts again" in capsys.readouterr().err
+    assert list((tmp_path / "runs").rglob("last.ckpt"))
 
 
 def test_a_spoilt_checkpoint_is_one_line(

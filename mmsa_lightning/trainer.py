@@ -1,0 +1,152 @@
+"""Lightning's Trainer as every run uses it, and what is asked of it afterwards."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import transformers
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from mmsa_lightning.annotations import fits
+from mmsa_lightning.callbacks import AtomicCheckpointIO, Best, GeneratedLabels, History, Patience
+from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.module import SentimentModule
+
+MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
+
+# Lightning's Trainer arguments that a run sets itself, or that would leave it without a checkpoint or with figures of a
+# part of a split.
+OWN_ARGUMENTS = {
+    "callbacks",
+    "default_root_dir",
+    "enable_checkpointing",
+    "fast_dev_run",
+    "limit_test_batches",
+    "limit_val_batches",
+    "logger",
+    "num_sanity_val_steps",
+    "overfit_batches",
+    "plugins",
+    "use_distributed_sampler",
+}
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # weights, labels and losses stay float32
+
+
+def build_trainer(
+    options: dict[str, Any], run_dir: Path, *, patience: int, truth: dict[str, np.ndarray], loggers: list[Logger]
+) -> L.Trainer:
+    """The trainer of one run.
+
+    Args:
+        options: arguments of Lightning's Trainer, those of :data:`OWN_ARGUMENTS` apart.
+        run_dir: where checkpoints and ``metrics.csv`` go.
+        patience: epochs without a better :data:`MONITOR` before training stops.
+        truth: true per-modality labels (n,) of the train split, where they are known.
+        loggers: beside ``metrics.csv``.
+
+    Raises:
+        UserError: an option is not Lightning's, or not to be set, or has no such value on this machine.
+    """
+    if unknown := set(options) - (set(inspect.signature(L.Trainer).parameters) - OWN_ARGUMENTS):
+        raise UserError(
+            f"trainer.{sorted(unknown)[0]} cannot be set; what can are the other arguments of Lightning's Trainer"
+        )
+    if not fits(options.get("max_epochs"), int) or options["max_epochs"] < 1:
+        raise UserError(f"trainer.max_epochs={options.get('max_epochs')}: give a whole number from 1")
+    if options.get("precision") not in PRECISIONS:
+        raise UserError(f"trainer.precision={options.get('precision')}: choose one of {', '.join(PRECISIONS)}")
+    saving: dict[str, Any] = {
+        "dirpath": run_dir / "checkpoints",
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
+    try:
+        return L.Trainer(
+            default_root_dir=run_dir,
+            logger=loggers,
+            callbacks=[
+                Timer(),
+                GeneratedLabels(truth),
+                History(run_dir / "metrics.csv"),
+                Patience(MONITOR, patience=patience),
+                # The best before the last, so that the last knows of the best.
+                Best(filename="best", monitor=MONITOR, save_weights_only=True, **saving),
+                ModelCheckpoint(filename="last", **saving),
+                *([RichProgressBar()] if options.get("enable_progress_bar", True) else []),
+            ],
+            plugins=[AtomicCheckpointIO()],
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            **options,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:  # no GPU, an unknown precision, ...
+        raise UserError(f"trainer: {error}") from error
+
+
+def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resume: Path | None) -> None:
+    """Train, from the checkpoint ``resume`` if there is one.
+
+    An interrupt (Ctrl-C, SIGTERM) ends the process with its usual exit code and says how to go on.
+    """
+    stopped = None
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        stopped = signal.SIGINT
+    if trainer.received_sigterm:
+        stopped = signal.SIGTERM
+    if stopped is not None:
+        print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
+        sys.exit(128 + stopped)
+
+
+def best_checkpoint(trainer: L.Trainer) -> Path:
+    """The weights of the best epoch.
+
+    Raises:
+        UserError: no epoch had a validation MAE that is a number.
+    """
+    best = _callback(trainer, Best)
+    if best.best_model_score is None or not best.best_model_score.isfinite():
+        raise UserError(f"{MONITOR} was never a number, so there is no best epoch; lower the learning rates (optim.lr)")
+    return Path(best.best_model_path)
+
+
+def best_epoch(trainer: L.Trainer) -> int:
+    """Counted from 1."""
+    best = float(_callback(trainer, Best).best_model_score)
+    return next(int(row["epoch"]) for row in _callback(trainer, History).rows if row.get(MONITOR) == best)
+
+
+def training_seconds(trainer: L.Trainer) -> float:
+    """Wall clock of training and validation, over all sessions of a run that was resumed."""
+    return _callback(trainer, Timer).time_elapsed("train")
+
+
+def _callback(trainer: L.Trainer, kind: type[Callback]) -> Any:
+    return next(c for c in trainer.callbacks if isinstance(c, kind))  # type: ignore[attr-defined]
+
+
+def quieten() -> None:
+    """Leave out what the libraries tell of themselves at every run."""
+    for name in ("lightning.pytorch", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    for harmless in (
+        "does not have many workers",  # a batch is read from the memory map faster than a worker could send it
+        "exists and is not empty",  # the run directory of a run that is resumed
+        "treespec, LeafSpec",  # Lightning's own use of a deprecated torch function
+    ):
+        warnings.filterwarnings("ignore", f".*{harmless}.*")
