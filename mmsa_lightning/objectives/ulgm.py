@@ -2,7 +2,7 @@
 
 Yu et al., *Learning Modality-Specific Representations with Self-Supervised Multi-Task Learning for Multimodal Sentiment
 Analysis*, AAAI 2021; as computed by thuiar/Self-MM and thuiar/MMSA, ``trains/multiTask/SELF_MM.py``. Two guards are
-added: a task with an empty class keeps its labels, and a division by exactly zero falls back on the true label.
+added: a task with an empty class keeps its labels, and where 0 is divided by 0 the true label stands in.
 """
 
 from __future__ import annotations

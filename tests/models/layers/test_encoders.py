@@ -105,16 +105,16 @@ SMALL: dict[str, Any] = {"vocab_size": 50, "max_position_embeddings": 16}
 
 
 @pytest.mark.parametrize(
-    ("other", "kind"),
+    ("model", "config"),
     [
-        (RobertaModel(RobertaConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, **SMALL)), "roberta"),
-        (DistilBertModel(DistilBertConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=2, **SMALL)), "distilbert"),
+        (RobertaModel, RobertaConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, **SMALL)),
+        (DistilBertModel, DistilBertConfig(dim=8, hidden_dim=8, n_layers=1, n_heads=2, **SMALL)),
     ],
     ids=["roberta", "distilbert"],
 )
-def test_a_model_that_is_not_a_bert_is_refused_by_its_name(other: Any, kind: str, tmp_path: Path) -> None:
-    other.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=f"text_encoder=.* is a {kind} model, not a BERT"):
+def test_a_model_that_is_not_a_bert_is_refused_by_its_name(model: Any, config: Any, tmp_path: Path) -> None:
+    model(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=f"text_encoder=.* is a {config.model_type} model, not a BERT"):
         BertEncoder(str(tmp_path))
 
 
