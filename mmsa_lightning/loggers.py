@@ -47,18 +47,17 @@ def build_loggers(
             raise UserError(f"logger.offline={offline}: give true, false or null")
         if offline is None:
             offline = not wandb.login(prompt=False, verify=False)
-        return [
-            WandbLogger(
-                save_dir=run_dir,
-                mode="offline" if offline else "online",
-                settings=wandb.Settings(quiet=True),
-                group="-".join(names[key] for key in ("data", "model", "ablation")),
-                name=f"{names['model']}-{names['ablation']}-seed{names['seed']}",
-                tags=[names[key] for key in ("data", "model", "ablation")],
-                config=config,
-                **options,
-            )
-        ]
+        place = [names[key] for key in ("data", "model", "ablation")]
+        arguments = {
+            "save_dir": run_dir,
+            "mode": "offline" if offline else "online",
+            "settings": wandb.Settings(quiet=True),
+            "group": "-".join(place),
+            "name": f"{names['model']}-{names['ablation']}-seed{names['seed']}",
+            "tags": place,
+            "config": config,
+        }
+        return [WandbLogger(**arguments | options)]
     try:
         return [TensorBoardLogger(run_dir, name="", version="tensorboard")]
     except ModuleNotFoundError as error:

@@ -246,7 +246,7 @@ def test_wandb_offline_logs_losses_weights_rates_metrics_and_label_histograms(
     for variable in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    main(["-m", *arguments("logger=wandb", "seed=1,2")])
+    main(["-m", *arguments("logger=wandb", "+logger.group=mine", "seed=1,2")])
     assert wandb.run is None
     files = sorted((tmp_path / "runs").rglob("run-*.wandb"))
     assert len(files) == 2
