@@ -15,9 +15,9 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, option) for option in inner)
     if origin in (Mapping, dict):
-        return isinstance(value, dict) and all(fits(item, inner[1]) for item in value.values())
+        return isinstance(value, dict) and (not inner or all(fits(item, inner[1]) for item in value.values()))
     if origin in (Sequence, list):
-        return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
+        return isinstance(value, list) and (not inner or all(fits(item, inner[0]) for item in value))
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
     if hint in (int, bool, str, types.NoneType):

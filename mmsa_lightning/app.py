@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -31,8 +31,7 @@ def _train(cfg: DictConfig) -> float:
     except (UserError, OSError) as error:
         # Handled in here, because Hydra announces an error that leaves its job and forgets the jobs after it.
         print(one_line(error), file=sys.stderr)
-        with contextlib.suppress(OSError):
-            os.removedirs(job.runtime.output_dir)  # empty, where nothing was written yet
+        _remove_empty(Path(job.runtime.output_dir), Path(cfg.runs).absolute())
         if job.mode != RunMode.MULTIRUN:
             sys.exit(MISTAKE)
         failed_jobs.append(job.runtime.output_dir)
@@ -61,15 +60,19 @@ def main(argv: list[str] | None = None) -> None:
             except (HydraException, OmegaConfBaseException) as error:
                 if wanted == "1":
                     raise
-                raise UserError(str(_cause(error))) from error
+                raise UserError(str(error)) from error
             if failed_jobs:
                 raise UserError(f"{len(failed_jobs)} jobs failed: {', '.join(failed_jobs)}")
     finally:
         os.environ[TRACEBACK] = wanted or "0"
 
 
-def _cause(error: BaseException) -> BaseException:
-    """What went wrong first: Hydra and OmegaConf wrap it in where they were."""
-    while error.__cause__ is not None and not isinstance(error, UserError):
-        error = error.__cause__
-    return error
+def _remove_empty(run_dir: Path, runs: Path) -> None:
+    """Remove what Hydra made for a run that wrote nothing: empty folders from ``run_dir`` up, below ``runs``."""
+    for folder in (run_dir, *run_dir.parents):
+        if runs not in folder.parents:
+            return
+        try:
+            folder.rmdir()
+        except OSError:  # not empty
+            return

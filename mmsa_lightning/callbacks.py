@@ -8,12 +8,14 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 import wandb
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mmsa_lightning import files
+from mmsa_lightning.metrics import corr
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -40,7 +42,8 @@ class Patience(EarlyStopping):
     """Early stopping that, when a run is resumed after its last epoch, still knows that it was the last."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+        # stopped_epoch is also set where the monitored value was not a number.
+        trainer.should_stop = trainer.should_stop or self.stopped_epoch > 0 or self.wait_count >= self.patience
 
 
 class History(L.Callback):
@@ -82,15 +85,18 @@ class GeneratedLabels(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         labels = pl_module.objective.generated_labels()  # type: ignore[operator, union-attr]
-        values = {task: label.cpu().numpy() for task, label in labels.items()}
+        values = {task: label.cpu() for task, label in labels.items()}
         for task, value in values.items():
-            pl_module.log(f"ulgm/std_{task}", float(value.std()))
+            pl_module.log(f"ulgm/std_{task}", value.std(correction=0))
             if task in self.truth:
-                pl_module.log(f"ulgm/corr_true_{task}", float(np.corrcoef(value, self.truth[task])[0, 1]))
+                truth = torch.from_numpy(self.truth[task])
+                pl_module.log(f"ulgm/corr_true_{task}", corr(value.double(), truth.double()))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and values:
                 histograms = {
-                    f"ulgm/label_{task}": wandb.Histogram(np_histogram=np.histogram(value, bins=60, range=(-3, 3)))
+                    f"ulgm/label_{task}": wandb.Histogram(
+                        np_histogram=np.histogram(value.numpy(), bins=60, range=(-3, 3))
+                    )
                     for task, value in values.items()
                 }
                 logger.experiment.log(histograms | {"trainer/global_step": trainer.global_step})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -40,13 +41,14 @@ def build(kind: str, node: dict[str, Any], *, plugins: Path | None = None, **giv
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     cls = _find_class(kind, str(node.get("_target_")), plugins)
     owner = next(c for c in cls.__mro__ if "__init__" in vars(c))
-    takes_any = owner not in (nn.Module, object)  # nn.Module's own signature is (*args, **kwargs), and takes nothing
-    signature = inspect.signature(cls) if takes_any else inspect.Signature()
-    hints = typing.get_type_hints(vars(owner)["__init__"]) if takes_any else {}
-    given = {name: value for name, value in given.items() if name in signature.parameters}
-    known = [name for name in signature.parameters if name not in given]
-    if unknown := [name for name in arguments if name not in known]:
-        raise UserError(f"{kind}: {cls.__name__} takes no {', '.join(unknown)}; it takes {', '.join(known)}")
+    bare = owner in (nn.Module, object)  # nn.Module's own signature is (*args, **kwargs), and takes nothing
+    signature = inspect.Signature() if bare else inspect.signature(cls)
+    if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+        given = {name: value for name, value in given.items() if name in signature.parameters}
+        known = [name for name in signature.parameters if name not in given]
+        if unknown := [name for name in arguments if name not in known]:
+            raise UserError(f"{kind}: {cls.__name__} takes no {', '.join(unknown)}; it takes {', '.join(known)}")
+    hints = {} if bare else _hints(vars(owner)["__init__"])
     for name, value in arguments.items():
         if not fits(value, hints.get(name, Any)):
             raise UserError(f"{kind}.{name}={value}: {cls.__name__} wants {describe(hints[name])}")
@@ -62,6 +64,19 @@ def build(kind: str, node: dict[str, Any], *, plugins: Path | None = None, **giv
         raise UserError(f"{kind}: {error}") from error
     except KeyError as error:
         raise UserError(f"{kind}: {cls.__name__} finds no {error} in one of its arguments") from error
+
+
+def plugin_hash(node: dict[str, Any], plugins: Path | None) -> str | None:
+    """SHA-256 of the user's file that ``node`` names; None where it names the project's own."""
+    path = plugins / f"{str(node.get('_target_')).rpartition('.')[0]}.py" if plugins else None
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else None
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except NameError:  # a name that is imported for type checkers alone
+        return {}
 
 
 def _find_class(kind: str, target: str, plugins: Path | None) -> type:

@@ -53,35 +53,45 @@ def config_dir() -> Path:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved config as plain containers, without Hydra's own part.
-
-    Raises:
-        UserError: one of :data:`FIELDS` is missing or of another type.
-    """
+    """The resolved config as plain containers, without Hydra's own part; ``???`` where a value is missing."""
     node = copy.copy(cfg)
     OmegaConf.set_readonly(node, False)
     OmegaConf.set_struct(node, False)
     node.pop("hydra", None)
-    config: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def check(config: dict[str, Any]) -> None:
+    """Check a plain config as far as every run has it in common.
+
+    Raises:
+        UserError: one of :data:`FIELDS` is missing, of another type or out of range.
+    """
     for name, hint in FIELDS.items():
         if name not in config or not fits(config[name], hint):
             raise UserError(f"{name}={config.get(name, '')}: give {describe(hint)}")
+    for group in ("data", "model", "objective", "trainer", "logger"):
+        if missing := [name for name, value in config[group].items() if value == "???"]:
+            raise UserError(f"{group}.{missing[0]} is missing: give it as {group}.{missing[0]}=…")
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed={config['seed']}: give a whole number from 0 to {2**32 - 1}")
-    return config
+    if config["patience"] < 1:
+        raise UserError(f"patience={config['patience']}: give a whole number from 1")
 
 
 def config_hash(config: dict[str, Any]) -> str:
     """SHA-256 of a plain config without its :data:`INCIDENTAL` parts; of the store's path only the name counts."""
     config = copy.deepcopy(config)
-    if "path" in config["data"]:
-        config["data"]["path"] = Path(str(config["data"]["path"])).name
     for path in INCIDENTAL:
         *parents, name = path.split(".")
-        node = config
+        node: Any = config
         for parent in parents:
-            node = node.get(parent, {})
-        node.pop(name, None)
+            node = node.get(parent) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(name, None)
+    data = config.get("data")
+    if isinstance(data, dict) and "path" in data:
+        data["path"] = Path(str(data["path"])).name
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
@@ -94,7 +104,9 @@ def run_directory(*, _root_: DictConfig) -> str:
     choices = _root_.hydra.runtime.choices
     config = plain(_root_)
     names = [Path(str(choices.get(group) or "full")).name for group in ("data", "model", "ablation")]
-    return str(Path(*names, f"seed{config['seed']}-{config_hash(config)[:8]}"))
+    if not config.get("runs"):
+        raise UserError("runs is empty: give the folder for runs")
+    return str(Path(*names, f"seed{config.get('seed')}-{config_hash(config)[:8]}"))
 
 
 def register_resolvers() -> None:

@@ -14,8 +14,8 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning import result
-from mmsa_lightning.components import build
-from mmsa_lightning.config import config_hash, plain
+from mmsa_lightning.components import build, plugin_hash
+from mmsa_lightning.config import check, config_hash, plain
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.loggers import build_loggers, close_loggers
@@ -40,39 +40,40 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     """
     quieten()
     config = plain(cfg)
+    check(config)
     run_dir = Path(hydra.runtime.output_dir)
     names = {group: Path(hydra.runtime.choices.get(group) or "full").name for group in ("data", "model", "ablation")}
 
     L.seed_everything(config["seed"], workers=True, verbose=False)
     data = _build_data(config)
-    identity = {"config_hash": config_hash(config), "data_hash": data.store.meta.content_sha256}
+    plugins = _plugins(hydra)
+    identity = {
+        "config_hash": config_hash(config),
+        "data_hash": data.store.meta.content_sha256,
+        "plugin_hash": plugin_hash(config["model"], plugins),
+    }
     finished = result.read(run_dir)
     if finished and not config["overwrite"]:
         return _answer(finished, identity, run_dir)
     resume = None if config["overwrite"] else _checkpoint_to_resume(run_dir, config["ckpt_path"], data)
-    module = _build_module(config, data, _plugins(hydra))
-    loggers = build_loggers(config["logger"], run_dir, names | {"seed": config["seed"]}, config)
-    trainer = build_trainer(
-        config["trainer"],
-        run_dir,
-        patience=config["patience"],
-        truth=data.store.splits["train"].unimodal,
-        loggers=loggers,
-    )
+    module = _build_module(config, data, plugins)
+    truth = data.store.splits["train"].unimodal
+    trainer = build_trainer(config["trainer"], run_dir, patience=config["patience"], truth=truth)
 
-    # From here on nothing of the config can be wrong: what an earlier run left may go.
-    if resume is None:
-        (run_dir / result.NAME).unlink(missing_ok=True)
-        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
+    # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
+    trainer.loggers = build_loggers(config["logger"], run_dir, names | {"seed": config["seed"]}, config)
     status = "failed"
     try:
+        if resume is None:
+            (run_dir / result.NAME).unlink(missing_ok=True)
+            shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
         fit(trainer, module, data, resume)
         figures, rows = _evaluate(trainer, module, data, best_checkpoint(trainer))
         status = "success"
     finally:
-        close_loggers(loggers, status)
+        close_loggers(trainer.loggers, status)
 
     result.write_rows(run_dir / "predictions.csv", rows)
     if labels := _generated_labels(module, data):
@@ -123,6 +124,11 @@ def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path |
                 f"text_encoder={config['text_encoder']} knows {encoder.vocabulary_size} word pieces, {data.path} has "
                 f"number {data.largest_token}: it was tokenized for {data.store.meta.vocabulary}"
             )
+        if data.longest_text > encoder.positions:
+            raise UserError(
+                f"text_encoder={config['text_encoder']} reads {encoder.positions} word pieces at most, {data.path} has "
+                f"an utterance of {data.longest_text}"
+            )
     objective = build("objective", config["objective"])
     labels = torch.from_numpy(data.store.splits["train"].label)
     try:
@@ -166,10 +172,10 @@ def _generated_labels(module: SentimentModule, data: StoreDataModule) -> list[di
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] if made else []
 
 
-def _answer(finished: dict[str, Any], identity: dict[str, str], run_dir: Path) -> float:
+def _answer(finished: dict[str, Any], identity: dict[str, str | None], run_dir: Path) -> float:
     """The result that is there already, if it is this very run's."""
     if any(finished.get(key) != value for key, value in identity.items()):
-        raise UserError(f"{run_dir} holds a result for other data; move it away, or overwrite=true replaces it")
+        raise UserError(f"{run_dir} holds a result for other data or code; move it away, or overwrite=true replaces it")
     print("already finished; overwrite=true runs it again")
     result.print_summary(finished, run_dir)
     return finished["valid"]["mae"]
@@ -187,11 +193,10 @@ def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None, data: StoreDataM
         print(f"nothing to resume in {run_dir}: starting from the beginning")
         return None
     try:
-        state = torch.load(path, mmap=True, weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise UserError(f"{path} is not a checkpoint ({error}); overwrite=true starts again") from error
-    # Lightning asks this, too, but only after weights of another shape have failed.
-    data.load_state_dict(state[type(data).__qualname__])
+        state = torch.load(path, mmap=True, weights_only=True)[type(data).__qualname__]
+    except (RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a checkpoint of a run ({error}); overwrite=true starts again") from error
+    data.load_state_dict(state)  # Lightning asks this, too, but only after weights of another shape have failed
     return path
 
 

@@ -25,7 +25,7 @@ def build_loggers(
         config: the plain config, shown beside the run.
 
     Raises:
-        UserError: an unknown name, or a logger whose package is missing.
+        UserError: an unknown name or argument, no login to W&B, or a logger whose package is missing.
     """
     options = dict(options)
     name = options.pop("name", None)
@@ -57,7 +57,12 @@ def build_loggers(
             "tags": place,
             "config": config,
         }
-        return [WandbLogger(**arguments | options)]
+        try:
+            logger = WandbLogger(**arguments | options)
+            _ = logger.experiment  # starts the run, which is when W&B looks at its arguments
+        except (wandb.errors.Error, TypeError, ValueError) as error:
+            raise UserError(f"logger=wandb: {error}") from error
+        return [logger]
     try:
         return [TensorBoardLogger(run_dir, name="", version="tensorboard")]
     except ModuleNotFoundError as error:

@@ -37,10 +37,15 @@ def read(run_dir: Path) -> dict[str, Any] | None:
         UserError: there is a file that is no result.
     """
     path = run_dir / NAME
+    if not path.is_file():
+        return None
     try:
-        return json.loads(path.read_text()) if path.is_file() else None
-    except ValueError as error:
-        raise UserError(f"{path} is not a result ({error}); remove it to run again") from error
+        found = json.loads(path.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not {"valid", "test", "epochs", "best_epoch", "config_hash"} <= set(found):
+        raise UserError(f"{path} is not a result; remove it to run again")
+    return found
 
 
 def short(values: Iterable[float]) -> list[float]:
@@ -86,7 +91,7 @@ def print_summary(result: dict[str, Any], run_dir: Path) -> None:
         table.add_row(name, *("undefined" if v is None else f"{v:.4f}" for v in (value, result["test"][name])))
     console = Console()
     console.print(table)
-    console.print(f"run: {run_dir}", soft_wrap=True)
+    console.print(f"run: {run_dir}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _without_nan(value: Any) -> Any:

@@ -14,7 +14,6 @@ import lightning as L
 import numpy as np
 import transformers
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mmsa_lightning.annotations import fits
@@ -25,16 +24,23 @@ from mmsa_lightning.module import SentimentModule
 
 MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
 
-# Lightning's Trainer arguments that a run sets itself, or that would leave it without a checkpoint or with figures of a
-# part of a split.
+# Lightning's Trainer arguments that a run sets itself, or that would leave it without a checkpoint, with figures of a
+# part of a split, or with an epoch that ends without a validation.
 OWN_ARGUMENTS = {
+    "barebones",
     "callbacks",
+    "check_val_every_n_epoch",
     "default_root_dir",
     "enable_checkpointing",
     "fast_dev_run",
     "limit_test_batches",
+    "limit_train_batches",
     "limit_val_batches",
     "logger",
+    "max_steps",
+    "max_time",
+    "min_epochs",
+    "min_steps",
     "num_sanity_val_steps",
     "overfit_batches",
     "plugins",
@@ -43,17 +49,14 @@ OWN_ARGUMENTS = {
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # weights, labels and losses stay float32
 
 
-def build_trainer(
-    options: dict[str, Any], run_dir: Path, *, patience: int, truth: dict[str, np.ndarray], loggers: list[Logger]
-) -> L.Trainer:
-    """The trainer of one run.
+def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, truth: dict[str, np.ndarray]) -> L.Trainer:
+    """The trainer of one run, still without a logger.
 
     Args:
         options: arguments of Lightning's Trainer, those of :data:`OWN_ARGUMENTS` apart.
         run_dir: where checkpoints and ``metrics.csv`` go.
         patience: epochs without a better :data:`MONITOR` before training stops.
         truth: true per-modality labels (n,) of the train split, where they are known.
-        loggers: beside ``metrics.csv``.
 
     Raises:
         UserError: an option is not Lightning's, or not to be set, or has no such value on this machine.
@@ -62,8 +65,12 @@ def build_trainer(
         raise UserError(
             f"trainer.{sorted(unknown)[0]} cannot be set; what can are the other arguments of Lightning's Trainer"
         )
-    if not fits(options.get("max_epochs"), int) or options["max_epochs"] < 1:
-        raise UserError(f"trainer.max_epochs={options.get('max_epochs')}: give a whole number from 1")
+    for name in ("max_epochs", "accumulate_grad_batches", "log_every_n_steps"):
+        if not fits(value := options.get(name, 1), int) or value < 1:
+            raise UserError(f"trainer.{name}={value}: give a whole number from 1")
+    clip = options.get("gradient_clip_val")
+    if not fits(clip, float | None) or (clip or 0) < 0:
+        raise UserError(f"trainer.gradient_clip_val={clip}: give a number from 0")
     if options.get("precision") not in PRECISIONS:
         raise UserError(f"trainer.precision={options.get('precision')}: choose one of {', '.join(PRECISIONS)}")
     saving: dict[str, Any] = {
@@ -72,9 +79,9 @@ def build_trainer(
         "enable_version_counter": False,
     }
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             default_root_dir=run_dir,
-            logger=loggers,
+            logger=False,
             callbacks=[
                 Timer(),
                 GeneratedLabels(truth),
@@ -92,6 +99,9 @@ def build_trainer(
         )
     except (MisconfigurationException, ValueError, TypeError) as error:  # no GPU, an unknown precision, ...
         raise UserError(f"trainer: {error}") from error
+    if trainer.world_size > 1:
+        raise UserError(f"trainer.devices={options.get('devices')}: one device is what a run can use so far")
+    return trainer
 
 
 def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resume: Path | None) -> None:

@@ -13,7 +13,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from mmsa_lightning.batch import Batch
-from mmsa_lightning.callbacks import AtomicCheckpointIO, GeneratedLabels, History
+from mmsa_lightning.callbacks import AtomicCheckpointIO, GeneratedLabels, History, Patience
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.module import SentimentModule
 from mmsa_lightning.objectives.multitask import MultiTask
@@ -136,3 +136,12 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_whole(
         io.save_checkpoint({"epoch": 3}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 2}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("waited", "stopped", "expected"), [(0, 0, False), (2, 0, False), (3, 0, True), (0, 2, True)])
+def test_patience_that_was_over_stays_over(waited: int, stopped: int, expected: bool) -> None:
+    """By waiting in vain, or by a value that was not a number, which no wait counts."""
+    patience, trainer = Patience("valid/mae", patience=3), L.Trainer(logger=False, enable_checkpointing=False)
+    patience.load_state_dict(patience.state_dict() | {"wait_count": waited, "stopped_epoch": stopped})
+    patience.on_train_start(trainer, L.LightningModule())
+    assert trainer.should_stop is expected

@@ -110,3 +110,22 @@ def test_an_error_inside_a_users_class_keeps_its_traceback(tmp_path: Path) -> No
     )
     with pytest.raises(IndexError):
         build("model", {"_target_": "bug.Bug"}, plugins=tmp_path)
+
+
+def test_keyword_arguments_that_are_passed_on_are_not_refused(tmp_path: Path) -> None:
+    write_module(
+        tmp_path / "passes.py",
+        """
+        class Base(nn.Module):
+            def __init__(self, *, dims, width):
+                super().__init__()
+                self.dims, self.width = dims, width
+
+        class Passes(Base):
+            def __init__(self, *, extra: "Unknown", **others):
+                super().__init__(**others)
+        """,
+    )
+    node = {"_target_": "passes.Passes", "extra": 1, "width": 3}
+    built = build("model", node, plugins=tmp_path, dims={"audio": 5})
+    assert (built.dims, built.width) == ({"audio": 5}, 3)

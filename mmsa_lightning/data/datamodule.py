@@ -89,6 +89,8 @@ class StoreDataModule(L.LightningDataModule):
         super().__init__()
         if min(batch_size, eval_batch_size) < 1 or num_workers < 0:
             raise ValueError("batch_size and eval_batch_size are at least 1, num_workers at least 0")
+        if not path:
+            raise ValueError("path is empty")
         self.path = Path(path)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -155,6 +157,13 @@ class StoreDataModule(L.LightningDataModule):
         if "tokens" not in self.sequences.values():
             return -1
         return max(int(split.sequences["tokens"].values.max()) for split in self.store.splits.values())
+
+    @property
+    def longest_text(self) -> int:
+        """Word pieces of the longest utterance; -1 where text does not come as tokens."""
+        if "tokens" not in self.sequences.values():
+            return -1
+        return max(int(split.sequences["tokens"].lengths.max()) for split in self.store.splits.values())
 
     def state_dict(self) -> dict[str, str]:
         """What a checkpoint keeps of the data: their hash."""

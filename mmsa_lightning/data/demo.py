@@ -19,6 +19,7 @@ from mmsa_lightning.data.source import Sequences, Source, SourceSplit
 from mmsa_lightning.data.store import SPLITS, Store
 from mmsa_lightning.errors import UserError
 
+LAYOUT = "demo"
 VERSION = 1  # of the generator: raise it when the data it makes change
 MIX = {"text": 0.5, "audio": 0.25, "vision": 0.25}
 IRONY = 0.2  # share of utterances whose words say the opposite
@@ -50,7 +51,7 @@ def generate(seed: int, counts: dict[str, int]) -> Source:
     rng = np.random.default_rng(seed)
     directions = {m: rng.normal(size=dim) / np.sqrt(dim) for m, dim in DIMS.items()}
     splits = {name: _generate_split(rng, name, count, directions) for name, count in counts.items()}
-    return Source("demo", splits, aligned=True)
+    return Source(LAYOUT, splits, aligned=True)
 
 
 def _generate_split(rng: np.random.Generator, name: str, count: int, directions: dict[str, np.ndarray]) -> SourceSplit:
@@ -137,15 +138,20 @@ class DemoDataModule(StoreDataModule):
         self.counts = counts
 
     def prepare_data(self) -> None:
-        """Write the store where it is missing or was made with other arguments."""
+        """Write the store where it is missing or was made with other arguments.
+
+        Raises:
+            UserError: something else lies at ``path``.
+        """
         if hasattr(self, "store"):
             return  # Lightning asks again before it trains, validates and tests
         recipe = json.dumps({"version": VERSION, "seed": self.generator_seed, "counts": self.counts})
         sha256 = hashlib.sha256(recipe.encode()).hexdigest()
-        try:
-            if Store(self.path).meta.source_sha256 == sha256:
+        if self.path.exists():
+            found = Store(self.path).meta
+            if found.layout != LAYOUT:
+                raise UserError(f"{self.path} holds {found.dataset}, not demo data; data=own data.path=… trains on it")
+            if found.source_sha256 == sha256:
                 return
-        except UserError:
-            pass  # no store yet, or one that an older version wrote
         source = generate(self.generator_seed, self.counts)
         import_source(source, self.path, dataset="demo", name="made up", sha256=sha256, tokenizer="minilm")

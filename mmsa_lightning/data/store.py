@@ -113,8 +113,10 @@ def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
         ``meta`` with ``content_sha256``.
 
     Raises:
-        UserError: the file cannot be written. Nothing is left behind.
+        UserError: the file cannot be written, or something that is no store is there. Nothing is left behind.
     """
+    if path.exists() and not h5py.is_hdf5(path):
+        raise UserError(f"{path} is there and is no store; choose another place for this one")
     digest = hashlib.sha256(f"aligned={meta.aligned}".encode())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ class InteractiveAttention(nn.Module):
         level: ``token`` attends over steps; ``utterance`` pools first, and M is the outer product of two vectors.
 
     Raises:
-        ValueError: an unknown ``values``, ``pair_fusion``, ``pooling`` or ``level``; no modality.
+        ValueError: an unknown ``values``, ``pair_fusion``, ``pooling`` or ``level``; no modality; a width below 1.
     """
 
     def __init__(
@@ -73,6 +73,8 @@ class InteractiveAttention(nn.Module):
         _choose("level", level, ("token", "utterance"))
         if not dims:
             raise ValueError("at least one modality is needed")
+        if min(width, fusion_width, lstm_layers, *lstm_hidden.values(), *auxiliary_width.values()) < 1:
+            raise ValueError("every width and the number of layers are at least 1")
         self.modalities = list(dims)
         self.bi = bi and len(dims) > 1
         self.uni = uni

@@ -28,13 +28,15 @@ class ULGM(nn.Module):
         limit: generated labels are clamped to [-limit, limit].
 
     Raises:
-        ValueError: an unknown ``positive``.
+        ValueError: an unknown ``positive``, a ``limit`` that is not above 0.
     """
 
     def __init__(self, labels: Tensor, feature_widths: dict[str, int], *, positive: str, limit: float) -> None:
         super().__init__()
         if positive not in POSITIVE:
             raise ValueError(f"positive={positive!r}: choose one of {POSITIVE}")
+        if limit <= 0:
+            raise ValueError(f"limit={limit}: give a number above 0")
         self.positive = positive
         self.limit = limit
         self.tasks = [task for task in feature_widths if task != "fusion"]

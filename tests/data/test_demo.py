@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mmsa_lightning.data.demo import DIMS, DemoDataModule, generate
 from mmsa_lightning.data.inspect import describe
-from mmsa_lightning.data.store import Store
+from mmsa_lightning.data.store import Store, write
+from mmsa_lightning.errors import UserError
 
 COUNTS = {"train": 300, "valid": 20, "test": 30}
 
@@ -42,10 +44,20 @@ def test_made_once_and_again_only_when_asked_for_other_data(tmp_path: Path) -> N
     assert prepare(path, seed=1).meta.content_sha256 != prepare(tmp_path / "x.h5").meta.content_sha256
 
 
-def test_a_spoilt_store_is_made_again(tmp_path: Path) -> None:
-    path = tmp_path / "demo.h5"
-    path.write_bytes(b"not HDF5")
-    assert len(prepare(path).splits["train"]) == 300
+def test_nothing_else_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mine")
+    with pytest.raises(UserError, match="is not a usable store"):
+        prepare(path)
+    assert path.read_text() == "mine"
+
+    store = prepare(tmp_path / "imported.h5")
+    store.meta.layout = "mmsa"
+    write(tmp_path / "imported.h5", store.splits, store.meta)
+    before = (tmp_path / "imported.h5").read_bytes()
+    with pytest.raises(UserError, match="not demo data"):
+        prepare(tmp_path / "imported.h5", seed=1)
+    assert (tmp_path / "imported.h5").read_bytes() == before
 
 
 def test_has_what_the_published_sets_have_and_true_unimodal_labels(tmp_path: Path) -> None:

@@ -170,6 +170,17 @@ def test_a_dataset_name_cannot_leave_its_folder(tmp_path, layouts, capsys, datas
     assert "a dataset's name has letters" in capsys.readouterr().err
 
 
+def test_what_is_no_store_is_not_replaced(tmp_path, capsys):
+    table = tmp_path / "mine.csv"
+    table.write_text("id,text,label,split\na$_$1,good,1,train\nb$_$1,bad,-1,valid\nc$_$1,fine,1,test\n")
+    before = table.read_text()
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "import", str(table), "--dataset", "mine", "--out", str(table)])
+    assert stop.value.code == 2
+    assert "is no store" in capsys.readouterr().err
+    assert table.read_text() == before
+
+
 def test_an_unwritable_place_is_one_line(tmp_path, layouts, capsys):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit) as end:

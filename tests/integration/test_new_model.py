@@ -41,6 +41,19 @@ def test_trains_from_a_folder_of_its_own(arguments: Callable[..., list[str]], fo
     assert not (path.parent / "generated_labels.csv").exists()
 
 
+def test_changed_code_is_not_taken_for_finished(
+    arguments: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    command = ["--config-dir", str(folder), *arguments("model=toy", "trainer.max_epochs=1")]
+    main(command)
+    main(command)
+    assert "already finished" in capsys.readouterr().out
+    (folder / "toy.py").write_text((folder / "toy.py").read_text() + "\n# changed\n")
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "other data or code" in capsys.readouterr().err
+
+
 def test_the_folder_must_be_named(
     arguments: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:

@@ -130,8 +130,9 @@ def test_a_mistake_does_not_cost_the_result_that_is_there(
 def test_a_damaged_result_is_said(arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(arguments())
     path = the_run(tmp_path) / "result.json"
-    path.write_text(path.read_text()[:20])
-    fails(arguments(), capsys, str(path), "is not a result")
+    for damaged in (path.read_text()[:20], "3", "{}", "null"):
+        path.write_text(damaged)
+        fails(arguments(), capsys, str(path), "is not a result")
 
 
 def test_overwriting_starts_from_nothing(arguments: Arguments, tmp_path: Path) -> None:
@@ -179,16 +180,40 @@ def test_any_subset_of_modalities_trains(arguments: Arguments, tmp_path: Path, m
     assert (outcome["text_encoder"] is None) == ("text" not in modalities)
 
 
+@pytest.mark.parametrize(
+    ("sweep", "words"), [("model.values=both,target,source", "values='both'"), ("seed=one,1,2", "seed=one")]
+)
 def test_a_sweep_goes_on_after_a_job_with_a_mistake(
-    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str], sweep: str, words: str
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["-m", *arguments("trainer.max_epochs=1", "model.values=both,target,source")])
+        main(["-m", *arguments("trainer.max_epochs=1", sweep)])
     assert stop.value.code == 2
     assert len(list((tmp_path / "runs").rglob("result.json"))) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert [line.split(":")[0] for line in lines] == ["error", "error"]
-    assert "values='both'" in lines[0] and "1 jobs failed" in lines[1]
+    assert words in lines[0] and "1 jobs failed" in lines[1]
+
+
+def test_a_mistake_leaves_the_users_empty_folders_alone(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "empty" / "inside"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    fails([*arguments("model.bi=off"), "runs=."], capsys, "model.bi=off")
+    assert here.is_dir() and not list(here.iterdir())
+
+
+def test_wandb_mistakes_are_one_line(
+    arguments: Arguments, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    with pytest.raises(SystemExit) as stop:
+        main(arguments("logger=wandb", "logger.offline=false"))
+    assert stop.value.code == 2
+    assert "error: logger=wandb: No API key" in capsys.readouterr().err
 
 
 def test_training_stops_when_patience_is_over(arguments: Arguments, tmp_path: Path) -> None:
@@ -300,7 +325,7 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("model.widht=3", ["widht"]),
         ("+model.widht=3", ["widht", "width"]),
         ("model.width=wide", ["model.width=wide", "a whole number"]),
-        ("model.width=-5", ["model", "-5"]),
+        ("model.width=-5", ["model", "at least 1"]),
         ("model.bi=off", ["model.bi=off", "true or false"]),
         ("model.values=both", ["values='both'", "target", "source"]),
         ("model.pooling=max", ["pooling='max'", "mean"]),
@@ -330,6 +355,14 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("+trainer.fast_dev_run=true", ["trainer.fast_dev_run"]),
         ("+trainer.limit_test_batches=1", ["trainer.limit_test_batches"]),
         ("trainer.max_epochs=0", ["trainer.max_epochs=0"]),
+        ("+trainer.max_steps=7", ["trainer.max_steps"]),
+        ("+trainer.accumulate_grad_batches=0", ["trainer.accumulate_grad_batches=0"]),
+        ("+trainer.gradient_clip_val=-1", ["trainer.gradient_clip_val=-1"]),
+        ("trainer.devices=2", ["trainer.devices=2", "one device"]),
+        ("patience=0", ["patience=0"]),
+        ("data.path=", ["path is empty"]),
+        ("objective.limit=-1", ["limit=-1"]),
+        ("model.fusion_width=0", ["at least 1"]),
         ("trainer.precision=64-true", ["64-true", "bf16-mixed"]),
         ("trainer.accelerator=abacus", ["trainer", "abacus"]),
         ("trainer.devices=0", ["trainer"]),
@@ -352,7 +385,7 @@ def test_a_mistake_is_one_line(
     fails(arguments(override), capsys, *words)
     assert not list((tmp_path / "runs").rglob("result.json"))
     if override != "optim.lr.other=1e30":  # all others are found before anything is written
-        assert not (tmp_path / "runs").exists()
+        assert not list((tmp_path / "runs").rglob("*"))
 
 
 def test_a_missing_store_or_path_says_how_to_make_it(
@@ -361,7 +394,7 @@ def test_a_missing_store_or_path_says_how_to_make_it(
     path = tmp_path / "mosi.h5"
     overrides = [a for a in arguments("data=mosi") if not a.startswith("data.")]
     fails([*overrides, f"data.path={path}"], capsys, str(path), "mmsa data import")
-    fails([*overrides, "data=own"], capsys, "Missing mandatory value", "data.path")
+    fails([*overrides, "data=own"], capsys, "data.path is missing")
 
 
 def test_unaligned_data_need_the_other_reading(
@@ -379,6 +412,16 @@ def test_unaligned_data_need_the_other_reading(
     main([*overrides, "model.values=source"])
     main([*overrides, "modalities=[text,vision]"])
     assert len(list((tmp_path / "own").rglob("result.json"))) == 2
+
+
+def test_a_bert_that_is_too_short_is_refused(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    BertModel(BertConfig(max_position_embeddings=6, **sizes)).save_pretrained(tmp_path / "short")
+    fails(arguments(f"text_encoder={tmp_path / 'short'}"), capsys, "reads 6 word pieces at most")
 
 
 def test_a_vocabulary_that_is_too_small_is_refused(

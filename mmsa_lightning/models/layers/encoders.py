@@ -31,6 +31,7 @@ class BertEncoder(nn.Module):
         self.bert = _load_bert(name, dropout)
         self.width: int = self.bert.config.hidden_size
         self.vocabulary_size: int = self.bert.config.vocab_size
+        self.positions: int = self.bert.config.max_position_embeddings
 
     def forward(self, tokens: Padded) -> Tensor:
         """int64 (batch, time) -> float (batch, time, width); step 0 is [CLS]."""
