@@ -11,14 +11,13 @@ import pytest
 from mmsa_lightning import result
 
 
-def test_undefined_figures_become_null(tmp_path: Path) -> None:
-    result.write(tmp_path, {"valid": {"mae": 1.5, "corr": math.nan}, "seed": 1, "text": None})
-    assert json.loads((tmp_path / "result.json").read_text()) == {
-        "valid": {"mae": 1.5, "corr": None},
-        "seed": 1,
-        "text": None,
-    }
-    assert result.read(tmp_path) == json.loads((tmp_path / "result.json").read_text())
+def test_undefined_figures_become_null_and_come_back(tmp_path: Path) -> None:
+    figures = {"mae": 1.5, "corr": math.nan}
+    rest = {"test": {}, "epochs": 3, "best_epoch": 2, "config_hash": "0", "text": None}
+    result.write(tmp_path, {"valid": figures} | rest)
+    expected = {"valid": {"mae": 1.5, "corr": None}} | rest
+    assert json.loads((tmp_path / "result.json").read_text()) == expected
+    assert result.read(tmp_path) == expected
     assert result.read(tmp_path / "nowhere") is None
 
 
