@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,18 +96,22 @@ def config_hash(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
+def run_names(choices: Mapping[str, str | None]) -> dict[str, str]:
+    """Which data, model and ablation a run is, from Hydra's ``runtime.choices``; without an ablation it is ``full``."""
+    return {group: Path(choices.get(group) or "full").name for group in ("data", "model", "ablation")}
+
+
 def run_directory(*, _root_: DictConfig) -> str:
     """The run's own folder below ``runs``, a pure function of its config: the resolver behind ``hydra.run.dir``.
 
     ``<data>/<model>/<ablation>/seed<seed>-<config hash>``. The same command comes back to the same folder, which is how
     it is resumed; configs that differ in more than :data:`INCIDENTAL` parts have different ones.
     """
-    choices = _root_.hydra.runtime.choices
     config = plain(_root_)
-    names = [Path(str(choices.get(group) or "full")).name for group in ("data", "model", "ablation")]
     if not config.get("runs"):
         raise UserError("runs is empty: give the folder for runs")
-    return str(Path(*names, f"seed{config.get('seed')}-{config_hash(config)[:8]}"))
+    names = run_names(_root_.hydra.runtime.choices)
+    return str(Path(*names.values(), f"seed{config.get('seed')}-{config_hash(config)[:8]}"))
 
 
 def register_resolvers() -> None:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning import result
 from mmsa_lightning.components import build, plugin_hash
-from mmsa_lightning.config import check, config_hash, plain
+from mmsa_lightning.config import check, config_hash, plain, run_names
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.loggers import build_loggers, close_loggers
@@ -42,7 +42,7 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     config = plain(cfg)
     check(config)
     run_dir = Path(hydra.runtime.output_dir)
-    names = {group: Path(hydra.runtime.choices.get(group) or "full").name for group in ("data", "model", "ablation")}
+    names = run_names(hydra.runtime.choices)
 
     L.seed_everything(config["seed"], workers=True, verbose=False)
     data = _build_data(config)

@@ -64,12 +64,7 @@ def clean(source: Source, pieces: dict[str, list[Pieces]] | None = None) -> Clea
     for name, split in splits.items():
         ragged = {modality: Ragged.from_arrays(lists[name]) for modality, lists in sequences.items()}
         cleaned[name] = Split(split.ids, split.label, ragged, split.raw_text, split.unimodal)
-    return Cleaned(cleaned, all(_same_steps(split) for split in cleaned.values()), report)
-
-
-def _same_steps(split: Split) -> bool:
-    first, *others = (ragged.lengths for ragged in split.sequences.values())
-    return all(np.array_equal(first, other) for other in others)
+    return Cleaned(cleaned, all(split.aligned(sequences) for split in cleaned.values()), report)
 
 
 # What cannot be put right.

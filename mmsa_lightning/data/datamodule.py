@@ -145,25 +145,23 @@ class StoreDataModule(L.LightningDataModule):
     @property
     def aligned(self) -> bool:
         """Whether the sequences that are read have the same steps in every utterance."""
-        for split in self.store.splits.values():
-            first, *others = (split.sequences[name].offsets for name in self.sequences.values())
-            if not all(np.array_equal(first, other) for other in others):
-                return False
-        return True
+        return all(split.aligned(self.sequences.values()) for split in self.store.splits.values())
 
     @property
     def largest_token(self) -> int:
         """The largest token id of the store; -1 where text does not come as tokens."""
-        if "tokens" not in self.sequences.values():
-            return -1
-        return max(int(split.sequences["tokens"].values.max()) for split in self.store.splits.values())
+        return max((int(tokens.values.max()) for tokens in self._tokens()), default=-1)
 
     @property
     def longest_text(self) -> int:
         """Word pieces of the longest utterance; -1 where text does not come as tokens."""
-        if "tokens" not in self.sequences.values():
-            return -1
-        return max(int(split.sequences["tokens"].lengths.max()) for split in self.store.splits.values())
+        return max((int(tokens.lengths.max()) for tokens in self._tokens()), default=-1)
+
+    def _tokens(self) -> list[Ragged]:
+        """Of each split; none where text does not come as tokens."""
+        if self.sequences.get("text") != "tokens":
+            return []
+        return [split.sequences["tokens"] for split in self.store.splits.values()]
 
     def state_dict(self) -> dict[str, str]:
         """What a checkpoint keeps of the data: their hash."""

@@ -78,6 +78,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def aligned(self, names: Iterable[str]) -> bool:
+        """Whether these sequences have the same steps in every utterance."""
+        first, *others = (self.sequences[name].offsets for name in names)
+        return all(np.array_equal(first, other) for other in others)
+
 
 @dataclass
 class Meta:

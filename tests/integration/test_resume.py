@@ -102,6 +102,13 @@ def stop_before_the_result(monkeypatch: pytest.MonkeyPatch, overrides: list[str]
             main(overrides)
 
 
+def refuses(capsys: pytest.CaptureFixture[str], overrides: list[str], words: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(overrides)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
+
+
 def only_run(folder: Path) -> Path:
     (found,) = (path.parent.parent for path in folder.rglob("best.ckpt"))
     return found
@@ -164,10 +171,7 @@ def test_a_run_does_not_continue_on_other_data(
         import_source(source, path, dataset="mine", name="made", sha256=str(seed), tokenizer="minilm")
         if seed == 0:
             stop_before_the_result(monkeypatch, overrides)
-    with pytest.raises(SystemExit) as stop:
-        main([*overrides, "ckpt_path=last"])
-    assert stop.value.code == 2
-    assert "trained on other data" in capsys.readouterr().err
+    refuses(capsys, [*overrides, "ckpt_path=last"], "trained on other data")
     main([*overrides, "overwrite=true"])
 
 
@@ -178,10 +182,7 @@ def test_a_killed_run_is_not_thrown_away_by_forgetting_to_resume(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     stop_before_the_result(monkeypatch, arguments())
-    with pytest.raises(SystemExit) as stop:
-        main(arguments())
-    assert stop.value.code == 2
-    assert "ckpt_path=last continues it, overwrite=true starts again" in capsys.readouterr().err
+    refuses(capsys, arguments(), "ckpt_path=last continues it, overwrite=true starts again")
     assert list((tmp_path / "runs").rglob("last.ckpt"))
 
 
@@ -194,10 +195,7 @@ def test_a_spoilt_checkpoint_is_one_line(
     stop_before_the_result(monkeypatch, arguments())
     (last,) = (tmp_path / "runs").rglob("last.ckpt")
     last.write_bytes(last.read_bytes()[:1000])
-    with pytest.raises(SystemExit) as stop:
-        main(arguments("ckpt_path=last"))
-    assert stop.value.code == 2
-    assert f"{last} is not a checkpoint" in capsys.readouterr().err
+    refuses(capsys, arguments("ckpt_path=last"), f"{last} is not a checkpoint")
 
 
 def test_a_store_that_is_replaced_while_it_is_read_changes_nothing(
