@@ -39,7 +39,7 @@ FIELDS: dict[str, Any] = {
     "runs": str,
     "patience": int,
     "objective": dict[str, Any],
-    "optim": dict[str, dict[str, float]],
+    "optim": dict[str, Any],
     "data": dict[str, Any],
     "model": dict[str, Any],
     "trainer": dict[str, Any],

@@ -13,7 +13,7 @@ import torch
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
-from mmsa_lightning import result
+from mmsa_lightning import optim, result
 from mmsa_lightning.components import build, plugin_hash
 from mmsa_lightning.config import check, config_hash, plain, run_names
 from mmsa_lightning.data.datamodule import StoreDataModule
@@ -21,7 +21,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.loggers import build_loggers, close_loggers
 from mmsa_lightning.models.layers.encoders import BertEncoder
 from mmsa_lightning.module import SentimentModule
-from mmsa_lightning.optim import GROUPS, build_optimizer
+from mmsa_lightning.schedules import build_schedule
 from mmsa_lightning.trainer import best_checkpoint, best_epoch, build_trainer, fit, quieten, training_seconds
 
 
@@ -135,13 +135,14 @@ def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path |
         objective.setup(labels, getattr(model, "feature_widths", {}))
     except ValueError as error:
         raise UserError(f"objective: {error}") from error
-    if set(config["optim"]) != {"lr", "weight_decay"}:
-        raise UserError(f"optim holds {', '.join(config['optim'])}: give lr and weight_decay")
-    for name, values in config["optim"].items():
-        if set(values) != set(GROUPS) or min(values.values()) < 0:
-            raise UserError(f"optim.{name}={values}: give a number from 0 for each of {', '.join(GROUPS)}")
-    optimizer = functools.partial(build_optimizer, **config["optim"])
-    return SentimentModule(model, objective, optimizer, config["seed"])
+    try:
+        optim.check(config["optim"])
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    options = dict(config["optim"])
+    schedule = options.pop("schedule") and functools.partial(build_schedule, options=config["optim"]["schedule"])
+    optimizer = functools.partial(optim.build_optimizer, **options)
+    return SentimentModule(model, objective, optimizer, config["seed"], schedule)
 
 
 def _evaluate(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MetricCollection
 
 from mmsa_lightning.batch import Batch
@@ -22,6 +25,7 @@ class SentimentModule(L.LightningModule):
         model: from a :class:`Batch` to a :class:`ModelOutput`.
         objective: set up for the train split.
         optimizer: from the model to its optimiser.
+        schedule: from the optimiser and the number of its steps to a schedule of :mod:`schedules`; None for none.
         seed: the random numbers of epoch n are a function of (seed, n, rank), so that a run resumed after epoch n - 1
             draws the same ones.
     """
@@ -32,18 +36,23 @@ class SentimentModule(L.LightningModule):
         objective: Objective,
         optimizer: Callable[[nn.Module], torch.optim.Optimizer],
         seed: int,
+        schedule: Callable[[torch.optim.Optimizer, int], dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
         self.optimizer = optimizer
+        self.schedule = schedule
         self.seed = seed
         self.valid_metrics = sentiment_metrics("valid/")
         self.test_metrics = sentiment_metrics("test/")
         self.predictions: dict[int, float] = {}  # of the last evaluation, by position in its split
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer(self.model)
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.model)
+        if self.schedule is None:
+            return optimizer
+        return [optimizer], [self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))]
 
     def on_train_epoch_start(self) -> None:
         state = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank]).generate_state(1)
@@ -81,12 +90,18 @@ class SentimentModule(L.LightningModule):
         return prediction, batch.label, batch.index
 
     def on_validation_epoch_end(self) -> None:
-        self._log_metrics(self.valid_metrics)
+        values = self._log_metrics(self.valid_metrics)
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            for config in self.trainer.lr_scheduler_configs:
+                if isinstance(config.scheduler, ReduceLROnPlateau):
+                    config.scheduler.step(float(values["valid/mae"]))
 
     def on_test_epoch_end(self) -> None:
         self._log_metrics(self.test_metrics)
 
-    def _log_metrics(self, metrics: MetricCollection) -> None:
-        for name, value in metrics.compute().items():
+    def _log_metrics(self, metrics: MetricCollection) -> dict[str, Tensor]:
+        values = metrics.compute()
+        for name, value in values.items():
             self.log(name, value, prog_bar=name.endswith("/mae"))
         metrics.reset()
+        return values

@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmsa_lightning.annotations import fits
+from mmsa_lightning.schedules import build_schedule
+
+ALGORITHMS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 GROUPS = ("bert", "audio", "video", "other")
 NO_DECAY = ("bias", "LayerNorm.weight")
 
@@ -51,11 +55,35 @@ def parameter_groups(
     return [groups[label] for label in sorted(groups)]
 
 
+def check(options: Mapping[str, Any]) -> None:
+    """Check the ``optim`` part of a config.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    if set(options) != {"algorithm", "lr", "weight_decay", "schedule"}:
+        raise ValueError(f"optim holds {', '.join(options)}: give algorithm, lr, weight_decay and schedule")
+    if options["algorithm"] not in ALGORITHMS:
+        raise ValueError(f"optim.algorithm={options['algorithm']}: choose one of {', '.join(ALGORITHMS)}")
+    for name in ("lr", "weight_decay"):
+        values = options[name]
+        if not fits(values, dict[str, float]) or set(values) != set(GROUPS) or min(values.values()) < 0:
+            raise ValueError(f"optim.{name}={values}: give a number from 0 for each of {', '.join(GROUPS)}")
+    if options["schedule"] is not None:
+        build_schedule(torch.optim.SGD([torch.zeros(1)], lr=1.0), 1, options["schedule"])
+
+
 def build_optimizer(
-    model: nn.Module, *, lr: Mapping[str, float], weight_decay: Mapping[str, float]
+    model: nn.Module, *, algorithm: str, lr: Mapping[str, float], weight_decay: Mapping[str, float]
 ) -> torch.optim.Optimizer:
-    """Fused Adam (section 3.3), with L2 decay as in Self-MM."""
-    optimizer = torch.optim.Adam(parameter_groups(model, lr, weight_decay), fused=True)
-    # Fused Adam could unscale fp16 gradients itself, and Lightning then refuses to clip them. Let the scaler do it.
+    """A fused optimiser over :func:`parameter_groups`.
+
+    Args:
+        model: the model.
+        algorithm: ``adam`` (section 3.3), with L2 decay as in Self-MM, or ``adamw``, with decoupled decay.
+        lr, weight_decay: for each of :data:`GROUPS`.
+    """
+    optimizer = ALGORITHMS[algorithm](parameter_groups(model, lr, weight_decay), fused=True)
+    # Fused, it could unscale fp16 gradients itself, and Lightning then refuses to clip them. Let the scaler do it.
     optimizer._step_supports_amp_scaling = False
     return optimizer

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmsa_lightning.models.interactive_attention import InteractiveAttention
-from mmsa_lightning.optim import build_optimizer, group_of, parameter_groups
+from mmsa_lightning.optim import build_optimizer, check, group_of, parameter_groups
 
 LR = {"bert": 5e-5, "audio": 6e-4, "video": 6e-5, "other": 1e-3}
 DECAY = {"bert": 0.001, "audio": 0.01, "video": 0.002, "other": 0.003}
@@ -83,7 +83,7 @@ def test_adam_steps_by_the_groups_learning_rate() -> None:
     """Adam's first step is the learning rate itself, whatever the gradient's size."""
     model = nn.Linear(3, 1, bias=False)
     before = model.weight.detach().clone()
-    optimizer = build_optimizer(model, lr=LR, weight_decay=dict.fromkeys(LR, 0.0))
+    optimizer = build_optimizer(model, algorithm="adam", lr=LR, weight_decay=dict.fromkeys(LR, 0.0))
     model(torch.tensor([[1.0, -2.0, 300.0]])).sum().backward()
     optimizer.step()
     torch.testing.assert_close(before - model.weight, LR["other"] * torch.tensor([[1.0, -1.0, 1.0]]), rtol=1e-4, atol=0)
@@ -94,15 +94,45 @@ def test_decay_enters_the_gradient_before_adam_scales_it() -> None:
     sign. Decoupled decay would leave the first weight, whose gradient is 0, almost where it was."""
     model = nn.Linear(3, 1, bias=False)
     model.weight.data = torch.tensor([[2.0, -5.0, 3.0]])
-    optimizer = build_optimizer(model, lr=LR, weight_decay=DECAY)
+    optimizer = build_optimizer(model, algorithm="adam", lr=LR, weight_decay=DECAY)
     model(torch.tensor([[0.0, 0.001, 0.5]])).sum().backward()
     optimizer.step()
     expected = torch.tensor([[2.0 - 0.001, -5.0 + 0.001, 3.0 - 0.001]])
     torch.testing.assert_close(model.weight.detach(), expected, rtol=0, atol=1e-6)
 
 
+def test_adamw_keeps_decay_out_of_the_gradient() -> None:
+    """Weights shrink by lr · decay, and Adam's first step is the learning rate times the gradient's sign alone."""
+    model = nn.Linear(3, 1, bias=False)
+    model.weight.data = torch.tensor([[2.0, -5.0, 3.0]])
+    optimizer = build_optimizer(model, algorithm="adamw", lr=LR, weight_decay=DECAY | {"other": 0.5})
+    model(torch.tensor([[-1.0, 0.001, 0.5]])).sum().backward()
+    optimizer.step()
+    shrunk = torch.tensor([[2.0, -5.0, 3.0]]) * (1 - LR["other"] * 0.5)
+    expected = shrunk - LR["other"] * torch.tensor([[-1.0, 1.0, 1.0]])
+    torch.testing.assert_close(model.weight.detach(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"momentum": 0.9}, "give algorithm, lr, weight_decay and schedule"),
+        ({"algorithm": "sgd"}, "choose one of adam, adamw"),
+        ({"lr": {"bert": 1.0}}, "each of bert, audio, video, other"),
+        ({"lr": 0.1}, "each of bert, audio, video, other"),
+        ({"weight_decay": DECAY | {"bert": -1.0}}, "a number from 0"),
+        ({"schedule": {"name": "cosine"}}, "linear, plateau"),
+    ],
+)
+def test_wrong_options_are_named(change: dict[str, Any], message: str) -> None:
+    right = {"algorithm": "adam", "lr": LR, "weight_decay": DECAY, "schedule": None}
+    check(right)
+    with pytest.raises(ValueError, match=message):
+        check(right | change)
+
+
 def test_adam_is_fused_and_lets_the_gradient_scaler_unscale() -> None:
-    optimizer = build_optimizer(nn.Linear(3, 1), lr=LR, weight_decay=DECAY)
+    optimizer = build_optimizer(nn.Linear(3, 1), algorithm="adam", lr=LR, weight_decay=DECAY)
     assert optimizer.defaults["fused"] is True
     assert all(group["fused"] is True for group in optimizer.param_groups)
     assert not getattr(optimizer, "_step_supports_amp_scaling", False)  # what Lightning asks before it clips

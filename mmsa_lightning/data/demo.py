@@ -7,6 +7,7 @@ sentiments are stored as true unimodal labels, to compare generated ones with.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -20,10 +21,11 @@ from mmsa_lightning.data.store import SPLITS, Store
 from mmsa_lightning.errors import UserError
 
 LAYOUT = "demo"
-VERSION = 1  # of the generator: raise it when the data it makes change
+VERSION = 2  # of the generator: raise it when the data it makes change
 MIX = {"text": 0.5, "audio": 0.25, "vision": 0.25}
 IRONY = 0.2  # share of utterances whose words say the opposite
 DIMS = {"audio": 5, "vision": 20}  # as in the published MOSI features
+WORD_VECTOR = 50  # width of a word's vector
 NOISE = {"audio": 4.0, "vision": 6.0}  # standard deviation of a feature at one word, beside a sentiment in [-3, 3]
 ANNOTATORS = 0.5  # standard deviation of the label about the mix
 
@@ -46,7 +48,8 @@ def generate(seed: int, counts: dict[str, int]) -> Source:
     """Make up ``counts`` utterances of each split.
 
     Returns:
-        a word-aligned source: audio (words, 5) and vision (words, 20) float32, labels float64 in steps of 0.2.
+        a word-aligned source: text (words, 50), audio (words, 5) and vision (words, 20) float32, labels float64 in
+        steps of 0.2. A word's vector tells it from other words and nothing of its sentiment.
     """
     rng = np.random.default_rng(seed)
     directions = {m: rng.normal(size=dim) / np.sqrt(dim) for m, dim in DIMS.items()}
@@ -61,7 +64,7 @@ def _generate_split(rng: np.random.Generator, name: str, count: int, directions:
     unimodal = {m: np.clip(value + rng.normal(0, 0.4, count), -3, 3) for m, value in shown.items()}
     label = np.clip(sum(MIX[m] * unimodal[m] for m in MIX) + rng.normal(0, ANNOTATORS, count), -3, 3)
     words = [_sentence(rng, sentiment).split() for sentiment in unimodal["text"]]
-    features = {
+    features = {"text": Sequences([np.stack([_word_vector(word) for word in w]) for w in words])} | {
         m: Sequences(
             [_sequence(rng, len(w), s, directions[m], NOISE[m]) for w, s in zip(words, unimodal[m], strict=True)]
         )
@@ -86,6 +89,12 @@ def _sentence(rng: np.random.Generator, sentiment: float) -> str:
     for _ in range(rng.integers(0, 3)):
         parts += [str(rng.choice(JOINTS)), clause()]
     return " ".join(parts)
+
+
+@functools.cache
+def _word_vector(word: str) -> np.ndarray:
+    """The same for a word everywhere, float32 (50,), made up from its letters."""
+    return np.random.default_rng(list(word.encode())).normal(size=WORD_VECTOR).astype(np.float32)
 
 
 def _sequence(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsa_lightning.data.demo import DIMS, DemoDataModule, generate
+from mmsa_lightning.data.demo import DIMS, WORD_VECTOR, DemoDataModule, generate
 from mmsa_lightning.data.inspect import describe
 from mmsa_lightning.data.store import Store, write
 from mmsa_lightning.errors import UserError
@@ -63,13 +63,24 @@ def test_nothing_else_is_overwritten(tmp_path: Path) -> None:
 def test_has_what_the_published_sets_have_and_true_unimodal_labels(tmp_path: Path) -> None:
     store = prepare(tmp_path / "demo.h5")
     assert {name: len(split) for name, split in store.splits.items()} == COUNTS
-    assert store.dims == {"tokens": None} | DIMS
+    assert store.dims == {"tokens": None, "text": WORD_VECTOR} | DIMS
     assert store.meta.aligned
     train = store.splits["train"]
     assert set(train.unimodal) == {"text", "audio", "vision"}
     assert np.abs(train.label).max() <= 3
     assert (train.label == 0).any() and (train.label > 0).any() and (train.label < 0).any()
     assert "demo" in describe(store)
+
+
+def test_a_word_has_one_vector_of_its_own() -> None:
+    split = generate(0, {"train": 200}).splits["train"]
+    assert split.words is not None
+    found: dict[str, bytes] = {}
+    for words, vectors in zip(split.words, split.features["text"].values, strict=True):
+        assert vectors.shape == (len(words), WORD_VECTOR)
+        for word, vector in zip(words, vectors, strict=True):
+            assert found.setdefault(word, vector.tobytes()) == vector.tobytes()
+    assert len(set(found.values())) == len(found) > 40
 
 
 def test_modalities_partly_disagree() -> None:

@@ -234,11 +234,11 @@ def test_the_best_epoch_need_not_be_the_last(arguments: Arguments, tmp_path: Pat
 
 
 def test_gradients_can_be_clipped_in_bf16(arguments: Arguments, tmp_path: Path) -> None:
-    main(arguments("trainer.precision=bf16-mixed", "+trainer.gradient_clip_val=1", "trainer.max_epochs=1"))
+    main(arguments("trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1", "trainer.max_epochs=1"))
     assert result(the_run(tmp_path))["epochs"] == 1
 
 
-@pytest.mark.parametrize("override", ["data.batch_size=1", "+trainer.accumulate_grad_batches=2", "data.num_workers=2"])
+@pytest.mark.parametrize("override", ["data.batch_size=1", "trainer.accumulate_grad_batches=2", "data.num_workers=2"])
 def test_ordinary_wishes(arguments: Arguments, tmp_path: Path, override: str) -> None:
     main(arguments(override, "trainer.max_epochs=1"))
     assert np.isfinite(result(the_run(tmp_path))["test"]["mae"])
@@ -338,7 +338,11 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("modalities=[]", ["at least one"]),
         ("modalities=text", ["modalities=text"]),
         ("text=letters", ["letters", "bert", "features"]),
-        ("text=features", ["has no text", "text=bert"]),
+        ("optim.algorithm=sgd", ["algorithm=sgd", "adam, adamw"]),
+        ("optim.schedule=linear", ["schedule=linear", "linear, plateau"]),
+        ("optim.schedule={name: linear}", ["warmup", "a number"]),
+        ("optim.schedule={name: linear, warmup: 2}", ["warmup=2", "from 0 to 1"]),
+        ("optim.schedule={name: plateau, factor: 1, patience: 2}", ["factor=1"]),
         ("text_encoder=/nowhere", ["text_encoder=/nowhere", "minilm"]),
         ("text_encoder=null", ["text_encoder=None"]),
         ("data.standardize=off", ["data.standardize=off"]),
@@ -356,8 +360,8 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("+trainer.limit_test_batches=1", ["trainer.limit_test_batches"]),
         ("trainer.max_epochs=0", ["trainer.max_epochs=0"]),
         ("+trainer.max_steps=7", ["trainer.max_steps"]),
-        ("+trainer.accumulate_grad_batches=0", ["trainer.accumulate_grad_batches=0"]),
-        ("+trainer.gradient_clip_val=-1", ["trainer.gradient_clip_val=-1"]),
+        ("trainer.accumulate_grad_batches=0", ["trainer.accumulate_grad_batches=0"]),
+        ("trainer.gradient_clip_val=-1", ["trainer.gradient_clip_val=-1"]),
         ("trainer.devices=2", ["trainer.devices=2", "one device"]),
         ("patience=0", ["patience=0"]),
         ("data.path=", ["path is empty"]),

@@ -1,10 +1,11 @@
-"""Sequence encoders: BERT over tokens, LSTM over features."""
+"""Sequence encoders: text in either form, BERT over tokens, LSTM over features."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import AutoConfig, BertConfig, BertModel
@@ -69,21 +70,55 @@ def _load_bert(name: str, dropout: float) -> BertModel:
     return bert.train()  # it comes in evaluation mode, and Lightning keeps the mode that it finds
 
 
+class Features(nn.Module):
+    """Text that comes as features, passed on as it is: stands where a model would otherwise have BERT.
+
+    Args:
+        dim: feature width.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.width = dim
+
+    def forward(self, sequence: Padded) -> Tensor:
+        """float (batch, time, dim), unchanged."""
+        return sequence.values
+
+
+def text_reader(dim: int | None, text_encoder: str, bert_dropout: float) -> BertEncoder | Features:
+    """What turns text into a sequence of vectors: a fine-tuned BERT over tokens (``dim`` None), or the features."""
+    return BertEncoder(text_encoder, bert_dropout) if dim is None else Features(dim)
+
+
 class LSTMEncoder(nn.Module):
-    """h = biLSTM(X), equation (2), over the real steps alone; all steps are kept.
+    """An LSTM over the real steps alone; bidirectional it is h = biLSTM(X), equation (2).
 
     Args:
         dim: feature width.
         hidden: units a direction.
-        layers, dropout: as ``nn.LSTM``'s.
+        layers, dropout, bidirectional: as ``nn.LSTM``'s.
     """
 
-    def __init__(self, dim: int, hidden: int, *, layers: int = 1, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, hidden: int, *, layers: int = 1, dropout: float = 0.0, bidirectional: bool = True
+    ) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(dim, hidden, layers, batch_first=True, dropout=dropout, bidirectional=True)
-        self.width = hidden * 2
+        self.lstm = nn.LSTM(dim, hidden, layers, batch_first=True, dropout=dropout, bidirectional=bidirectional)
+        self.width = hidden * (2 if bidirectional else 1)
 
     def forward(self, sequence: Padded) -> Tensor:
-        """float (batch, time, dim) -> float (batch, time, width); zeros on padding."""
+        """Every step: float (batch, time, dim) -> float (batch, time, width); zeros on padding."""
+        return self.steps_and_last(sequence)[0]
+
+    def last(self, sequence: Padded) -> Tensor:
+        """The last layer's final state: float (batch, time, dim) -> float (batch, width), forward before backward."""
+        return self.steps_and_last(sequence)[1]
+
+    def steps_and_last(self, sequence: Padded) -> tuple[Tensor, Tensor]:
+        """What ``forward`` and ``last`` give, from one pass."""
         packed = pack_padded_sequence(sequence.values, sequence.lengths, batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=sequence.values.shape[1])[0]
+        steps, (final, _) = self.lstm(packed)
+        padded = pad_packed_sequence(steps, batch_first=True, total_length=sequence.values.shape[1])[0]
+        directions = 2 if self.lstm.bidirectional else 1
+        return padded, torch.cat(list(final[-directions:]), dim=-1)

@@ -8,6 +8,12 @@ from torch import Tensor, nn
 MODES = ("mean", "cls", "attention")
 
 
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the real steps alone: float (batch, time, width) and bool (batch, time) -> float (batch, width)."""
+    weights = mask / mask.sum(dim=1, keepdim=True)
+    return torch.einsum("bt,btd->bd", weights.to(values.dtype), values)
+
+
 class Pooling(nn.Module):
     """Pool the real steps of a sequence.
 
@@ -28,9 +34,7 @@ class Pooling(nn.Module):
         """float (batch, time, width) and bool (batch, time) -> float (batch, width)."""
         if self.mode == "cls":
             return values[:, 0]
-        if self.score is not None:
-            scores = self.score(values).squeeze(-1).masked_fill(~mask, float("-inf"))
-            weights = scores.softmax(dim=1)
-        else:
-            weights = mask / mask.sum(dim=1, keepdim=True)
+        if self.score is None:
+            return masked_mean(values, mask)
+        weights = self.score(values).squeeze(-1).masked_fill(~mask, float("-inf")).softmax(dim=1)
         return torch.einsum("bt,btd->bd", weights.to(values.dtype), values)

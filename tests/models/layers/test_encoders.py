@@ -11,7 +11,7 @@ from transformers import DistilBertConfig, DistilBertModel, RobertaConfig, Rober
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder
+from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder, text_reader
 
 
 def longer(sequence: Padded, steps: int) -> Padded:
@@ -53,6 +53,27 @@ def test_lstm_equals_its_equations_in_both_directions_without_padding(batch: Bat
             steps = [torch.cat(both) for both in zip(forward, backward, strict=True)]
         torch.testing.assert_close(whole[i, :n], torch.stack(steps), rtol=0, atol=1e-6)
         assert (whole[i, n:] == 0).all()
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("layers", [1, 2])
+@torch.no_grad()
+def test_last_is_the_state_after_an_utterances_own_last_step(batch: Batch, layers: int, bidirectional: bool) -> None:
+    assert batch.audio is not None
+    encoder = LSTMEncoder(5, 4, layers=layers, bidirectional=bidirectional)
+    assert encoder.width == (8 if bidirectional else 4)
+    steps, last = encoder(batch.audio), encoder.last(longer(batch.audio, 3))
+    for i, n in enumerate(batch.audio.lengths.tolist()):
+        expected = torch.cat([steps[i, n - 1, :4], steps[i, 0, 4:]])  # backward ends at the first step
+        torch.testing.assert_close(last[i], expected, rtol=0, atol=1e-6)
+
+
+def test_text_is_read_by_bert_or_passed_on(batch: Batch, tiny_bert: str) -> None:
+    bert = text_reader(None, tiny_bert, 0.2)
+    assert isinstance(bert, BertEncoder) and bert.bert.config.hidden_dropout_prob == 0.2
+    features = text_reader(20, tiny_bert, 0.2)
+    assert batch.vision is not None and (features.width, list(features.parameters())) == (20, [])
+    assert torch.equal(features(batch.vision), batch.vision.values)
 
 
 @torch.no_grad()
