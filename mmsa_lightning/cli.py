@@ -35,6 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data = commands.add_parser("data", help="import a published file into a store, or look into a store")
+    listing = commands.add_parser("models", help="list the models: paper, text, alignment, parameters")
+    listing.set_defaults(run=_models)
     commands.add_parser("train", help="train a model; what follows goes to Hydra", add_help=False)
     actions = data.add_subparsers(required=True, metavar="ACTION")
 
@@ -97,6 +99,12 @@ def _import(args: argparse.Namespace) -> None:
     release = meta.release or "no known release"
     print(f"{out}: {train} train, {valid} valid, {test} test, read as {meta.layout} ({release})")
     print(f"next: mmsa data inspect {out}")
+
+
+def _models(args: argparse.Namespace) -> None:
+    from mmsa_lightning.catalogue import print_models
+
+    print_models()
 
 
 def _inspect(args: argparse.Namespace) -> None:

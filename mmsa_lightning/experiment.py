@@ -115,8 +115,8 @@ def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path |
     model = build("model", config["model"], plugins=plugins, dims=data.dims)
     if getattr(model, "needs_alignment", False) and not data.aligned:
         raise UserError(
-            f"{', '.join(data.dims)} of {data.path} are not aligned, which this model needs; for the paper's model: "
-            "model.values=source"
+            f"{', '.join(data.dims)} of {data.path} are not aligned, which this model needs: choose one that reads any "
+            "steps (mmsa models lists them); interactive_attention does with model.values=source"
         )
     for encoder in (m for m in model.modules() if isinstance(m, BertEncoder)):
         if data.largest_token >= encoder.vocabulary_size:

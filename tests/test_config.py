@@ -10,8 +10,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
+from mmsa_lightning import optim
 from mmsa_lightning.components import build
-from mmsa_lightning.config import config_dir, config_hash, plain, register_resolvers, run_directory
+from mmsa_lightning.config import check, config_dir, config_hash, plain, register_resolvers, run_directory
 
 CONF = config_dir()
 ABLATIONS = {
@@ -56,11 +57,14 @@ def compose_plain(*overrides: str) -> dict[str, Any]:
 @pytest.mark.parametrize("model", options("model"))
 def test_every_model_composes_and_builds_on_every_data_set(data: str, model: str, tiny_bert: str) -> None:
     config = compose_plain(f"data={data}", f"model={model}", f"text_encoder={tiny_bert}", "data.path=made.h5")
-    built = build("model", config["model"], dims={"text": None, "audio": 5, "vision": 20})
+    built = build(
+        "model", config["model"], dims={"text": None if config["text"] == "bert" else 300, "audio": 5, "vision": 20}
+    )
     assert sum(p.numel() for p in built.parameters()) > 0
     build("objective", config["objective"])
-    module = build("data", config["data"], text="bert", modalities=None, seed=1)
-    assert module.batch_size == 32
+    check(config)
+    optim.check(config["optim"])
+    build("data", config["data"], text=config["text"], modalities=None, seed=1)
 
 
 @pytest.mark.parametrize("group", ["trainer", "logger", "experiment"])
@@ -73,6 +77,11 @@ def test_every_other_group_composes(group: str) -> None:
 def test_a_tuned_file_belongs_to_a_model_and_a_data_set() -> None:
     pairs = {f"{model}_{data}" for model in options("model") for data in options("data")}
     assert set(options("tuned")) <= pairs
+
+
+def test_every_other_system_has_tuned_settings_for_both_data_sets() -> None:
+    others = set(options("model")) - {"interactive_attention"}
+    assert {f"{model}_{data}" for model in others for data in ("mosi", "mosei")} <= set(options("tuned"))
 
 
 def test_tuned_values_follow_table_2_of_the_paper() -> None:

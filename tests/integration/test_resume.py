@@ -56,10 +56,27 @@ def same(a: Any, b: Any) -> bool:
     return a == b
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_twice_and_continued(arguments: Callable[..., list[str]], tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "extra"),
+    [
+        (1, []),
+        (2, ["optim.schedule={name: linear, warmup: 0.1}", "trainer.accumulate_grad_batches=2"]),
+        (
+            3,
+            [
+                "optim.schedule={name: plateau, factor: 0.1, patience: 0}",
+                "optim.algorithm=adamw",
+                "optim.lr.other=0.02",
+            ],
+        ),
+    ],
+    ids=["constant", "linear", "plateau"],
+)
+def test_killed_twice_and_continued(
+    arguments: Callable[..., list[str]], tmp_path: Path, seed: int, extra: list[str]
+) -> None:
     rng = random.Random(seed)
-    overrides = arguments("keep_last=true", f"trainer.max_epochs={EPOCHS}", f"seed={seed}")
+    overrides = arguments("keep_last=true", f"trainer.max_epochs={EPOCHS}", f"seed={seed}", *extra)
     main([*overrides, f"runs={tmp_path / 'whole'}"])
     (whole,) = (path.parent for path in (tmp_path / "whole").rglob("result.json"))
     run = tmp_path / "killed" / whole.relative_to(tmp_path / "whole")
@@ -72,7 +89,10 @@ def test_killed_twice_and_continued(arguments: Callable[..., list[str]], tmp_pat
 
     for name in ("best.ckpt", "last.ckpt"):
         assert same(state(run, name)["state_dict"], state(whole, name)["state_dict"]), name
-    assert same(state(run, "last.ckpt")["optimizer_states"], state(whole, "last.ckpt")["optimizer_states"])
+    for part in ("optimizer_states", "lr_schedulers"):
+        assert same(state(run, "last.ckpt")[part], state(whole, "last.ckpt")[part]), part
+    rates = {group["name"]: group["lr"] for group in state(run, "last.ckpt")["optimizer_states"][0]["param_groups"]}
+    assert (rates["bert"] == 5e-5) == (not extra), "the schedule has not moved the rates"
     results = [json.loads((path / "result.json").read_text()) for path in (run, whole)]
     for outcome in results:
         for key in OWN:
