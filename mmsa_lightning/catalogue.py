@@ -17,7 +17,6 @@ from mmsa_lightning.components import build
 from mmsa_lightning.config import config_dir, plain, register_resolvers
 
 WIDTHS = {"text": 768, "audio": 5, "vision": 20}  # of MMSA's MOSI features
-BASE = {"hidden_size": 768, "num_attention_heads": 12}  # of bert-base-uncased
 
 
 @dataclass
@@ -46,7 +45,7 @@ def entries() -> list[Entry]:
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(config_dir()), version_base="1.3"):
         # No model's own size depends on more of BERT than its width, so a small one of that width will do.
-        small = BertConfig(**BASE, num_hidden_layers=1, vocab_size=1, max_position_embeddings=1, intermediate_size=1)
+        small = BertConfig(num_hidden_layers=1, vocab_size=1, max_position_embeddings=1, intermediate_size=1)
         BertModel(small, add_pooling_layer=False).save_pretrained(folder)
         return [_entry(name, folder) for name in names]
 

@@ -1,0 +1,179 @@
+"""Multimodal Adaptation Gate for BERT (Rahman et al., ACL 2020).
+
+What is heard and seen with a word shifts the word's vector inside a fine-tuned BERT, at one place between its layers.
+Original: https://github.com/WasifurRahman/BERT_multimodal_transformer.
+
+Differences from the original:
+
+- The gate sits after the embeddings or after any one layer (``layer``). The paper compares such places; the released
+  code and thuiar/MMSA have only the first, which is the default here.
+- The bias of W_m a_m is inside the gate, as in the released code, and not outside, as in the paper: closed gates then
+  shift nothing.
+- BERT's pooler starts at random, as the gate and the head do (normal, standard deviation 0.02). The original keeps the
+  pooler of pre-training, which not every BERT comes with.
+- Norms are taken in float32, and their gradients are finite also where there is nothing to shift by, or nothing to
+  shift.
+- Without weight decay are BERT's own biases and layer norms; the original adds those of the gate and the head, which
+  AdamW at the published rate shrinks by 1e-7 of their size a step.
+- Trained on the squared error by AdamW with a linear warm-up, as the original is. thuiar/MMSA uses L1 and plain Adam
+  without warm-up; from it come the tuned rates and dropouts alone.
+- Audio or vision alone will do. Text that comes as features has no BERT: the gate shifts the word vectors, and the last
+  state of an LSTM over them stands in for the pooled [CLS].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from transformers import BertModel
+from transformers.masking_utils import create_bidirectional_mask
+
+from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder, text_reader
+from mmsa_lightning.models.output import ModelOutput
+
+INITIAL_STD = 0.02  # BERT's initializer_range, with which the original starts what is new
+
+
+class MAGBert(nn.Module):
+    """BERT with a :class:`MAG`. Needs text, and audio or vision or both, aligned with it.
+
+    Args:
+        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        layer: where the gate sits: 0 after the embeddings (or the word vectors), j after BERT's j-th layer.
+        beta_shift: β, how long a shift may be, as a share of the length of the word's vector.
+        dropout: on the shifted vectors.
+        head_dropout: on what the head reads.
+        lstm_hidden: units of the LSTM over text that comes as features.
+
+    Raises:
+        ValueError: no text, or nothing but text; a ``layer`` that BERT does not have; a ``beta_shift`` that is not
+            above 0; an ``lstm_hidden`` below 1.
+    """
+
+    needs_alignment = True
+
+    def __init__(
+        self,
+        dims: Mapping[str, int | None],
+        *,
+        text_encoder: str,
+        bert_dropout: float,
+        layer: int,
+        beta_shift: float,
+        dropout: float,
+        head_dropout: float,
+        lstm_hidden: int,
+    ) -> None:
+        super().__init__()
+        nonverbal = {m: dim for m, dim in dims.items() if m != "text" and dim is not None}
+        if "text" not in dims or not nonverbal:
+            raise ValueError("MAG-BERT shifts words by what is heard or seen: it needs text, and audio or vision")
+        if beta_shift <= 0:
+            raise ValueError(f"beta_shift={beta_shift}: give a number above 0")
+        if lstm_hidden < 1:
+            raise ValueError(f"lstm_hidden={lstm_hidden}: give a whole number from 1")
+        reader = text_reader(dims["text"], text_encoder, bert_dropout)
+        layers = len(reader.bert.encoder.layer) if isinstance(reader, BertEncoder) else 0
+        if not 0 <= layer <= layers:
+            raise ValueError(f"layer={layer}: this text has layers 0 (its first vectors) to {layers}")
+
+        self.layer = layer
+        self.nonverbal = list(nonverbal)
+        self.encoders = nn.ModuleDict({"text": reader})
+        self.mag = MAG(reader.width, nonverbal, beta_shift, dropout)
+        if isinstance(reader, BertEncoder):
+            self.pooler = nn.Linear(reader.width, reader.width)
+        else:
+            self.lstm = LSTMEncoder(reader.width, lstm_hidden, bidirectional=False)
+        self.head_dropout = nn.Dropout(head_dropout)
+        self.head = nn.Linear(reader.width if isinstance(reader, BertEncoder) else lstm_hidden, 1)
+        for name, part in self.named_children():
+            if name != "encoders":
+                part.apply(_initialise)
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Predict the sentiment of each utterance from its words, each shifted by the audio and vision that go with it.
+
+        Raises:
+            ValueError: modalities differ in length.
+        """
+        text = batch.sequence("text")
+        for m in self.nonverbal:
+            if not torch.equal(text.lengths, batch.sequence(m).lengths):
+                raise ValueError(f"text and {m} differ in length: MAG-BERT needs aligned modalities")
+        nonverbal = {m: batch.sequence(m).values for m in self.nonverbal}  # (batch, time, dim)
+        reader = self.encoders["text"]
+        if isinstance(reader, BertEncoder):
+            vector = self.pooler(self._shifted_bert(reader.bert, text, nonverbal)[:, 0]).tanh()  # of [CLS]
+        else:
+            vector = self.lstm.last(replace(text, values=self.mag(reader(text), nonverbal)))
+        return ModelOutput(self.head(self.head_dropout(vector)).squeeze(-1))
+
+    def _shifted_bert(self, bert: BertModel, text: Padded, nonverbal: Mapping[str, Tensor]) -> Tensor:
+        """BERT's last layer, with the gate after layer ``layer``: (batch, time, width)."""
+        h = bert.embeddings(text.values)
+        mask = create_bidirectional_mask(bert.config, h, text.mask.long())
+        if self.layer == 0:
+            h = self.mag(h, nonverbal)
+        for j, layer in enumerate(bert.encoder.layer, start=1):
+            h = layer(h, mask)
+            if j == self.layer:
+                h = self.mag(h, nonverbal)
+        return h
+
+
+class MAG(nn.Module):
+    """The Multimodal Adaptation Gate: z̄ = dropout(LayerNorm(z + α H)).
+
+    H = Σ_m g_m ⊙ (W_m a_m + b_m), with gates g_m = ReLU(W_gm [a_m; z] + b_gm), is what the other modalities add to a
+    word's vector z; α = min(β ||z|| / ||H||, 1) keeps it from being longer than β times z.
+
+    Args:
+        width: of z.
+        dims: feature width of each other modality.
+        beta_shift: β.
+        dropout: on z̄.
+    """
+
+    def __init__(self, width: int, dims: Mapping[str, int], beta_shift: float, dropout: float) -> None:
+        super().__init__()
+        self.beta_shift = beta_shift
+        self.gate = nn.ModuleDict({m: nn.Linear(dim + width, width) for m, dim in dims.items()})
+        self.shift = nn.ModuleDict({m: nn.Linear(dim, width) for m, dim in dims.items()})
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, z: Tensor, nonverbal: Mapping[str, Tensor]) -> Tensor:
+        """Float (batch, time, width) and, of each other modality, (batch, time, dim) -> (batch, time, width)."""
+        gated = [
+            self.gate[m](torch.cat([a, z], dim=-1)).relu() * self.shift[m](a)  # (batch, time, width)
+            for m, a in nonverbal.items()
+        ]
+        shift = torch.stack(gated).sum(dim=0)
+        return self.dropout(self.norm(z + shift_scale(z, shift, self.beta_shift).to(shift.dtype) * shift))
+
+
+def shift_scale(word: Tensor, shift: Tensor, beta: float) -> Tensor:
+    """α = min(β ||z|| / (||H|| + 1e-6), 1); 1 where there is no shift, with finite gradients wherever a norm is zero.
+
+    Args:
+        word, shift: z and H, float (..., width).
+        beta: β.
+
+    Returns:
+        float32 (..., 1).
+    """
+    allowed = beta * torch.linalg.vector_norm(word.float(), dim=-1, keepdim=True)
+    length = torch.linalg.vector_norm(shift.float(), dim=-1, keepdim=True)
+    return (allowed / (length + 1e-6)).clamp(max=1)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=INITIAL_STD)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,144 @@
+"""Memory Fusion Network (Zadeh et al., AAAI 2018).
+
+An LSTM reads each modality; at every step attention over what changed in their memories writes to a gated memory that
+the modalities share. Original: https://github.com/pliang279/MFN.
+
+Differences from the original:
+
+- Each state stops at an utterance's last real step. The original, and MMSA after it, runs on through the zero padding.
+- Audio and vision are read step by step, as in the original. MMSA averages each over time to one step and repeats that
+  50 times, which leaves nothing to fuse over time.
+- Any subset of the modalities; the original has all three.
+- Text may be BERT's hidden states in place of word vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.encoders import text_reader
+from mmsa_lightning.models.output import ModelOutput
+
+NETS = ("attention", "proposal", "retain", "update", "head")
+
+
+class MFN(nn.Module):
+    """A system of LSTMs, the Delta-memory Attention Network and the Multi-view Gated Memory, over aligned steps. Works
+    with any non-empty subset of text, audio and vision.
+
+    Args:
+        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        hidden: LSTM units for each modality.
+        memory: width of the shared memory u.
+        net_width, net_dropout: of the hidden layer of each small network: ``attention`` (D_a), ``proposal`` (D_u),
+            ``retain`` (D_γ1), ``update`` (D_γ2) and ``head``.
+
+    Raises:
+        ValueError: no modality; a width below 1; other networks than these five.
+    """
+
+    needs_alignment = True
+
+    def __init__(
+        self,
+        dims: Mapping[str, int | None],
+        *,
+        text_encoder: str,
+        bert_dropout: float,
+        hidden: Mapping[str, int],
+        memory: int,
+        net_width: Mapping[str, int],
+        net_dropout: Mapping[str, float],
+    ) -> None:
+        super().__init__()
+        if not dims:
+            raise ValueError("at least one modality is needed")
+        for name, given in {"net_width": net_width, "net_dropout": net_dropout}.items():
+            if set(given) != set(NETS):
+                raise ValueError(f"{name} names {', '.join(given) or 'nothing'}: it wants {', '.join(NETS)}")
+        if min(memory, *hidden.values(), *net_width.values()) < 1:
+            raise ValueError("every width is at least 1")
+        self.modalities = list(dims)
+        self.memory = memory
+
+        self.encoders = nn.ModuleDict()
+        for m, dim in dims.items():
+            if m == "text":
+                reader = text_reader(dim, text_encoder, bert_dropout)
+                self.encoders[m] = reader
+                self.text_cell = nn.LSTMCell(reader.width, hidden[m])
+            else:
+                assert dim is not None, "only text comes as tokens"
+                self.encoders[m] = nn.LSTMCell(dim, hidden[m])
+
+        def net(name: str, inputs: int, outputs: int) -> nn.Sequential:
+            width = net_width[name]
+            return nn.Sequential(
+                nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(net_dropout[name]), nn.Linear(width, outputs)
+            )
+
+        states = sum(hidden[m] for m in dims)
+        window = 2 * states  # c at two steps, of all modalities
+        self.attention = net("attention", window, window)
+        self.proposal = net("proposal", window, memory)
+        self.retain = net("retain", window + memory, memory)
+        self.update = net("update", window + memory, memory)
+        self.head = net("head", states + memory, 1)
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Predict the sentiment of each utterance.
+
+        Args:
+            batch: with every modality that ``dims`` named, all of the same steps.
+
+        Raises:
+            ValueError: modalities differ in length.
+        """
+        mask = self._shared_mask(batch)
+        last, cells = zip(*(self._run_lstm(m, batch, mask) for m in self.modalities), strict=True)
+        c = torch.cat(cells, dim=-1)  # (batch, time, states)
+        before = F.pad(c, (0, 0, 1, 0))[:, :-1]  # c_{t-1}; c_0 = 0
+        window = torch.cat([before, c], dim=-1)  # (batch, time, 2 * states)
+        # Neither the attention nor the proposals depend on the memory: all steps at once.
+        attended = self.attention(window).softmax(dim=-1) * window  # ĉ = a ⊙ c, elementwise
+        proposed = self.proposal(attended).tanh()  # (batch, time, memory)
+        u = self._remember(attended, proposed, mask)
+        return ModelOutput(self.head(torch.cat([*last, u], dim=-1)).squeeze(-1))
+
+    def _shared_mask(self, batch: Batch) -> Tensor:
+        first, *others = self.modalities
+        for other in others:
+            if not torch.equal(batch.sequence(first).lengths, batch.sequence(other).lengths):
+                raise ValueError(f"{first} and {other} differ in length: MFN needs aligned modalities")
+        return batch.sequence(first).mask
+
+    def _run_lstm(self, m: str, batch: Batch, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """h at the last real step, (batch, hidden), and c at every step, (batch, time, hidden)."""
+        sequence = batch.sequence(m)
+        if m == "text":
+            values, cell = self.encoders[m](sequence), self.text_cell
+        else:
+            values, cell = sequence.values, cast(nn.LSTMCell, self.encoders[m])
+        h = c = values.new_zeros(len(values), cell.hidden_size)
+        cells = []  # which nn.LSTM does not give
+        for x, real in zip(values.unbind(dim=1), mask.unsqueeze(-1).unbind(dim=1), strict=True):
+            new_h, new_c = cell(x, (h, c))
+            h, c = torch.where(real, new_h, h), torch.where(real, new_c, c)
+            cells.append(c)
+        return h, torch.stack(cells, dim=1)
+
+    def _remember(self, attended: Tensor, proposed: Tensor, mask: Tensor) -> Tensor:
+        """u = γ1 ⊙ u + γ2 ⊙ û over the real steps: (batch, memory)."""
+        u = proposed.new_zeros(len(proposed), self.memory)
+        for t in range(proposed.shape[1]):
+            gates = torch.cat([attended[:, t], u], dim=-1)
+            retain, update = self.retain(gates).sigmoid(), self.update(gates).sigmoid()
+            u = torch.where(mask[:, t, None], retain * u + update * proposed[:, t], u)
+        return u

@@ -1,0 +1,132 @@
+"""Modality-Invariant and -Specific Representations (Hazarika et al., ACM MM 2020).
+
+Each modality's utterance vector is seen twice, by an encoder that all modalities share and by one of its own; a
+Transformer layer over these vectors predicts the sentiment. ``objectives/misa.py`` is what pulls the two apart.
+Original: https://github.com/declare-lab/MISA.
+
+Differences from the original:
+
+- No adversarial discriminator and no classifier of shared and private vectors: the published setting has both off
+  (``use_cmd_sim``, ``sp_weight`` 0), and nothing then trains them.
+- Every sequence is read to its own end. thuiar/MMSA reads unaligned audio and vision for as many steps as the text has.
+- BERT is fine-tuned as a whole on any data. The original freezes its first nine layers on MOSEI; thuiar/MMSA does not.
+- Any two modalities will do; the hidden layer of the head is then as much narrower as its input.
+- Text that comes as features goes through the same recurrent encoder as audio and vision, as the original's word
+  vectors do; they are features of the data, and not trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder
+from mmsa_lightning.models.layers.pooling import masked_mean
+from mmsa_lightning.models.output import ModelOutput
+
+
+class MISA(nn.Module):
+    """Needs at least two of text, audio and vision, aligned or not.
+
+    Args:
+        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        hidden: d_h, width of every projected, shared and private vector.
+        heads: of the Transformer layer; they divide ``hidden``.
+        feedforward: width of the Transformer layer's hidden layer.
+        transformer_dropout: inside the Transformer layer.
+        dropout: on the hidden layer of the head.
+
+    Raises:
+        ValueError: fewer than two modalities; a size below 1; ``heads`` that do not divide ``hidden``.
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[str, int | None],
+        *,
+        text_encoder: str,
+        bert_dropout: float,
+        hidden: int,
+        heads: int,
+        feedforward: int,
+        transformer_dropout: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if len(dims) < 2:
+            raise ValueError("MISA tells what modalities share from what they do not: it needs at least two")
+        if min(hidden, heads, feedforward) < 1:
+            raise ValueError("every width and the number of heads are at least 1")
+        if hidden % heads:
+            raise ValueError(f"hidden={hidden} cannot be divided among heads={heads}")
+        self.modalities = list(dims)
+
+        self.encoders = nn.ModuleDict(
+            {m: BertEncoder(text_encoder, bert_dropout) if dim is None else StackedLSTM(dim) for m, dim in dims.items()}
+        )
+        widths = {m: int(self.encoders[m].width) for m in dims}  # type: ignore[arg-type]
+        self.project = nn.ModuleDict(
+            {m: nn.Sequential(nn.Linear(widths[m], hidden), nn.ReLU(), nn.LayerNorm(hidden)) for m in dims}
+        )
+        self.private = nn.ModuleDict({m: nn.Sequential(nn.Linear(hidden, hidden), nn.Sigmoid()) for m in dims})
+        self.shared = nn.Sequential(nn.Linear(hidden, hidden), nn.Sigmoid())
+        self.reconstruct = nn.ModuleDict({m: nn.Linear(hidden, hidden) for m in dims})
+        self.fusion = nn.TransformerEncoderLayer(hidden, heads, feedforward, transformer_dropout, batch_first=True)
+        n = len(dims)
+        self.head = nn.Sequential(
+            nn.Linear(2 * n * hidden, n * hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(n * hidden, 1)
+        )
+        parts = ("private", "shared", "projected", "reconstructed")
+        self.feature_widths = {f"{part}_{m}": hidden for part in parts for m in dims}
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Predict the sentiment of each utterance; in training also give what the objective reads, as ``features``:
+        ``projected_text`` (u), ``shared_text`` (h^c), ``private_text`` (h^p), ``reconstructed_text`` (û), and so on,
+        each (batch, hidden)."""
+        projected = {m: self.project[m](self._utterance(m, batch.sequence(m))) for m in self.modalities}
+        private = {m: self.private[m](projected[m]) for m in self.modalities}
+        shared = {m: self.shared(projected[m]) for m in self.modalities}
+        stack = torch.stack([*private.values(), *shared.values()], dim=1)  # (batch, 2 modalities, hidden)
+        output = ModelOutput(self.head(self.fusion(stack).flatten(1)).squeeze(-1))
+        if self.training:
+            for m in self.modalities:
+                output.features[f"private_{m}"] = private[m]
+                output.features[f"shared_{m}"] = shared[m]
+                output.features[f"projected_{m}"] = projected[m]
+                output.features[f"reconstructed_{m}"] = self.reconstruct[m](private[m] + shared[m])
+        return output
+
+    def _utterance(self, m: str, sequence: Padded) -> Tensor:
+        """One vector for an utterance: the mean over BERT's last hidden states, or the final states of the LSTMs."""
+        encoded: Tensor = self.encoders[m](sequence)
+        return masked_mean(encoded, sequence.mask) if encoded.dim() == 3 else encoded
+
+
+class StackedLSTM(nn.Module):
+    """sLSTM: two bidirectional LSTMs as wide as their input, layer normalisation between them.
+
+    Recurrent weights start orthogonal, as in the original.
+
+    Args:
+        dim: feature width, and units a direction of both.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.first = LSTMEncoder(dim, dim)
+        self.norm = nn.LayerNorm(2 * dim)
+        self.second = LSTMEncoder(2 * dim, dim)
+        self.width = 4 * dim
+        for name, parameter in self.named_parameters():
+            if "weight_hh" in name:
+                nn.init.orthogonal_(parameter)
+
+    def forward(self, sequence: Padded) -> Tensor:
+        """The final states of both: float (batch, time, dim) -> float (batch, 4 dim)."""
+        steps, last = self.first.steps_and_last(sequence)
+        return torch.cat([last, self.second.last(replace(sequence, values=self.norm(steps)))], dim=-1)

@@ -1,0 +1,333 @@
+"""Multimodal Transformer for Unaligned Multimodal Language Sequences (Tsai et al., ACL 2019).
+
+Every modality reads every other one with a transformer of its own, whose queries are the target's steps and whose keys
+and values are the source's; a self-attention transformer then remembers what each target read. Original:
+https://github.com/yaohungt/Multimodal-Transformer.
+
+Differences from the original:
+
+- Sinusoidal positions are on, as in the original; MMSA has had them off since 2022-09. An utterance's first step has
+  position 1. The original takes any step whose first channel happens to be 0 for padding and gives it no position.
+- Padded steps are zeroed before the convolution, never attended, and never the last step. The original has no padding
+  mask: its attention reads the zeros, and right-padded data would be judged by a padded step.
+- The future mask comes from each utterance's own lengths. The original takes the padded lengths, so that what a step
+  may read depends on the batch.
+- Convolutions keep the length. The original's are shorter by kernel - 1, and fail on an utterance below the kernel.
+- Features that have the common width already are convolved as well, as the paper says; the original passes them on.
+- Keys have no bias: softmax does not see what is added to all its scores, so that it would have no gradient.
+- Keys and values are the same draw of the embedding dropout, not two.
+- The input text has a dropout of its own, as in MMSA; in the original it is the embedding dropout.
+- Any two of the modalities will do. Text may be BERT's hidden states in place of word vectors.
+- Weight decay is passed on to the optimiser, which MMSA's trainer never does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.encoders import text_reader
+from mmsa_lightning.models.output import ModelOutput
+
+
+class MulT(nn.Module):
+    """Temporal convolutions, directional crossmodal transformers, a memory for each target and a residual head. Needs
+    two or three of text, audio and vision, aligned or not.
+
+    Args:
+        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        width: d, the common width. A memory is d wide for each source of its target.
+        kernel: of the convolution over each modality's steps.
+        heads: of every attention.
+        layers: D, of each crossmodal transformer.
+        memory_layers: of each memory; the original has at least 3.
+        attn_mask: whether a step reads only what is not in its future, see :func:`attention_mask`.
+        text_dropout: on the input text.
+        attention_dropout: on attention weights over each source modality, and in the ``memory`` of every target.
+        embedding_dropout: on what enters a transformer.
+        residual_dropout: on what attention and feed-forward add to the residual stream.
+        relu_dropout: on the hidden layer of a feed-forward.
+        output_dropout: on the hidden layer of the head.
+
+    Raises:
+        ValueError: fewer than two modalities; a size below 1; a width that its heads do not divide; a dropout outside
+            [0, 1).
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[str, int | None],
+        *,
+        text_encoder: str,
+        bert_dropout: float,
+        width: int,
+        kernel: Mapping[str, int],
+        heads: int,
+        layers: int,
+        memory_layers: int,
+        attn_mask: bool,
+        text_dropout: float,
+        attention_dropout: Mapping[str, float],
+        embedding_dropout: float,
+        residual_dropout: float,
+        relu_dropout: float,
+        output_dropout: float,
+    ) -> None:
+        super().__init__()
+        if len(dims) < 2:
+            raise ValueError("MulT attends from one modality to another: it needs at least two of text, audio, vision")
+        if min(width, heads, layers, memory_layers, *kernel.values()) < 1:
+            raise ValueError("every width, kernel and number of heads or layers is at least 1")
+        if width % heads:
+            raise ValueError(f"heads={heads} does not divide width={width}")
+        dropouts = [text_dropout, embedding_dropout, residual_dropout, relu_dropout, output_dropout]
+        if not all(0 <= p < 1 for p in [*dropouts, *attention_dropout.values()]):
+            raise ValueError("every dropout is in [0, 1)")
+        self.modalities = list(dims)
+        self.attn_mask = attn_mask
+
+        self.encoders = nn.ModuleDict()
+        for m, dim in dims.items():
+            if m == "text":
+                reader = text_reader(dim, text_encoder, bert_dropout)
+                self.encoders[m] = reader
+                self.text_dropout = nn.Dropout(text_dropout)
+                self.text_convolution = TemporalConvolution(reader.width, width, kernel[m])
+            else:
+                assert dim is not None, "only text comes as tokens"
+                self.encoders[m] = TemporalConvolution(dim, width, kernel[m])
+
+        def transformer(width: int, layers: int, reads: str) -> Transformer:
+            return Transformer(
+                width,
+                heads,
+                layers,
+                attention_dropout=attention_dropout[reads],
+                embedding_dropout=embedding_dropout,
+                residual_dropout=residual_dropout,
+                relu_dropout=relu_dropout,
+            )
+
+        self.crossmodal = nn.ModuleDict(
+            {f"{target}<-{source}": transformer(width, layers, source) for target, source in self._pairs()}
+        )
+        remembered = (len(dims) - 1) * width
+        self.memory = nn.ModuleDict({m: transformer(remembered, memory_layers, "memory") for m in dims})
+        joined = len(dims) * remembered
+        self.residual = nn.Sequential(
+            nn.Linear(joined, joined), nn.ReLU(), nn.Dropout(output_dropout), nn.Linear(joined, joined)
+        )
+        self.head = nn.Linear(joined, 1)
+        self.feature_widths = {"fusion": joined}
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Predict the sentiment of each utterance.
+
+        Args:
+            batch: with every modality that ``dims`` named; their lengths may differ.
+        """
+        masks = {m: batch.sequence(m).mask for m in self.modalities}
+        steps = {m: self._convolve(m, batch) for m in self.modalities}  # (batch, time, d)
+        read: dict[str, list[Tensor]] = {m: [] for m in self.modalities}
+        for target, source in self._pairs():
+            mask = attention_mask(masks[target], masks[source], future=not self.attn_mask)
+            read[target].append(self.crossmodal[f"{target}<-{source}"](steps[target], steps[source], mask))
+        last = []
+        for m in self.modalities:
+            mask = attention_mask(masks[m], masks[m], future=not self.attn_mask)
+            last.append(last_step(self.memory[m](torch.cat(read[m], dim=-1), None, mask), masks[m]))
+        fusion = torch.cat(last, dim=-1)  # (batch, modalities * (modalities - 1) * d)
+        fusion = fusion + self.residual(fusion)
+        return ModelOutput(self.head(fusion).squeeze(-1), features={"fusion": fusion})
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """(target, source): who reads whom."""
+        return [(target, source) for target in self.modalities for source in self.modalities if source != target]
+
+    def _convolve(self, m: str, batch: Batch) -> Tensor:
+        sequence = batch.sequence(m)
+        if m == "text":
+            return self.text_convolution(self.text_dropout(self.encoders[m](sequence)), sequence.mask)
+        return self.encoders[m](sequence.values, sequence.mask)
+
+
+class TemporalConvolution(nn.Module):
+    """Section 3.2, temporal convolutions: every step sees its neighbours, and all modalities get one width.
+
+    Args:
+        dim: feature width.
+        width: d.
+        kernel: how many steps it sees; nothing lies before the first and after the last real one.
+    """
+
+    def __init__(self, dim: int, width: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(dim, width, kernel, padding="same", bias=False)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """float (batch, time, dim) and bool (batch, time) -> float (batch, time, width)."""
+        real = values.masked_fill(~mask.unsqueeze(-1), 0.0)
+        return self.conv(real.transpose(1, 2)).transpose(1, 2)
+
+
+class Transformer(nn.Module):
+    """Section 3.2: a crossmodal transformer, or with no source a self-attention one.
+
+    All layers read the source as it came in, not what a transformer made of it.
+
+    Args:
+        width, heads, layers: as they say.
+        attention_dropout, embedding_dropout, residual_dropout, relu_dropout: see :class:`MulT`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        layers: int,
+        *,
+        attention_dropout: float,
+        embedding_dropout: float,
+        residual_dropout: float,
+        relu_dropout: float,
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(embedding_dropout)
+        self.layers = nn.ModuleList(
+            Layer(width, heads, attention_dropout, residual_dropout, relu_dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, target: Tensor, source: Tensor | None, mask: Tensor) -> Tensor:
+        """Let the target's steps read the source's.
+
+        Args:
+            target: float (batch, q, width).
+            source: float (batch, k, width); None: the target itself, at every layer anew.
+            mask: bool (batch, q, k), who may read what; see :func:`attention_mask`.
+
+        Returns:
+            float (batch, q, width).
+        """
+        target = self._embed(target)
+        source = None if source is None else self._embed(source)
+        for layer in self.layers:
+            target = layer(target, source, mask)
+        return self.norm(target)
+
+    def _embed(self, steps: Tensor) -> Tensor:
+        time, width = steps.shape[1:]
+        return self.dropout(math.sqrt(width) * steps + positions(time, width, steps.device))
+
+
+class Layer(nn.Module):
+    """Attention and a position-wise feed-forward, each normalised before and added to what came in.
+
+    Args:
+        width, heads: as they say.
+        attention_dropout, residual_dropout, relu_dropout: see :class:`MulT`.
+    """
+
+    def __init__(
+        self, width: int, heads: int, attention_dropout: float, residual_dropout: float, relu_dropout: float
+    ) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width)
+        self.attention = CrossmodalAttention(width, heads, attention_dropout)
+        self.norm_feed_forward = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(
+            _xavier(nn.Linear(width, 4 * width)),
+            nn.ReLU(),
+            nn.Dropout(relu_dropout),
+            _xavier(nn.Linear(4 * width, width)),
+        )
+        self.dropout = nn.Dropout(residual_dropout)
+
+    def forward(self, target: Tensor, source: Tensor | None, mask: Tensor) -> Tensor:
+        """As :meth:`Transformer.forward`, for one layer."""
+        queries = self.norm_attention(target)
+        keys = queries if source is None else self.norm_attention(source)
+        target = target + self.dropout(self.attention(queries, keys, mask))
+        return target + self.dropout(self.feed_forward(self.norm_feed_forward(target)))
+
+
+class CrossmodalAttention(nn.Module):
+    """Section 3.1: Y = softmax(Q Kᵀ / √d_k) V with Q = X_α W_Q, K = X_β W_K, V = X_β W_V, in several heads.
+
+    Args:
+        width: of both modalities.
+        heads: which divide it; d_k = width / heads.
+        dropout: on the weights.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        gain = math.sqrt(0.5)  # the original draws all three as one matrix, which is twice as much in and out
+        self.query = _xavier(nn.Linear(width, width), gain)
+        self.key = _xavier(nn.Linear(width, width, bias=False), gain)
+        self.value = _xavier(nn.Linear(width, width), gain)
+        self.out = _xavier(nn.Linear(width, width))
+
+    def forward(self, target: Tensor, source: Tensor, mask: Tensor) -> Tensor:
+        """float (batch, q, width), float (batch, k, width) and bool (batch, q, k) -> float (batch, q, width)."""
+        q, k, v = (
+            steps.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, time, d_k)
+            for steps in (self.query(target), self.key(source), self.value(source))
+        )
+        p = self.dropout if self.training else 0.0
+        read = F.scaled_dot_product_attention(q, k, v, mask.unsqueeze(1), dropout_p=p)
+        return self.out(read.transpose(1, 2).flatten(2))
+
+
+def attention_mask(target: Tensor, source: Tensor, *, future: bool) -> Tensor:
+    """Who may read what: real source steps alone, and none in the target step's future.
+
+    Of n source steps and m target steps, step i reads those up to i + |n - m|, as in the original. The first source
+    step is read by all, so that no row is empty, padded ones included.
+
+    Args:
+        target: bool (batch, q), True on real steps.
+        source: bool (batch, k), likewise; at least one in each row.
+        future: whether steps of the future may be read.
+
+    Returns:
+        bool (batch, q, k).
+    """
+    real = source.unsqueeze(1)  # (batch, 1, k)
+    if future:
+        return real.expand(-1, target.shape[1], -1)
+    offset = (source.sum(dim=1) - target.sum(dim=1)).abs()  # (batch,)
+    i = torch.arange(target.shape[1], device=target.device)[:, None]
+    j = torch.arange(source.shape[1], device=target.device)
+    return real & (j <= i + offset[:, None, None])
+
+
+def positions(time: int, width: int, device: torch.device) -> Tensor:
+    """Sinusoidal positions 1, 2, …: float (time, width).
+
+    The first half of the channels holds sines, the second cosines, and an odd last one 0: as in the original's code.
+    """
+    half = width // 2
+    rate = torch.exp(torch.arange(half, device=device) * (-math.log(10000) / max(half - 1, 1)))
+    angle = torch.arange(1, time + 1, device=device)[:, None] * rate  # (time, half)
+    return F.pad(torch.cat([angle.sin(), angle.cos()], dim=-1), (0, width % 2))
+
+
+def last_step(steps: Tensor, mask: Tensor) -> Tensor:
+    """The last real step: float (batch, time, width) and bool (batch, time) -> float (batch, width)."""
+    return steps[torch.arange(len(steps), device=steps.device), mask.sum(dim=1) - 1]
+
+
+def _xavier(linear: nn.Linear, gain: float = 1.0) -> nn.Linear:
+    nn.init.xavier_uniform_(linear.weight, gain)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+    return linear

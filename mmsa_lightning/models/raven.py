@@ -1,0 +1,144 @@
+"""Recurrent Attended Variation Embedding Network (Wang et al., AAAI 2019).
+
+What is heard and seen while a word is said shifts the word's vector; an LSTM reads the shifted words. Original:
+https://github.com/victorywys/RAVEN.
+
+Differences from the original:
+
+- Written from the paper. The released code cuts the non-verbal inputs and the shift out of the graph (``.data``), so
+  that its non-verbal networks are never trained; here gradients reach them.
+- α is the paper's, min(β ||e|| / ||h||, 1), and the gates have the paper's sigmoid. The released code divides by
+  max(||h||, 1) and has no sigmoid. Nor is its batch normalisation here, by which a prediction depends on who shares the
+  batch, nor its linear layer before each LSTM, which already has one.
+- A word's frames come from an even division of the utterance, see :func:`word_frames`: published feature files have no
+  word timings. Word-aligned data have one frame a word, exactly its own.
+- Frames are neither averaged to 20 a second nor cut at 20 a word, and padding is read by no LSTM.
+- Audio or vision alone will do. Text may be BERT's hidden states, [CLS] and [SEP] included, in place of word vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.models.layers.encoders import LSTMEncoder, text_reader
+from mmsa_lightning.models.output import ModelOutput
+
+
+class RAVEN(nn.Module):
+    """Non-verbal sub-networks, gated modality-mixing network and multimodal shifting. Needs text, and audio or vision
+    or both, aligned or not.
+
+    Args:
+        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        hidden: LSTM units: ``audio`` and ``vision`` over a word's frames, ``text`` over the shifted words.
+        shift_weight: β, how long a shift may be, as a share of the length of the word's vector.
+        dropout: on the frames and on the shifted words.
+
+    Raises:
+        ValueError: no text, or nothing but text; a size below 1; a ``shift_weight`` that is not above 0.
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[str, int | None],
+        *,
+        text_encoder: str,
+        bert_dropout: float,
+        hidden: Mapping[str, int],
+        shift_weight: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.nonverbal = [m for m in dims if m != "text"]
+        if "text" not in dims or not self.nonverbal:
+            raise ValueError("RAVEN shifts words by what is heard or seen: it needs text, and audio or vision")
+        if min(hidden.values()) < 1:
+            raise ValueError("every width is at least 1")
+        if shift_weight <= 0:
+            raise ValueError(f"shift_weight={shift_weight}: give a number above 0")
+        self.shift_weight = shift_weight
+
+        reader = text_reader(dims["text"], text_encoder, bert_dropout)
+        self.encoders = nn.ModuleDict({"text": reader})
+        for m in self.nonverbal:
+            dim = dims[m]
+            assert dim is not None, "only text comes as tokens"
+            self.encoders[m] = LSTMEncoder(dim, hidden[m], bidirectional=False)
+        self.gate = nn.ModuleDict({m: nn.Linear(hidden[m] + reader.width, 1) for m in self.nonverbal})
+        self.shift = nn.Linear(sum(hidden[m] for m in self.nonverbal), reader.width)
+        self.word_lstm = LSTMEncoder(reader.width, hidden["text"], bidirectional=False)
+        self.head = nn.Linear(hidden["text"], 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Predict the sentiment of each utterance from its words, each shifted by the frames that go with it."""
+        text = batch.sequence("text")
+        words: Tensor = self.encoders["text"](text)  # (batch, time, width)
+        # The real words one after another: (words,) each, counted on the CPU, where the lengths are.
+        utterance = torch.arange(len(text.lengths)).repeat_interleave(text.lengths)
+        position = torch.cat([torch.arange(n) for n in text.lengths.tolist()])
+        at = utterance.to(words.device), position.to(words.device)
+        e = words[at]  # (words, width)
+        gated = []
+        for m in self.nonverbal:
+            lstm = cast(LSTMEncoder, self.encoders[m])
+            h = lstm.last(self._segments(m, batch, utterance, position))  # (words, hidden)
+            gated.append(self.gate[m](torch.cat([h, e], dim=-1)).sigmoid() * h)
+        # W_v (w_v h_v) + W_a (w_a h_a) + b, with [W_v W_a] in one matrix.
+        shift = self.shift(torch.cat(gated, dim=-1))  # (words, width)
+        shifted = self.dropout(e + shift_scale(e, shift, self.shift_weight) * shift)
+        sequence = shifted.new_zeros(words.shape).index_put(at, shifted)
+        last = self.word_lstm.last(Padded(sequence, text.mask, text.lengths))
+        return ModelOutput(self.head(last).squeeze(-1))
+
+    def _segments(self, m: str, batch: Batch, utterance: Tensor, position: Tensor) -> Padded:
+        """Each real word's frames: (words, longest segment, dim)."""
+        frames = batch.sequence(m)
+        lengths = batch.sequence("text").lengths
+        start, end = word_frames(position, lengths[utterance], frames.lengths[utterance])
+        step = torch.arange(int((end - start).max()))
+        index = torch.minimum(start[:, None] + step, end[:, None] - 1)  # what is too many stays packed away
+        device = frames.values.device
+        values = self.dropout(frames.values)[utterance.to(device)[:, None], index.to(device)]
+        return Padded(values, (step < (end - start)[:, None]).to(device), end - start)
+
+
+def word_frames(position: Tensor, words: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """The frames that go with a word, from start to before end, where no word timings are known.
+
+    L frames are divided evenly over n words: word i gets ⌊iL/n⌋ to ⌊(i+1)L/n⌋ - 1, and where that is none the one frame
+    ⌊iL/n⌋. With as many frames as words each word has its own.
+
+    Args:
+        position: int64 (words,), i.
+        words: int64 (words,), n of the utterance that the word is in.
+        frames: int64 (words,), L of that utterance.
+
+    Returns:
+        start and end, int64 (words,).
+    """
+    start = position * frames // words
+    return start, torch.maximum((position + 1) * frames // words, start + 1)
+
+
+def shift_scale(word: Tensor, shift: Tensor, weight: float) -> Tensor:
+    """α = min(β ||e|| / ||h||, 1): no shift is longer than β times its word.
+
+    Written as β ||e|| / max(||h||, β ||e||), which is defined, with its gradient, also where h or both are zero.
+
+    Args:
+        word, shift: float (words, width).
+        weight: β.
+
+    Returns:
+        float (words, 1).
+    """
+    limit = weight * torch.linalg.vector_norm(word, dim=-1, keepdim=True)
+    longer = torch.maximum(torch.linalg.vector_norm(shift, dim=-1, keepdim=True), limit)
+    return limit / longer.clamp_min(torch.finfo(longer.dtype).tiny)
