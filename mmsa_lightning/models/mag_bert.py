@@ -11,8 +11,8 @@ Differences from the original:
   shift nothing.
 - BERT's pooler starts at random, as the gate and the head do (normal, standard deviation 0.02). The original keeps the
   pooler of pre-training, which not every BERT comes with.
-- Norms are taken in float32, and their gradients are finite also where there is nothing to shift by, or nothing to
-  shift.
+- α is the paper's, without the original's 1e-6 in the divisor; its norms are taken in float32, and their gradients are
+  finite also where there is nothing to shift by, or nothing to shift.
 - Without weight decay are BERT's own biases and layer norms; the original adds those of the gate and the head, which
   AdamW at the published rate shrinks by 1e-7 of their size a step.
 - Trained on the squared error by AdamW with a linear warm-up, as the original is. thuiar/MMSA uses L1 and plain Adam
@@ -33,6 +33,7 @@ from transformers.masking_utils import create_bidirectional_mask
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder, text_reader
+from mmsa_lightning.models.layers.shift import shift_scale
 from mmsa_lightning.models.output import ModelOutput
 
 INITIAL_STD = 0.02  # BERT's initializer_range, with which the original starts what is new
@@ -156,21 +157,6 @@ class MAG(nn.Module):
         ]
         shift = torch.stack(gated).sum(dim=0)
         return self.dropout(self.norm(z + shift_scale(z, shift, self.beta_shift).to(shift.dtype) * shift))
-
-
-def shift_scale(word: Tensor, shift: Tensor, beta: float) -> Tensor:
-    """α = min(β ||z|| / (||H|| + 1e-6), 1); 1 where there is no shift, with finite gradients wherever a norm is zero.
-
-    Args:
-        word, shift: z and H, float (..., width).
-        beta: β.
-
-    Returns:
-        float32 (..., 1).
-    """
-    allowed = beta * torch.linalg.vector_norm(word.float(), dim=-1, keepdim=True)
-    length = torch.linalg.vector_norm(shift.float(), dim=-1, keepdim=True)
-    return (allowed / (length + 1e-6)).clamp(max=1)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -124,7 +124,6 @@ class MulT(nn.Module):
             nn.Linear(joined, joined), nn.ReLU(), nn.Dropout(output_dropout), nn.Linear(joined, joined)
         )
         self.head = nn.Linear(joined, 1)
-        self.feature_widths = {"fusion": joined}
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Predict the sentiment of each utterance.
@@ -144,7 +143,7 @@ class MulT(nn.Module):
             last.append(last_step(self.memory[m](torch.cat(read[m], dim=-1), None, mask), masks[m]))
         fusion = torch.cat(last, dim=-1)  # (batch, modalities * (modalities - 1) * d)
         fusion = fusion + self.residual(fusion)
-        return ModelOutput(self.head(fusion).squeeze(-1), features={"fusion": fusion})
+        return ModelOutput(self.head(fusion).squeeze(-1))
 
     def _pairs(self) -> list[tuple[str, str]]:
         """(target, source): who reads whom."""

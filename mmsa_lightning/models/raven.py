@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.models.layers.encoders import LSTMEncoder, text_reader
+from mmsa_lightning.models.layers.shift import shift_scale
 from mmsa_lightning.models.output import ModelOutput
 
 
@@ -92,7 +93,7 @@ class RAVEN(nn.Module):
             gated.append(self.gate[m](torch.cat([h, e], dim=-1)).sigmoid() * h)
         # W_v (w_v h_v) + W_a (w_a h_a) + b, with [W_v W_a] in one matrix.
         shift = self.shift(torch.cat(gated, dim=-1))  # (words, width)
-        shifted = self.dropout(e + shift_scale(e, shift, self.shift_weight) * shift)
+        shifted = self.dropout(e + shift_scale(e, shift, self.shift_weight).to(shift.dtype) * shift)
         sequence = shifted.new_zeros(words.shape).index_put(at, shifted)
         last = self.word_lstm.last(Padded(sequence, text.mask, text.lengths))
         return ModelOutput(self.head(last).squeeze(-1))
@@ -125,20 +126,3 @@ def word_frames(position: Tensor, words: Tensor, frames: Tensor) -> tuple[Tensor
     """
     start = position * frames // words
     return start, torch.maximum((position + 1) * frames // words, start + 1)
-
-
-def shift_scale(word: Tensor, shift: Tensor, weight: float) -> Tensor:
-    """α = min(β ||e|| / ||h||, 1): no shift is longer than β times its word.
-
-    Written as β ||e|| / max(||h||, β ||e||), which is defined, with its gradient, also where h or both are zero.
-
-    Args:
-        word, shift: float (words, width).
-        weight: β.
-
-    Returns:
-        float (words, 1).
-    """
-    limit = weight * torch.linalg.vector_norm(word, dim=-1, keepdim=True)
-    longer = torch.maximum(torch.linalg.vector_norm(shift, dim=-1, keepdim=True), limit)
-    return limit / longer.clamp_min(torch.finfo(longer.dtype).tiny)

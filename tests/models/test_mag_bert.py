@@ -15,7 +15,7 @@ from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.components import build as build_component
 from mmsa_lightning.config import config_dir, plain, register_resolvers
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
-from mmsa_lightning.models.mag_bert import MAG, MAGBert, shift_scale
+from mmsa_lightning.models.mag_bert import MAG, MAGBert
 from mmsa_lightning.objectives.mse import MSE
 from mmsa_lightning.schedules import build_schedule
 
@@ -104,27 +104,6 @@ def _reference_lstm(encoder: LSTMEncoder, steps: Tensor) -> Tensor:
         c = torch.sigmoid(keep) * c + torch.sigmoid(take) * torch.tanh(new)
         h = torch.sigmoid(give) * torch.tanh(c)
     return h
-
-
-@pytest.mark.parametrize(
-    ("shift", "beta", "alpha"),
-    [((6.0, 8.0), 1.0, 0.5), ((6.0, 8.0), 0.5, 0.25), ((0.3, 0.4), 1.0, 1.0), ((0.3, 0.4), 0.05, 0.5)],
-)
-def test_a_shift_is_no_longer_than_beta_times_the_word_by_hand(
-    shift: tuple[float, ...], beta: float, alpha: float
-) -> None:
-    """||z|| is 5, ||H|| is 10 and 0.5."""
-    scale = shift_scale(torch.tensor([3.0, 4.0]), torch.tensor(shift), beta)
-    torch.testing.assert_close(scale, torch.tensor([alpha]), rtol=1e-5, atol=0)
-
-
-def test_norms_are_taken_in_float32() -> None:
-    """Of these float16 vectors the norm is more than float16 holds."""
-    word = torch.full((4,), 6e4, dtype=torch.float16, requires_grad=True)
-    scale = shift_scale(word, word.detach(), 0.5)
-    scale.sum().backward()
-    torch.testing.assert_close(scale, torch.tensor([0.5]))
-    assert word.grad is not None and word.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("beta", [0.1, 1.0])

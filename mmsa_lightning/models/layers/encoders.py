@@ -117,8 +117,17 @@ class LSTMEncoder(nn.Module):
 
     def steps_and_last(self, sequence: Padded) -> tuple[Tensor, Tensor]:
         """What ``forward`` and ``last`` give, from one pass."""
-        packed = pack_padded_sequence(sequence.values, sequence.lengths, batch_first=True, enforce_sorted=False)
+        with torch.autocast("cpu", enabled=False):  # there torch may refuse an LSTM in bfloat16: it stays float32
+            values = sequence.values.to(next(self.lstm.parameters()).dtype)
+            return self._both_ways(values, sequence) if self.lstm.bidirectional else self._one_way(values, sequence)
+
+    def _both_ways(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
+        packed = pack_padded_sequence(values, sequence.lengths, batch_first=True, enforce_sorted=False)
         steps, (final, _) = self.lstm(packed)
-        padded = pad_packed_sequence(steps, batch_first=True, total_length=sequence.values.shape[1])[0]
-        directions = 2 if self.lstm.bidirectional else 1
-        return padded, torch.cat(list(final[-directions:]), dim=-1)
+        padded = pad_packed_sequence(steps, batch_first=True, total_length=values.shape[1])[0]
+        return padded, torch.cat(list(final[-2:]), dim=-1)
+
+    def _one_way(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
+        # No step sees what follows it, padding included: the faster kernel for sequences of one length will do.
+        steps = self.lstm(values)[0].masked_fill(~sequence.mask.unsqueeze(-1), 0.0)
+        return steps, steps[torch.arange(len(steps)), sequence.lengths - 1]

@@ -1,0 +1,24 @@
+"""How far a word's vector may be shifted by what is heard and seen with it (RAVEN, MAG-BERT)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def shift_scale(word: Tensor, shift: Tensor, beta: float) -> Tensor:
+    """α = min(β ||z|| / ||h||, 1): no shift h is longer than β times its word z.
+
+    Written as β ||z|| / max(||h||, β ||z||), which is defined, with its gradient, also where h or both are zero.
+
+    Args:
+        word, shift: float (..., width).
+        beta: β.
+
+    Returns:
+        (..., 1), float32 or wider: a norm may be more than half precision holds.
+    """
+    dtype = torch.promote_types(word.dtype, torch.float32)
+    limit = beta * torch.linalg.vector_norm(word, dim=-1, keepdim=True, dtype=dtype)
+    longer = torch.maximum(torch.linalg.vector_norm(shift, dim=-1, keepdim=True, dtype=dtype), limit)
+    return limit / longer.clamp_min(torch.finfo(dtype).tiny)
