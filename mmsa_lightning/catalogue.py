@@ -68,13 +68,15 @@ def bert_base_parameters() -> int:
 def print_models() -> None:
     """Print the table of all models."""
     caption = (
-        f"MOSI's settings and widths; + BERT: the {bert_base_parameters():,} parameters of bert-base-uncased. "
-        "text=bert or text=features has any model read the other form of text."
+        "Parameters at MOSI's settings and widths, besides BERT's own where text is read with it "
+        f"({bert_base_parameters():,} of bert-base-uncased). text=bert or text=features has any model read the other form."
     )
-    table = Table(caption=caption)
-    for heading, whole in (("model", True), ("paper", False), ("text", True), ("steps", True), ("parameters", True)):
-        table.add_column(heading, no_wrap=whole)
+    table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left")
+    for heading in ("model", "text", "steps"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("paper")
     for entry in entries():
-        parameters = f"{entry.parameters:,}" + (" + BERT" if entry.text == "bert" else "")
-        table.add_row(entry.name, entry.paper, entry.text, "aligned" if entry.aligned else "any", parameters)
+        steps = "aligned" if entry.aligned else "any"
+        table.add_row(entry.name, entry.text, steps, f"{entry.parameters:,}", entry.paper)
     Console().print(table)

@@ -50,5 +50,5 @@ def test_the_command_lists_them_all(found: dict[str, Entry], capsys: pytest.Capt
     main(["models"])
     out = capsys.readouterr().out
     for name, entry in found.items():
-        (line,) = [line for line in out.splitlines() if f" {name} " in line]
+        (line,) = [line for line in out.splitlines() if line.startswith(f"{name} ")]
         assert f"{entry.parameters:,}" in line and entry.text in line
