@@ -69,7 +69,8 @@ def print_models() -> None:
     """Print the table of all models."""
     caption = (
         "Parameters at MOSI's settings and widths, besides BERT's own where text is read with it "
-        f"({bert_base_parameters():,} of bert-base-uncased). text=bert or text=features has any model read the other form."
+        f"({bert_base_parameters():,} of bert-base-uncased). "
+        "text=bert or text=features has any model read the other form."
     )
     table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left")
     for heading in ("model", "text", "steps"):
