@@ -3,7 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format clean tables table3 table4 table5 table6
+
+# Of the tables: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override'.
+OUT ?= tables
+narrow = $(if $(DATA),data=$(DATA)) $(if $(SEEDS),seed=$(SEEDS)) $(ARGS)
+table3 table4: narrow += $(if $(ROWS),model=$(ROWS))
+table5 table6: narrow += $(if $(ROWS),+ablation=$(ROWS))
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +23,12 @@ setup: .venv/installed  ## make .venv with everything that training and the test
 
 demo: setup  ## train the paper's model on made-up data and print its test figures
 	$(BIN)/python train.py
+
+table3 table4 table5 table6: setup
+	-$(BIN)/python train.py -m experiment=$@ $(narrow)
+	$(BIN)/mmsa table $(@:table%=%) --out $(OUT) $(if $(PARTIAL),--partial) $(narrow)
+
+tables: table3 table4 table5 table6  ## run what is missing of Tables 3 to 6 and build them; table3 … table6 build one
 
 test: setup  ## run the tests
 	$(BIN)/pytest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import hydra
@@ -18,7 +19,7 @@ from mmsa_lightning.errors import UserError, one_line, one_line_errors
 
 TRACEBACK = "HYDRA_FULL_ERROR"  # Hydra's own switch: 1 shows tracebacks
 MISTAKE = 2  # exit code
-failed_jobs: list[str] = []  # run directories of a sweep's jobs that ended in a mistake
+failed_jobs: dict[str, list[str]] = {}  # of a sweep: run directories by the line that their jobs ended with
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
@@ -28,21 +29,28 @@ def _train(cfg: DictConfig) -> float:
     job = HydraConfig.get()
     try:
         return run(cfg, job)
-    except (UserError, OSError) as error:
+    except Exception as error:
         # Handled in here, because Hydra announces an error that leaves its job and forgets the jobs after it.
-        print(one_line(error), file=sys.stderr)
+        mistake = isinstance(error, UserError | OSError)
+        if job.mode != RunMode.MULTIRUN and not mistake:
+            raise
+        line = one_line(error)
+        if not mistake:
+            traceback.print_exc()
+        elif line not in failed_jobs:  # a sweep without its data would say so as often as it has jobs
+            print(line, file=sys.stderr)
         _remove_empty(Path(job.runtime.output_dir), Path(cfg.runs).absolute())
         if job.mode != RunMode.MULTIRUN:
             sys.exit(MISTAKE)
-        failed_jobs.append(job.runtime.output_dir)
+        failed_jobs.setdefault(line, []).append(job.runtime.output_dir)
         return float("inf")
 
 
 def main(argv: list[str] | None = None) -> None:
     """``python train.py`` and ``mmsa train``: Hydra's command line, its errors in one line and exit code 2.
 
-    A sweep goes on after a job that ends in a mistake, and exits with 2 at its end. HYDRA_FULL_ERROR=1 shows the
-    traceback of an error in the configuration.
+    A sweep goes on after a job that fails, and exits with 2 at its end. HYDRA_FULL_ERROR=1 shows the traceback of an
+    error in the configuration.
 
     Args:
         argv: the arguments; the process's own when None.
@@ -61,8 +69,8 @@ def main(argv: list[str] | None = None) -> None:
                 if wanted == "1":
                     raise
                 raise UserError(str(error)) from error
-            if failed_jobs:
-                raise UserError(f"{len(failed_jobs)} jobs failed: {', '.join(failed_jobs)}")
+            if failed := [run_dir for run_dirs in failed_jobs.values() for run_dir in run_dirs]:
+                raise UserError(f"{len(failed)} jobs failed: {', '.join(failed)}")
     finally:
         os.environ[TRACEBACK] = wanted or "0"
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmsa_lightning.errors import one_line_errors
+from mmsa_lightning.errors import UserError, one_line_errors
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,7 +24,12 @@ def main(argv: list[str] | None = None) -> None:
             from mmsa_lightning import app
 
             return app.main(argv[1:])
-        args = _parser().parse_args(argv)
+        parser = _parser()
+        args, rest = parser.parse_known_args(argv)
+        if wrong := [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]:
+            parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+        if rest:
+            args.overrides = rest
         args.run(args)
     return None
 
@@ -37,6 +42,19 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="import a published file into a store, or look into a store")
     listing = commands.add_parser("models", help="list the models: paper, text, alignment, parameters")
     listing.set_defaults(run=_models)
+    table = commands.add_parser(
+        "table",
+        usage="mmsa table [-h] [--out DIR] [--partial] N [OVERRIDE ...]",
+        help="a table of the paper from finished runs: Markdown, CSV, LaTeX, a figure",
+        description="Overrides: as given to the sweep that filled the table, python train.py -m experiment=tableN …",
+    )
+    # argparse would take overrides after an option for none at all: they are what is left over, see main.
+    table.set_defaults(run=_table, overrides=[])
+    table.add_argument("number", metavar="N", help="3 to 6, as in the paper")
+    table.add_argument(
+        "--out", type=Path, default=Path("tables"), metavar="DIR", help="where to write; default: tables"
+    )
+    table.add_argument("--partial", action="store_true", help="leave out cells that have no result")
     commands.add_parser("train", help="train a model; what follows goes to Hydra", add_help=False)
     actions = data.add_subparsers(required=True, metavar="ACTION")
 
@@ -105,6 +123,14 @@ def _models(args: argparse.Namespace) -> None:
     from mmsa_lightning.catalogue import print_models
 
     print_models()
+
+
+def _table(args: argparse.Namespace) -> None:
+    try:
+        from mmsa_lightning.report.tables import write_table
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}: mmsa table needs pip install 'mmsa-lightning[report]'") from error
+    print(write_table(args.number, args.overrides, args.out, partial=args.partial))
 
 
 def _inspect(args: argparse.Namespace) -> None:

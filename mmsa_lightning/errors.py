@@ -21,7 +21,7 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(2)
 
 
-def one_line(error: UserError | OSError) -> str:
+def one_line(error: Exception) -> str:
     """The line for a user: an :class:`OSError` (disk full, read-only, no such folder) names its file and reason."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"error: {error.filename}: {error.strerror}"

@@ -17,6 +17,7 @@ def test_a_wheel_trains_the_demo_from_another_folder(arguments: Callable[..., li
     options = ["--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*pip, "install", *options, "--target", tmp_path / "site", ROOT], check=True)
     assert (tmp_path / "site" / "mmsa_lightning" / "conf" / "train.yaml").is_file()
+    assert (tmp_path / "site" / "mmsa_lightning" / "experiments" / "paper" / "table3.csv").is_file()
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -1,0 +1,187 @@
+"""Tables 3 to 6: mean and spread over seeds beside the paper's figures, and which differences are more than chance.
+
+Figures are times 100, as the paper prints them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmsa_lightning.report.grid import Grid
+from mmsa_lightning.report.paper import Printed
+from mmsa_lightning.report.rows import METRICS, Row
+from mmsa_lightning.report.significance import RESAMPLES, Difference, holm, paired_bootstrap
+
+HEADINGS = {
+    "mae": "MAE",
+    "corr": "Corr",
+    "acc7": "Acc7",
+    "acc2_has0": "Acc2 has0",
+    "acc2_non0": "Acc2 non0",
+    "f1_has0": "F1 has0",
+    "f1_non0": "F1 non0",
+}
+MODEL = ("interactive_attention", "full")  # the paper's own row, in a table of models and of ablations
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric of a row over its seeds, times 100.
+
+    Attributes:
+        mean: NaN where the metric is undefined.
+        std: of the sample (n - 1); NaN for one seed.
+        n: seeds.
+        printed: the paper's; None where it prints none that can be right.
+    """
+
+    mean: float
+    std: float
+    n: int
+    printed: float | None
+
+
+@dataclass(frozen=True)
+class Test:
+    """The paper's model against another row, in MAE times 100, and p by Holm over the table."""
+
+    difference: Difference
+    corrected: float
+
+
+def figures(row: Row, printed: Printed | None) -> dict[str, Figure]:
+    """Every metric of a row."""
+    found = {}
+    for metric in METRICS:
+        values = 100 * row.test(metric)
+        std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+        found[metric] = Figure(float(values.mean()), std, len(values), printed.figure(metric) if printed else None)
+    return found
+
+
+def tests(rows: Sequence[Row]) -> dict[str, Test]:
+    """The paper's model against each other row; empty where it is not among the rows."""
+    model = next((row for row in rows if row.name in MODEL), None)
+    if model is None:
+        return {}
+    others = [row for row in rows if row is not model]
+    differences = [paired_bootstrap(100 * model.errors, 100 * row.errors) for row in others]
+    corrected = holm([d.p for d in differences])
+    return {row.name: Test(d, p) for row, d, p in zip(others, differences, corrected, strict=True)}
+
+
+def measured_grid(rows: Sequence[Row], paper: dict[str, Printed], caption: str) -> Grid:
+    """What was measured: mean ± sample standard deviation, best in bold."""
+    table = [figures(row, paper.get(row.name)) for row in rows]
+    cells = [
+        [_label(row.name, paper), row.text, str(len(row.results)), *(_spread(found[m]) for m in METRICS)]
+        for row, found in zip(rows, table, strict=True)
+    ]
+    bold = set()
+    for j, metric in enumerate(METRICS):
+        means = np.array([found[metric].mean for found in table])
+        if not np.isnan(means).all():
+            best = np.nanmin(means) if metric == "mae" else np.nanmax(means)
+            bold |= {(i, j + 3) for i, mean in enumerate(means) if mean == best}
+    return Grid(caption, ["", "text", "n", *HEADINGS.values()], cells, bold)
+
+
+def paper_grid(rows: Sequence[Row], paper: dict[str, Printed]) -> Grid:
+    """What the paper prints, and in brackets how far the mean measured here lies from it."""
+    cells = []
+    for row in rows:
+        printed = paper.get(row.name)
+        found = figures(row, printed)
+        cells.append([_label(row.name, paper), *(_against(found[m], printed, m) for m in METRICS)])
+    errata = [
+        f"{p.name}, {HEADINGS[column]}: {what}"
+        for row in rows
+        if (p := paper.get(row.name))
+        for column, what in p.errata.items()
+    ]
+    title = "The paper's figures and, in brackets, ours minus the paper's."
+    return Grid(" ".join([title, *(f"† {e}." for e in errata)]), ["", *HEADINGS.values()], cells)
+
+
+def tests_grid(rows: Sequence[Row], paper: dict[str, Printed]) -> Grid | None:
+    """The paper's model against each other row; None where there is nothing to compare."""
+    found = tests(rows)
+    if not found:
+        return None
+    cells = [
+        [
+            _label(name, paper),
+            _signed(t.difference.value),
+            f"{_signed(t.difference.low)} to {_signed(t.difference.high)}",
+            _p(t.difference.p),
+            _p(t.corrected),
+        ]
+        for name, t in found.items()
+    ]
+    title = (
+        "MAE of the paper's model minus each other row's (negative: the paper's model is better): paired bootstrap "
+        f"over the test utterances, seeds pooled, {RESAMPLES} resamples; p by Holm over {len(cells)} comparisons."
+    )
+    return Grid(title, ["", "Δ MAE", "95 % interval", "p", "p (Holm)"], cells)
+
+
+def records(rows: Sequence[Row], paper: dict[str, Printed]) -> list[dict[str, object]]:
+    """One record a row and metric, for CSV."""
+    compared = tests(rows)
+    out: list[dict[str, object]] = []
+    for row in rows:
+        for metric, figure in figures(row, paper.get(row.name)).items():
+            test = compared.get(row.name) if metric == "mae" else None
+            out.append(
+                {
+                    "row": row.name,
+                    "text": row.text,
+                    "metric": metric,
+                    "n": figure.n,
+                    "mean": _rounded(figure.mean),
+                    "std": _rounded(figure.std),
+                    "paper": figure.printed,
+                    "minus_paper": _rounded(figure.mean - figure.printed) if figure.printed is not None else None,
+                    "model_minus_row": _rounded(test.difference.value) if test else None,
+                    "low": _rounded(test.difference.low) if test else None,
+                    "high": _rounded(test.difference.high) if test else None,
+                    "p": test.difference.p if test else None,
+                    "p_holm": test.corrected if test else None,
+                }
+            )
+    return out
+
+
+def _label(name: str, paper: dict[str, Printed]) -> str:
+    return paper[name].name if name in paper else name
+
+
+def _spread(figure: Figure) -> str:
+    if math.isnan(figure.mean):
+        return "undefined"
+    return f"{figure.mean:.2f}" if math.isnan(figure.std) else f"{figure.mean:.2f} ± {figure.std:.2f}"
+
+
+def _against(figure: Figure, printed: Printed | None, metric: str) -> str:
+    if printed is None or not printed.figures[metric]:
+        return ""
+    if figure.printed is None:
+        return f"{printed.figures[metric]}†"
+    shown = f"{figure.printed:.2f}"
+    return shown if math.isnan(figure.mean) else f"{shown} ({_signed(figure.mean - figure.printed)})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)

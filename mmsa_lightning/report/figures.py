@@ -1,0 +1,55 @@
+"""Figures, drawn with matplotlib so that they read in grey: shapes and line styles tell what colour tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from mmsa_lightning.report import comparison
+from mmsa_lightning.report.comparison import HEADINGS
+from mmsa_lightning.report.paper import Printed
+from mmsa_lightning.report.rows import Row
+
+mpl.rcParams["svg.hashsalt"] = "mmsa-lightning"  # the same figure is the same file
+
+SHOWN = ("mae", "corr", "acc2_non0")
+INK, PALE = "#1b4f72", "#7f8c8d"
+
+
+def rows_figure(rows: Sequence[Row], paper: dict[str, Printed], title: str) -> Figure:
+    """Three metrics of every row: each seed a dot, mean and standard deviation a bar, the paper's figure a diamond."""
+    figure = Figure(figsize=(9, 1.4 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.subplots(1, len(SHOWN), sharey=True)
+    height = np.arange(len(rows))
+    for axis, metric in zip(axes, SHOWN, strict=True):
+        found = [comparison.figures(row, paper.get(row.name))[metric] for row in rows]
+        for y, row in zip(height, rows, strict=True):
+            axis.plot(
+                100 * row.test(metric), np.full(len(row.results), y - 0.22), ".", color=PALE, ms=4, label="a seed"
+            )
+        axis.errorbar(
+            [f.mean for f in found],
+            height,
+            xerr=[f.std for f in found],
+            fmt="o",
+            ms=5,
+            color=INK,
+            capsize=3,
+            label="mean ± std",
+        )
+        known = [(f.printed, y) for f, y in zip(found, height, strict=True) if f.printed is not None]
+        if known:
+            axis.plot(*zip(*known, strict=True), "D", ms=6, mfc="none", mec="black", label="paper")
+        axis.set_xlabel(f"{HEADINGS[metric]} × 100" + (" (lower is better)" if metric == "mae" else ""))
+        axis.grid(axis="x", color="0.9")
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(height, [paper[row.name].name if row.name in paper else row.name for row in rows])
+    axes[0].invert_yaxis()
+    handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(title, fontsize=11)
+    return figure

@@ -1,0 +1,84 @@
+"""``mmsa table N``: a table of the paper from finished runs, as Markdown, CSV, LaTeX and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mmsa_lightning import files
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.report import comparison
+from mmsa_lightning.report.cells import Cell, cells
+from mmsa_lightning.report.figures import rows_figure
+from mmsa_lightning.report.paper import printed
+from mmsa_lightning.report.rows import Row, read_rows
+from mmsa_lightning.result import write_rows
+
+COMPARISONS = ("3", "4", "5", "6")
+
+
+def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bool) -> str:
+    """Build a table from its cells that are finished and write ``table<number>`` as .md, .csv, .tex, .png and .svg.
+
+    Args:
+        number: 3 to 6.
+        overrides: Hydra's, the same as given to the sweep that filled the cells.
+        out: folder to write to; made if it is not there.
+        partial: leave out what is missing, and say so in the caption.
+
+    Returns:
+        the Markdown.
+
+    Raises:
+        UserError: an unknown table, cells that are missing or not fit for one table (:func:`read_rows`).
+    """
+    if number not in COMPARISONS:
+        raise UserError(f"table {number}: choose {', '.join(COMPARISONS)}")
+    paper = printed(int(number))
+    wanted = cells(f"table{number}", overrides)
+    rows = read_rows(wanted, partial=partial)
+    grids = [comparison.measured_grid(rows, paper, _caption(number, wanted, rows)), comparison.paper_grid(rows, paper)]
+    if (tested := comparison.tests_grid(rows, paper)) is not None:
+        grids.append(tested)
+    markdown = "\n".join(grid.markdown() for grid in grids)
+    out.mkdir(parents=True, exist_ok=True)
+    name = f"table{number}"
+    _write(out / f"{name}.md", markdown)
+    _write(out / f"{name}.tex", "\n".join(grid.latex() for grid in grids))
+    write_rows(out / f"{name}.csv", comparison.records(rows, paper))
+    save_figure(rows_figure(rows, paper, _title(number, rows)), out / name)
+    return markdown
+
+
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Write ``<stem>.png`` and ``<stem>.svg``."""
+    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
+        with files.aside(stem.with_name(stem.name + suffix)) as temporary:
+            figure.savefig(temporary, format=suffix[1:], dpi=150, metadata=metadata)
+
+
+def _write(path: Path, text: str) -> None:
+    with files.aside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _title(number: str, rows: Sequence[Row]) -> str:
+    first = next(iter(rows[0].results.values()))
+    return f"Table {number} on {first['data']}, {' + '.join(first['modalities'])}"
+
+
+def _caption(number: str, wanted: Sequence[Cell], rows: Sequence[Row]) -> str:
+    results = {(row.name, seed): record for row in rows for seed, record in row.results.items()}
+    encoders = {record["text_encoder"] for record in results.values()} - {None}
+    seeds = sorted({seed for _, seed in results})
+    sentences = [
+        f"{_title(number, rows)}, {rows[0].errors.shape[1]} test utterances",
+        f"Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}, times 100",
+        "Selected on validation MAE, test read once",
+        *(f"Where a row reads tokens, its text encoder is {encoder}" for encoder in encoders),
+    ]
+    if missing := [f"{cell.row} seed {cell.seed}" for cell in wanted if (cell.row, cell.seed) not in results]:
+        sentences.append(f"Partial: without {', '.join(missing)}")
+    return ". ".join(sentences) + "."

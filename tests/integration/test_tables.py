@@ -1,0 +1,73 @@
+"""A table from the sweep that fills it to the files that it leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmsa_lightning import app, cli
+
+Arguments = Callable[..., list[str]]
+
+
+def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    narrow = arguments("data=demo", "seed=1,2", "+ablation=bi,full")
+    app.main(["-m", "experiment=table5", *narrow])
+    results = {path: json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("result.json")}
+    assert sorted((r["ablation"], r["seed"]) for r in results.values()) == [
+        ("bi", 1),
+        ("bi", 2),
+        ("full", 1),
+        ("full", 2),
+    ]
+
+    out = tmp_path / "tables"
+    cli.main(["table", "5", "--out", str(out), *narrow])
+    markdown = (out / "table5.md").read_text()
+    assert markdown in capsys.readouterr().out
+    assert markdown.startswith("Table 5 on demo, text + audio + vision, 26 test utterances.")
+    assert sorted(p.name for p in out.iterdir()) == [f"table5.{kind}" for kind in ("csv", "md", "png", "svg", "tex")]
+    with (out / "table5.csv").open() as file:
+        mean = {(r["row"], r["metric"]): float(r["mean"]) for r in csv.DictReader(file)}
+    maes = [r["test"]["mae"] for r in results.values() if r["ablation"] == "bi"]
+    assert mean["bi", "mae"] == pytest.approx(100 * sum(maes) / 2, abs=1e-4)
+
+
+def test_a_cell_without_a_result_is_named(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app.main(["-m", "experiment=table5", *arguments("data=demo", "seed=1", "+ablation=bi")])
+    capsys.readouterr()
+    command = ["table", "5", "--out", str(tmp_path / "tables"), *arguments("data=demo", "seed=1", "+ablation=bi,uni")]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(command)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: 1 of 2 cells have no result: uni seed 1; --partial leaves them out\n"
+    assert not (tmp_path / "tables").exists()
+    cli.main([*command, "--partial"])
+    assert "Partial: without uni seed 1." in (tmp_path / "tables" / "table5.md").read_text()
+
+
+def test_a_job_that_breaks_does_not_stop_the_sweep(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error that is no user's mistake: a model of one's own that divides by zero."""
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "broken.py").write_text(
+        "import torch\n\nclass Broken(torch.nn.Module):\n    def __init__(self, dims):\n        super().__init__()\n"
+        "        self.weight = torch.nn.Parameter(torch.zeros(1))\n\n    def forward(self, batch):\n        1 / 0\n"
+    )
+    (tmp_path / "mine" / "model" / "broken.yaml").write_text("# @package _global_\nmodel:\n  _target_: broken.Broken\n")
+    with pytest.raises(SystemExit) as stop:
+        app.main(["--config-dir", str(tmp_path / "mine"), "-m", *arguments("model=broken,tfn")])
+    assert stop.value.code == 2
+    (done,) = (tmp_path / "runs").rglob("result.json")
+    assert "tfn" in done.parts
+    error = capsys.readouterr().err
+    assert "ZeroDivisionError" in error
+    assert error.splitlines()[-1].startswith("error: 1 jobs failed: ")
+    assert "broken" in error.splitlines()[-1]

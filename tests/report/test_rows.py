@@ -1,0 +1,76 @@
+"""What may stand in one table, from run directories written by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.report.cells import Cell
+from mmsa_lightning.report.rows import METRICS, read_rows
+
+
+def finished(runs: Path, row: str, seed: int, **changes: Any) -> Cell:
+    """A run with two test utterances, whose errors are .5 and ``seed``."""
+    run_dir = runs / "mosi" / row / "full" / f"seed{seed}"
+    run_dir.mkdir(parents=True)
+    record = {
+        **{split: dict.fromkeys(METRICS, 0.5) for split in ("valid", "test")},
+        **{"epochs": 1, "best_epoch": 1, "config_hash": "c", "data_hash": "d", "modalities": ["text"]},
+        **{"text": "bert", "text_encoder": "minilm"},
+    }
+    (run_dir / "result.json").write_text(json.dumps(record | changes))
+    (run_dir / "predictions.csv").write_text(
+        f"split,id,label,prediction,text\nvalid,v,0,3,\ntest,a,1.0,1.5,\ntest,b,-1.0,{seed - 1},\n"
+    )
+    return Cell(row, seed, run_dir)
+
+
+def test_rows_hold_their_seeds_and_test_errors(tmp_path: Path):
+    cells = [finished(tmp_path, "tfn", 1), finished(tmp_path, "tfn", 2), finished(tmp_path, "lmf", 1)]
+    tfn, lmf = read_rows(cells)
+    assert (tfn.name, list(tfn.results), lmf.name) == ("tfn", [1, 2], "lmf")
+    np.testing.assert_array_equal(tfn.errors, [[0.5, 1], [0.5, 2]])
+    np.testing.assert_array_equal(tfn.test("corr"), [0.5, 0.5])
+    assert tfn.text == "minilm"
+
+
+def test_undefined_is_not_a_number(tmp_path: Path):
+    (row,) = read_rows([finished(tmp_path, "tfn", 1, test=dict.fromkeys(METRICS, None))])
+    assert np.isnan(row.test("corr")).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data_hash": "e"}, "different data in one table: tfn seed 1 has d, lmf seed 1 has e"),
+        ({"modalities": ["audio"]}, "different modalities"),
+        ({"text_encoder": "bert-base-uncased"}, "different text encoders"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(tmp_path: Path, changes: dict[str, Any], words: str):
+    cells = [finished(tmp_path, "tfn", 1), finished(tmp_path, "lmf", 1, **changes)]
+    with pytest.raises(UserError, match=words):
+        read_rows(cells)
+
+
+def test_word_vectors_stand_beside_an_encoder(tmp_path: Path):
+    cells = [finished(tmp_path, "tfn", 1, text="features", text_encoder=None), finished(tmp_path, "misa", 1)]
+    assert [row.text for row in read_rows(cells)] == ["features", "minilm"]
+
+
+def test_missing_cells_are_named_and_left_out_only_if_asked(tmp_path: Path):
+    cells = [finished(tmp_path, "tfn", 1), Cell("tfn", 2, tmp_path / "no"), Cell("lmf", 1, tmp_path / "none")]
+    with pytest.raises(UserError, match=r"2 of 3 cells have no result: tfn seed 2, lmf seed 1"):
+        read_rows(cells)
+    (row,) = read_rows(cells, partial=True)
+    assert list(row.results) == [1]
+
+
+def test_no_cell_at_all(tmp_path: Path):
+    with pytest.raises(UserError, match="none of 1 cells has a result"):
+        read_rows([Cell("tfn", 1, tmp_path / "mosi" / "tfn" / "full" / "seed1")], partial=True)
