@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean tables table3 table4 table5 table6
+.PHONY: help setup demo test lint format clean tables figures table3 table4 table5 table6 figure2 figure3
 
-# Of the tables: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override'.
-OUT ?= tables
+# Of tables and figures: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override'.
+OUT ?= report
 narrow = $(if $(DATA),data=$(DATA)) $(if $(SEEDS),seed=$(SEEDS)) $(ARGS)
 table3 table4: narrow += $(if $(ROWS),model=$(ROWS))
 table5 table6: narrow += $(if $(ROWS),+ablation=$(ROWS))
@@ -28,7 +28,13 @@ table3 table4 table5 table6: setup
 	-$(BIN)/python train.py -m experiment=$@ $(narrow)
 	$(BIN)/mmsa table $(@:table%=%) --out $(OUT) $(if $(PARTIAL),--partial) $(narrow)
 
+figure2 figure3: setup
+	-$(BIN)/python train.py -m experiment=$@ $(narrow)
+	$(BIN)/mmsa figure $(@:figure%=%) --out $(OUT) $(if $(PARTIAL),--partial) $(narrow)
+
 tables: table3 table4 table5 table6  ## run what is missing of Tables 3 to 6 and build them; table3 … table6 build one
+
+figures: figure2 figure3  ## the same with Figures 2 and 3
 
 test: setup  ## run the tests
 	$(BIN)/pytest

@@ -42,19 +42,21 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="import a published file into a store, or look into a store")
     listing = commands.add_parser("models", help="list the models: paper, text, alignment, parameters")
     listing.set_defaults(run=_models)
-    table = commands.add_parser(
-        "table",
-        usage="mmsa table [-h] [--out DIR] [--partial] N [OVERRIDE ...]",
-        help="a table of the paper from finished runs: Markdown, CSV, LaTeX, a figure",
-        description="Overrides: as given to the sweep that filled the table, python train.py -m experiment=tableN …",
-    )
-    # argparse would take overrides after an option for none at all: they are what is left over, see main.
-    table.set_defaults(run=_table, overrides=[])
-    table.add_argument("number", metavar="N", help="3 to 6, as in the paper")
-    table.add_argument(
-        "--out", type=Path, default=Path("tables"), metavar="DIR", help="where to write; default: tables"
-    )
-    table.add_argument("--partial", action="store_true", help="leave out cells that have no result")
+    for kind, meaning, numbers in (
+        ("table", "a table of the paper from finished runs: Markdown, CSV, LaTeX, a picture", "3 to 6"),
+        ("figure", "a figure of the paper from finished runs: PNG, SVG", "2 or 3"),
+    ):
+        made = commands.add_parser(
+            kind,
+            usage=f"mmsa {kind} [-h] [--out DIR] [--partial] N [OVERRIDE ...]",
+            help=meaning,
+            description=f"Overrides: as given to the sweep that filled it, python train.py -m experiment={kind}N …",
+        )
+        # argparse would take overrides after an option for none at all: they are what is left over, see main.
+        made.set_defaults(run=_report, kind=kind, overrides=[])
+        made.add_argument("number", metavar="N", help=f"{numbers}, as in the paper")
+        made.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
+        made.add_argument("--partial", action="store_true", help="leave out cells that have no result")
     commands.add_parser("train", help="train a model; what follows goes to Hydra", add_help=False)
     actions = data.add_subparsers(required=True, metavar="ACTION")
 
@@ -125,12 +127,13 @@ def _models(args: argparse.Namespace) -> None:
     print_models()
 
 
-def _table(args: argparse.Namespace) -> None:
+def _report(args: argparse.Namespace) -> None:
     try:
-        from mmsa_lightning.report.tables import write_table
+        from mmsa_lightning.report.write import write_figure, write_table
     except ModuleNotFoundError as error:
-        raise UserError(f"{error}: mmsa table needs pip install 'mmsa-lightning[report]'") from error
-    print(write_table(args.number, args.overrides, args.out, partial=args.partial))
+        raise UserError(f"{error}: mmsa {args.kind} needs pip install 'mmsa-lightning[report]'") from error
+    write = {"table": write_table, "figure": write_figure}[args.kind]
+    print(write(args.number, args.overrides, args.out, partial=args.partial))
 
 
 def _inspect(args: argparse.Namespace) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.comparison import HEADINGS
+from mmsa_lightning.report.history import together
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Row
 
@@ -52,4 +54,44 @@ def rows_figure(rows: Sequence[Row], paper: dict[str, Printed], title: str) -> F
     handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(title, fontsize=11)
+    return figure
+
+
+LOSSES = {  # name in metrics.csv: label, line
+    "train/loss": ("total", "-"),
+    "train/loss_multimodal": ("multimodal", "--"),
+    "train/loss_text": ("text", "-."),
+    "train/loss_audio": ("audio", ":"),
+    "train/loss_vision": ("vision", (0, (5, 1, 1, 1, 1, 1))),
+}
+
+
+def losses_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Figure:
+    """Training loss by epoch, total and per task: mean over the seeds, as far as all were trained, and one deviation.
+
+    Args:
+        histories: of each seed, :func:`mmsa_lightning.report.history.read_history`.
+    """
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axis = figure.subplots()
+    for i, (name, (label, line)) in enumerate(LOSSES.items()):
+        if name not in histories[0]:
+            continue
+        values = together(histories, name)
+        epochs = np.arange(1, values.shape[1] + 1)
+        shade = str(0.15 * i)
+        mean = values.mean(axis=0)
+        axis.plot(epochs, mean, linestyle=line, color=shade, lw=1.6, label=label)
+        if len(values) > 1:
+            std = values.std(axis=0, ddof=1)
+            axis.fill_between(epochs, mean - std, mean + std, color=shade, alpha=0.12, lw=0)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("training loss")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_ylim(bottom=0)
+    axis.grid(color="0.92")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    axis.set_title(title, fontsize=11)
     return figure

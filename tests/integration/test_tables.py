@@ -37,6 +37,15 @@ def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: p
     assert mean["bi", "mae"] == pytest.approx(100 * sum(maes) / 2, abs=1e-4)
 
 
+def test_a_sweep_fills_its_figure(arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    narrow = arguments("data=demo", "seed=1,2")
+    app.main(["-m", "experiment=figure3", *narrow])
+    cli.main(["figure", "3", "--out", str(tmp_path / "report"), *narrow])
+    assert str(tmp_path / "report" / "figure3.png") in capsys.readouterr().out
+    assert (tmp_path / "report" / "figure3.png").read_bytes().startswith(b"\x89PNG")
+    assert "training loss of interactive_attention on demo" in (tmp_path / "report" / "figure3.svg").read_text()
+
+
 def test_a_cell_without_a_result_is_named(
     arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""``mmsa table N``: a table of the paper from finished runs, as Markdown, CSV, LaTeX and a figure."""
+"""``mmsa table N`` and ``mmsa figure N``: the paper's tables and figures from finished runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell, cells
-from mmsa_lightning.report.figures import rows_figure
+from mmsa_lightning.report.figures import losses_figure, rows_figure
+from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.paper import printed
 from mmsa_lightning.report.rows import Row, read_rows
 from mmsa_lightning.result import write_rows
 
 COMPARISONS = ("3", "4", "5", "6")
+LOSSES = ("2", "3")
 
 
 def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bool) -> str:
@@ -52,6 +54,32 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
     return markdown
 
 
+def write_figure(number: str, overrides: Sequence[str], out: Path, *, partial: bool) -> str:
+    """Draw a figure from its runs that are finished, as ``figure<number>`` .png and .svg.
+
+    Args and errors are those of :func:`write_table`, the numbers 2 and 3.
+
+    Returns:
+        where it lies.
+    """
+    if number not in LOSSES:
+        raise UserError(f"figure {number}: choose {', '.join(LOSSES)}")
+    wanted = cells(f"figure{number}", overrides)
+    rows = read_rows(wanted, partial=partial)
+    if len(rows) > 1:
+        raise UserError(f"figure {number} shows one model, not {', '.join(row.name for row in rows)}")
+    (row,) = rows
+    histories = [read_history(cell.run_dir) for cell in wanted if cell.seed in row.results]
+    seeds = ", ".join(map(str, row.results))
+    data = _data(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    stem = out / f"figure{number}"
+    save_figure(
+        losses_figure(histories, f"Figure {number}: training loss of {row.name} on {data}, seeds {seeds}"), stem
+    )
+    return f"{stem}.png, {stem}.svg"
+
+
 def save_figure(figure: Figure, stem: Path) -> None:
     """Write ``<stem>.png`` and ``<stem>.svg``."""
     for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
@@ -65,8 +93,12 @@ def _write(path: Path, text: str) -> None:
 
 
 def _title(number: str, rows: Sequence[Row]) -> str:
+    return f"Table {number} on {_data(rows)}"
+
+
+def _data(rows: Sequence[Row]) -> str:
     first = next(iter(rows[0].results.values()))
-    return f"Table {number} on {first['data']}, {' + '.join(first['modalities'])}"
+    return f"{first['data']}, {' + '.join(first['modalities'])}"
 
 
 def _caption(number: str, wanted: Sequence[Cell], rows: Sequence[Row]) -> str:

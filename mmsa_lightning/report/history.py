@@ -1,0 +1,23 @@
+"""The epochs of finished runs, from their ``metrics.csv``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def read_history(run_dir: Path) -> dict[str, np.ndarray]:
+    """Every logged value, float64 (epochs,) by its name; NaN in an epoch that lacks it."""
+    with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {name: np.array([float(row.get(name) or "nan") for row in rows]) for name in names}
+
+
+def together(histories: Sequence[dict[str, np.ndarray]], name: str) -> np.ndarray:
+    """One value of several runs, float64 (runs, epochs), as far as every run was trained."""
+    epochs = min(len(history[name]) for history in histories)
+    return np.stack([history[name][:epochs] for history in histories])

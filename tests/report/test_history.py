@@ -1,0 +1,19 @@
+"""Epochs of a run as they were written."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mmsa_lightning.report.history import read_history, together
+
+
+def test_values_by_name_with_gaps_as_nan(tmp_path: Path):
+    (tmp_path / "metrics.csv").write_text("epoch,train/loss,late\n1,2.5,\n2,1.5,7\n")
+    found = read_history(tmp_path)
+    np.testing.assert_array_equal(found["train/loss"], [2.5, 1.5])
+    np.testing.assert_array_equal(found["late"], [np.nan, 7])
+
+
+def test_runs_stand_together_as_far_as_all_go():
+    long, short = {"loss": np.array([3.0, 2.0, 1.0])}, {"loss": np.array([5.0, 4.0])}
+    np.testing.assert_array_equal(together([long, short], "loss"), [[3, 2], [5, 4]])
