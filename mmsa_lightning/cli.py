@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("models", help="list the models: paper, text, alignment, parameters")
     listing.set_defaults(run=_models)
     for kind, meaning, numbers in (
-        ("table", "a table of the paper from finished runs: Markdown, CSV, LaTeX, a picture", "3 to 6"),
+        ("table", "a table of the paper from finished runs: Markdown, CSV, LaTeX, a picture", "1 to 6"),
         ("figure", "a figure of the paper from finished runs: PNG, SVG", "2 or 3"),
     ):
         made = commands.add_parser(

@@ -45,7 +45,7 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     names = run_names(hydra.runtime.choices)
 
     L.seed_everything(config["seed"], workers=True, verbose=False)
-    data = _build_data(config)
+    data = build_data(config)
     plugins = _plugins(hydra)
     identity = {
         "config_hash": config_hash(config),
@@ -103,7 +103,12 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     return outcome["valid"]["mae"]
 
 
-def _build_data(config: dict[str, Any]) -> StoreDataModule:
+def build_data(config: dict[str, Any]) -> StoreDataModule:
+    """The data module of a checked plain config, its store open.
+
+    Raises:
+        UserError: the store is not there, or lacks what the config asks for.
+    """
     given = {key: config[key] for key in ("text", "modalities", "seed")}
     data: StoreDataModule = build("data", config["data"], **given)
     data.prepare_data()

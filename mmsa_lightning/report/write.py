@@ -15,17 +15,19 @@ from mmsa_lightning.report.figures import losses_figure, rows_figure
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.paper import printed
 from mmsa_lightning.report.rows import Row, read_rows
+from mmsa_lightning.report.settings import configs, counts_grid, settings_grid
 from mmsa_lightning.result import write_rows
 
+SETTINGS = ("1", "2")
 COMPARISONS = ("3", "4", "5", "6")
 LOSSES = ("2", "3")
 
 
 def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bool) -> str:
-    """Build a table from its cells that are finished and write ``table<number>`` as .md, .csv, .tex, .png and .svg.
+    """Write ``table<number>`` as .md and .tex; Tables 3 to 6, from their finished cells, as .csv, .png and .svg too.
 
     Args:
-        number: 3 to 6.
+        number: 1 to 6.
         overrides: Hydra's, the same as given to the sweep that filled the cells.
         out: folder to write to; made if it is not there.
         partial: leave out what is missing, and say so in the caption.
@@ -36,9 +38,15 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
     Raises:
         UserError: an unknown table, cells that are missing or not fit for one table (:func:`read_rows`).
     """
-    if number not in COMPARISONS:
-        raise UserError(f"table {number}: choose {', '.join(COMPARISONS)}")
+    if number not in (*SETTINGS, *COMPARISONS):
+        raise UserError(f"table {number}: choose {', '.join((*SETTINGS, *COMPARISONS))}")
     paper = printed(int(number))
+    if number in SETTINGS:
+        grid = {"1": counts_grid, "2": settings_grid}[number](configs(overrides), paper)
+        out.mkdir(parents=True, exist_ok=True)
+        _write(out / f"table{number}.md", grid.markdown())
+        _write(out / f"table{number}.tex", grid.latex())
+        return grid.markdown()
     wanted = cells(f"table{number}", overrides)
     rows = read_rows(wanted, partial=partial)
     grids = [comparison.measured_grid(rows, paper, _caption(number, wanted, rows)), comparison.paper_grid(rows, paper)]
