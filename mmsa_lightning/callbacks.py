@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +60,7 @@ class History(L.Callback):
         values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step} | values)
         if trainer.is_global_zero:
-            with files.aside(self.path) as temporary, temporary.open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(dict.fromkeys(name for row in self.rows for name in row)))
-                writer.writeheader()
-                writer.writerows(self.rows)
+            files.write_rows(self.path, self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -74,14 +70,18 @@ class History(L.Callback):
 
 
 class GeneratedLabels(L.Callback):
-    """Follows the labels that the objective generates: histograms to W&B, agreement with true ones where known.
+    """Follows the labels that the objective generates: their histograms, agreement with true ones where known.
 
     Args:
         truth: true per-modality labels (n,) of the train split; empty for real data.
+        path: of the CSV file of histograms, written anew after each epoch that has labels: a row an epoch and task, the
+            columns after those two how many utterances have a label from the column's name to 0.1 above it.
     """
 
-    def __init__(self, truth: dict[str, np.ndarray]) -> None:
+    def __init__(self, truth: dict[str, np.ndarray], path: Path) -> None:
         self.truth = truth
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         labels = pl_module.objective.generated_labels()  # type: ignore[operator, union-attr]
@@ -91,12 +91,19 @@ class GeneratedLabels(L.Callback):
             if task in self.truth:
                 truth = torch.from_numpy(self.truth[task])
                 pl_module.log(f"ulgm/corr_true_{task}", corr(value.double(), truth.double()))
+        histograms = {task: np.histogram(value.numpy(), bins=60, range=(-3, 3)) for task, value in values.items()}
+        for task, (counts, edges) in histograms.items():
+            columns = zip((f"{edge:.1f}" for edge in edges), counts.tolist(), strict=False)
+            self.rows.append({"epoch": trainer.current_epoch + 1, "task": task, **dict(columns)})
+        if histograms and trainer.is_global_zero:
+            files.write_rows(self.path, self.rows)
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and values:
-                histograms = {
-                    f"ulgm/label_{task}": wandb.Histogram(
-                        np_histogram=np.histogram(value.numpy(), bins=60, range=(-3, 3))
-                    )
-                    for task, value in values.items()
-                }
-                logger.experiment.log(histograms | {"trainer/global_step": trainer.global_step})
+            if isinstance(logger, WandbLogger) and histograms:
+                shown = {f"ulgm/label_{task}": wandb.Histogram(np_histogram=h) for task, h in histograms.items()}
+                logger.experiment.log(shown | {"trainer/global_step": trainer.global_step})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]

@@ -13,7 +13,7 @@ import torch
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
-from mmsa_lightning import optim, result
+from mmsa_lightning import files, optim, result
 from mmsa_lightning.components import build, plugin_hash
 from mmsa_lightning.config import check, config_hash, plain, run_names
 from mmsa_lightning.data.datamodule import StoreDataModule
@@ -75,9 +75,9 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     finally:
         close_loggers(trainer.loggers, status)
 
-    result.write_rows(run_dir / "predictions.csv", rows)
+    files.write_rows(run_dir / "predictions.csv", rows)
     if labels := _generated_labels(module, data):
-        result.write_rows(run_dir / "generated_labels.csv", labels)
+        files.write_rows(run_dir / "generated_labels.csv", labels)
     outcome = {
         **names,
         "seed": config["seed"],

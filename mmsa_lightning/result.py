@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import platform
@@ -51,14 +50,6 @@ def read(run_dir: Path) -> dict[str, Any] | None:
 def short(values: Iterable[float]) -> list[float]:
     """float32 values as the shortest decimals that stand for them: 0.2, not 0.20000000298."""
     return [float(str(np.float32(value))) for value in values]
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write a CSV file, whole or not at all."""
-    with files.aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def versions() -> dict[str, str]:

@@ -84,7 +84,7 @@ def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, trut
             logger=False,
             callbacks=[
                 Timer(),
-                GeneratedLabels(truth),
+                GeneratedLabels(truth, run_dir / "label_histograms.csv"),
                 History(run_dir / "metrics.csv"),
                 Patience(MONITOR, patience=patience),
                 # The best before the last, so that the last knows of the best.

@@ -68,7 +68,9 @@ def _correlation(a: list[float], b: list[float]) -> float:
 
 def test_generated_labels_are_measured_against_the_truth(batch: Batch, tmp_path: Path) -> None:
     truth = [2.0, -1.0, 0.5, -3.0]
-    trainer = fit(batch, tmp_path, [GeneratedLabels({"text": np.array(truth, np.float32)})], epochs=3)
+    trainer = fit(
+        batch, tmp_path, [GeneratedLabels({"text": np.array(truth, np.float32)}, tmp_path / "h.csv")], epochs=3
+    )
     labels = {m: label.tolist() for m, label in trainer.lightning_module.objective.generated_labels().items()}
     assert labels["text"] != batch.label.tolist()  # they have moved
     expected = {"ulgm/corr_true_text": _correlation(labels["text"], truth)}
@@ -76,6 +78,27 @@ def test_generated_labels_are_measured_against_the_truth(batch: Batch, tmp_path:
         expected[f"ulgm/std_{m}"] = math.sqrt(sum(d * d for d in _deviations(labels[m])) / 4)
     logged = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("ulgm/")}
     assert logged == pytest.approx(expected, abs=1e-5)
+
+
+def test_histograms_of_generated_labels_by_epoch(batch: Batch, tmp_path: Path) -> None:
+    path = tmp_path / "h.csv"
+    trainer = fit(batch, tmp_path, [GeneratedLabels({}, path)], epochs=2)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], row["task"]) for row in rows] == [
+        ("1", "text"),
+        ("1", "audio"),
+        ("2", "text"),
+        ("2", "audio"),
+    ]
+    bins = list(rows[0])[2:]
+    assert (bins[0], bins[30], bins[-1], len(bins)) == ("-3.0", "0.0", "2.9", 60)
+    labels = trainer.lightning_module.objective.generated_labels()["text"].tolist()
+    counted = {name: sum(-3 + i / 10 <= label < -2.9 + i / 10 for label in labels) for i, name in enumerate(bins)}
+    assert {name: int(rows[2][name]) for name in bins} == counted
+    again = GeneratedLabels({}, path)
+    again.load_state_dict(next(c for c in trainer.callbacks if isinstance(c, GeneratedLabels)).state_dict())
+    assert len(again.rows) == 4
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -18,6 +18,15 @@ METRICS = ("mae", "corr", "acc7", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0"
 """The columns of Tables 3 to 6."""
 
 
+@dataclass(frozen=True)
+class Utterance:
+    """One of the test split."""
+
+    id: str
+    label: float
+    text: str
+
+
 @dataclass
 class Row:
     """The finished runs of one row.
@@ -25,12 +34,26 @@ class Row:
     Attributes:
         name: model or ablation.
         results: by seed, its ``result.json``.
-        errors: absolute errors on test, float64 (seeds, utterances), seeds in the order of ``results``.
+        run_dirs: by seed, where it lies.
+        utterances: of test, in the order of the store: id, label and text.
+        predictions: of test, float64 (seeds, utterances), seeds in the order of ``results``.
     """
 
     name: str
     results: dict[int, dict[str, Any]]
-    errors: np.ndarray
+    run_dirs: dict[int, Path]
+    utterances: list[Utterance]
+    predictions: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """float64 (utterances,)."""
+        return np.array([utterance.label for utterance in self.utterances])
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Absolute errors on test, float64 (seeds, utterances)."""
+        return np.abs(self.predictions - self.labels)
 
     def test(self, metric: str) -> np.ndarray:
         """float64 (seeds,): a metric on test, NaN where it is undefined."""
@@ -67,8 +90,9 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         own = [cell for cell in cells if cell.row == name]
         done = {cell.seed: record for cell in own if (record := found[cell])}
         if done:
-            errors = np.stack([_errors(cell.run_dir) for cell in own if found[cell]])
-            rows.append(Row(name, done, errors))
+            run_dirs = {cell.seed: cell.run_dir for cell in own if found[cell]}
+            tests = [_test(run_dir) for run_dir in run_dirs.values()]
+            rows.append(Row(name, done, run_dirs, tests[0][0], np.stack([predictions for _, predictions in tests])))
     return rows
 
 
@@ -89,10 +113,9 @@ def _refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
             )
 
 
-def _errors(run_dir: Path) -> np.ndarray:
-    """float64 (utterances,), in the order of the store."""
-    path = run_dir / "predictions.csv"
-    with path.open(newline="", encoding="utf-8") as file:
-        pairs = [(float(r["prediction"]), float(r["label"])) for r in csv.DictReader(file) if r["split"] == "test"]
-    predictions, labels = np.array(pairs, dtype=np.float64).T
-    return np.abs(predictions - labels)
+def _test(run_dir: Path) -> tuple[list[Utterance], np.ndarray]:
+    """The test utterances of a run, in the order of the store, and its predictions, float64 (utterances,)."""
+    with (run_dir / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        records = [record for record in csv.DictReader(file) if record["split"] == "test"]
+    utterances = [Utterance(record["id"], float(record["label"]), record["text"]) for record in records]
+    return utterances, np.array([float(record["prediction"]) for record in records])

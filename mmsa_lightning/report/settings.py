@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -62,7 +62,7 @@ def settings_grid(configs: dict[str, dict[str, Any]], paper: dict[str, Printed])
     return _beside("Settings of the paper's model", rows, paper)
 
 
-def _beside(what: str, rows: dict[str, dict[str, float]], paper: dict[str, Printed]) -> Grid:
+def _beside(what: str, rows: Mapping[str, Mapping[str, float]], paper: dict[str, Printed]) -> Grid:
     """Our figures, and in brackets the paper's where it prints another."""
     columns = list(next(iter(paper.values())).figures)
     cells, errata = [], []

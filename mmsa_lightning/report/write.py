@@ -16,7 +16,6 @@ from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.paper import printed
 from mmsa_lightning.report.rows import Row, read_rows
 from mmsa_lightning.report.settings import configs, counts_grid, settings_grid
-from mmsa_lightning.result import write_rows
 
 SETTINGS = ("1", "2")
 COMPARISONS = ("3", "4", "5", "6")
@@ -57,7 +56,7 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
     name = f"table{number}"
     _write(out / f"{name}.md", markdown)
     _write(out / f"{name}.tex", "\n".join(grid.latex() for grid in grids))
-    write_rows(out / f"{name}.csv", comparison.records(rows, paper))
+    files.write_rows(out / f"{name}.csv", comparison.records(rows, paper))
     save_figure(rows_figure(rows, paper, _title(number, rows)), out / name)
     return markdown
 

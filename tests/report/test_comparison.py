@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,16 +15,10 @@ from mmsa_lightning.report.rows import METRICS, Row
 PAPER = {"tfn": Printed("TFN", dict.fromkeys(METRICS, "50.00") | {"acc7": ""}, {"corr": "a misprint"})}
 
 
-def row(name: str, maes: list[float], errors: np.ndarray | None = None, **figures: float | None) -> Row:
-    def record(mae: float) -> dict[str, Any]:
-        return {"test": dict.fromkeys(METRICS, 0.5) | {"mae": mae} | figures, "text": "features", "text_encoder": None}
-
-    return Row(
-        name, {i: record(mae) for i, mae in enumerate(maes)}, np.ones((len(maes), 4)) if errors is None else errors
-    )
+MakeRow = Callable[..., Row]
 
 
-def test_mean_and_sample_deviation_times_100():
+def test_mean_and_sample_deviation_times_100(row: MakeRow):
     found = comparison.figures(row("tfn", [0.4, 0.6]), PAPER["tfn"])
     assert found["mae"].mean == pytest.approx(50)
     assert found["mae"].std == pytest.approx(100 * math.sqrt(0.02))
@@ -33,12 +27,12 @@ def test_mean_and_sample_deviation_times_100():
     assert found["acc7"].printed is None  # not printed
 
 
-def test_one_seed_has_no_spread():
+def test_one_seed_has_no_spread(row: MakeRow):
     grid = comparison.measured_grid([row("tfn", [0.4])], PAPER, "")
     assert grid.rows[0][:4] == ["TFN", "features", "1", "40.00"]
 
 
-def test_best_is_the_lowest_mae_and_the_highest_of_the_others():
+def test_best_is_the_lowest_mae_and_the_highest_of_the_others(row: MakeRow):
     rows = [row("tfn", [0.4], corr=0.1), row("lmf", [0.3], corr=None), row("mfn", [0.5], corr=0.2)]
     grid = comparison.measured_grid(rows, PAPER, "")
     best = {column: {i for i, j in grid.bold if grid.header[j] == column} for column in ("MAE", "Corr", "Acc7")}
@@ -46,14 +40,14 @@ def test_best_is_the_lowest_mae_and_the_highest_of_the_others():
     assert grid.rows[1][4] == "undefined"
 
 
-def test_the_papers_figures_stand_with_the_difference_and_their_errata():
+def test_the_papers_figures_stand_with_the_difference_and_their_errata(row: MakeRow):
     grid = comparison.paper_grid([row("tfn", [0.4]), row("toy", [0.1])], PAPER)
     assert grid.rows[0] == ["TFN", "50.00 (−10.00)", "50.00†", "", *["50.00 (+0.00)"] * 4]
     assert grid.rows[1] == ["toy", *[""] * 7]
     assert "† TFN, Corr: a misprint." in grid.title
 
 
-def test_the_papers_model_is_tested_against_each_other_row():
+def test_the_papers_model_is_tested_against_each_other_row(row: MakeRow):
     rng = np.random.default_rng(0)
     errors = rng.uniform(size=(2, 50))
     rows = [
@@ -75,5 +69,5 @@ def test_the_papers_model_is_tested_against_each_other_row():
     assert records["tfn", "corr"]["p_holm"] is None
 
 
-def test_without_the_papers_model_nothing_is_tested():
+def test_without_the_papers_model_nothing_is_tested(row: MakeRow):
     assert comparison.tests_grid([row("tfn", [0.4])], PAPER) is None

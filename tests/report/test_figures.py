@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -24,12 +24,9 @@ def test_losses_are_means_over_the_seeds_of_the_tasks_that_there_are():
     assert len({line.get_linestyle() for line in lines.values()}) == 2  # told apart without colour
 
 
-def test_rows_show_each_seed_the_mean_and_the_papers_figure():
-    def record(mae: float) -> dict[str, Any]:
-        return {"test": dict.fromkeys(METRICS, 0.5) | {"mae": mae}, "text": "features", "text_encoder": None}
-
-    row = Row("tfn", {1: record(0.4), 2: record(0.8)}, np.ones((2, 3)))
-    figure = rows_figure([row], {"tfn": Printed("TFN", dict.fromkeys(METRICS, "90.10"), {"corr": "a misprint"})}, "t")
+def test_rows_show_each_seed_the_mean_and_the_papers_figure(row: Callable[..., Row]):
+    paper = {"tfn": Printed("TFN", dict.fromkeys(METRICS, "90.10"), {"corr": "a misprint"})}
+    figure = rows_figure([row("tfn", [0.4, 0.8])], paper, "t")
     drawn = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
     assert drawn["a seed"] == pytest.approx([40, 80])
     assert drawn["paper"] == pytest.approx([90.1])
