@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmsa_lightning.errors import UserError, one_line_errors
@@ -57,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("number", metavar="N", help=f"{numbers}, as in the paper")
         made.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
         made.add_argument("--partial", action="store_true", help="leave out cells that have no result")
+    page = commands.add_parser("report", help="finished runs as one page of HTML that opens offline")
+    page.set_defaults(run=_page)
+    page.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="run directories, or folders that hold some")
+    page.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html")
     commands.add_parser("train", help="train a model; what follows goes to Hydra", add_help=False)
     actions = data.add_subparsers(required=True, metavar="ACTION")
 
@@ -128,12 +134,26 @@ def _models(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    try:
+    with _report_extra():
         from mmsa_lightning.report.write import write_figure, write_table
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error}: mmsa {args.kind} needs pip install 'mmsa-lightning[report]'") from error
     write = {"table": write_table, "figure": write_figure}[args.kind]
     print(write(args.number, args.overrides, args.out, partial=args.partial))
+
+
+def _page(args: argparse.Namespace) -> None:
+    with _report_extra():
+        from mmsa_lightning.report.page import write_page
+
+    write_page(args.runs, args.out)
+    print(args.out)
+
+
+@contextmanager
+def _report_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}: tables, figures and reports need pip install 'mmsa-lightning[report]'") from error
 
 
 def _inspect(args: argparse.Namespace) -> None:

@@ -95,3 +95,62 @@ def losses_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
     axis.legend(frameon=False)
     axis.set_title(title, fontsize=11)
     return figure
+
+
+def label_histograms_figure(rows: Sequence[dict[str, str]], title: str) -> Figure:
+    """How the generated labels of each task spread, epoch by epoch: a row of the picture an epoch, darker for more.
+
+    Args:
+        rows: of a run's ``label_histograms.csv``.
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    figure = Figure(figsize=(3.2 * len(tasks), 3.4), layout="constrained")
+    for axis, task in zip(figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0], tasks, strict=True):
+        own = [row for row in rows if row["task"] == task]
+        bins = list(own[0])[2:]
+        counts = np.array([[int(row[name]) for name in bins] for row in own])  # (epochs, bins)
+        epochs = [int(row["epoch"]) for row in own]
+        extent = (float(bins[0]), float(bins[-1]) + 0.1, epochs[-1] + 0.5, epochs[0] - 0.5)
+        axis.imshow(counts, aspect="auto", extent=extent, cmap="Greys", interpolation="nearest", norm="log", vmin=0.5)
+        axis.set_title(task, fontsize=10)
+        axis.set_xlabel("generated label")
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.axes[0].set_ylabel("epoch")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def predictions_figure(row: Row, title: str) -> Figure:
+    """Predicted against true on test, mean prediction over the seeds."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([-3, 3], [-3, 3], color="0.6", lw=1)
+    axis.plot(row.labels, row.predictions.mean(axis=0), ".", color=INK, ms=4, alpha=0.5)
+    axis.set_xlabel("label")
+    axis.set_ylabel("mean prediction")
+    axis.set_xlim(-3.3, 3.3)
+    axis.set_ylim(-3.3, 3.3)
+    axis.set_aspect("equal")
+    axis.grid(color="0.92")
+    axis.set_axisbelow(True)
+    axis.set_title(title, fontsize=11)
+    return figure
+
+
+def differences_figure(found: dict[str, comparison.Test], paper: dict[str, Printed], title: str) -> Figure:
+    """MAE of the paper's model minus each other row's, with 95 % intervals; filled where Holm's p is below .05."""
+    figure = Figure(figsize=(6.5, 1.2 + 0.34 * len(found)), layout="constrained")
+    axis = figure.subplots()
+    axis.axvline(0, color="0.4", lw=1)
+    for y, test in enumerate(found.values()):
+        d = test.difference
+        axis.plot([d.low, d.high], [y, y], color=INK, lw=1.6)
+        axis.plot([d.value], [y], "o", color=INK, mfc=INK if test.corrected < 0.05 else "white", ms=6)
+    axis.set_yticks(range(len(found)), [paper[name].name if name in paper else name for name in found])
+    axis.invert_yaxis()
+    axis.set_xlabel("Δ MAE × 100, negative: the paper's model is better (filled: p < .05 after Holm)")
+    axis.grid(axis="x", color="0.92")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_title(title, fontsize=11)
+    return figure

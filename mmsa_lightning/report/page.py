@@ -1,0 +1,173 @@
+"""``mmsa report``: finished runs as one page of HTML that needs no other file and no network."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
+
+from mmsa_lightning import files, result
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.report import comparison, figures
+from mmsa_lightning.report.cells import Cell
+from mmsa_lightning.report.grid import Grid
+from mmsa_lightning.report.history import read_history
+from mmsa_lightning.report.rows import Row, Utterance, read_rows
+
+SHOWN = 15  # utterances with the largest errors
+
+
+def write_page(folders: Sequence[Path], out: Path) -> None:
+    """Write the page.
+
+    Args:
+        folders: run directories, or folders that hold some at any depth.
+        out: the HTML file.
+
+    Raises:
+        UserError: no finished run, two of the same row and seed, or runs that do not belong in one table.
+    """
+    rows = read_rows(find_cells(folders))
+    first = next(iter(rows[0].results.values()))
+    tested = comparison.tests_grid(rows, {})
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(resources("mmsa_lightning.report").joinpath("page.html").read_text("utf-8"))
+    text = page.render(
+        title=f"{len(rows)} rows on {first['data']}, {' + '.join(first['modalities'])}",
+        subtitle="Selected on validation MAE; test was read once. Figures of tables are times 100.",
+        data=_data_card(rows),
+        results=[
+            comparison.measured_grid(rows, {}, "Test: mean ± sample standard deviation over n seeds; best in bold."),
+            *([tested] if tested else []),
+        ],
+        figures=[(title, _image(figure), figure.get_figwidth() > 8) for title, figure in _figures(rows).items()],
+        row_names=[row.name for row in rows],
+        largest=_largest_errors(rows),
+        generated=[entry for row in rows if (entry := _farthest_labels(row))],
+        settings=[_settings(row) for row in rows],
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with files.aside(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def find_cells(folders: Sequence[Path]) -> list[Cell]:
+    """The finished runs below the folders; a row is what shares model, ablation and form of text.
+
+    Raises:
+        UserError: a folder without a finished run, or two of the same row and seed.
+    """
+    found: dict[Path, dict[str, Any]] = {}
+    for folder in folders:
+        paths = sorted(path.parent for path in folder.rglob(result.NAME))
+        if not paths:
+            raise UserError(f"{folder}: no finished run (a folder with {result.NAME}) in it")
+        found |= {path: record for path in paths if (record := result.read(path))}
+    names = {path: _row_name(record) for path, record in found.items()}
+    cells: dict[tuple[str, int], Cell] = {}
+    for path, record in found.items():
+        key = names[path], record["seed"]
+        if key in cells:
+            raise UserError(
+                f"two runs of {key[0]} seed {key[1]}: {cells[key].run_dir} and {path}; give the folders of one of them"
+            )
+        cells[key] = Cell(*key, path)
+    return list(cells.values())
+
+
+def _row_name(record: dict[str, Any]) -> str:
+    name = record["model"] if record["ablation"] == "full" else record["ablation"]
+    return name if record["text"] != "features" else f"{name} (features)"
+
+
+def _data_card(rows: Sequence[Row]) -> Grid:
+    first = next(iter(rows[0].results.values()))
+    labels = rows[0].labels
+    counts = Counter(np.clip(labels, -3, 3).round().astype(int).tolist())
+    return Grid(
+        f"{first['data']}: {len(labels)} test utterances read with {', '.join(first['modalities'])}; SHA-256 of the "
+        f"store's content {first['data_hash']}. Test labels, rounded:",
+        ["", *(f"{value:+d}" if value else "0" for value in range(-3, 4)), "mean", "std"],
+        [
+            [
+                "utterances",
+                *(str(counts[value]) for value in range(-3, 4)),
+                f"{labels.mean():.2f}",
+                f"{labels.std():.2f}",
+            ]
+        ],
+    )
+
+
+def _figures(rows: Sequence[Row]) -> dict[str, Figure]:
+    """By their titles."""
+    title = "Test figures"
+    drawn = {title: figures.rows_figure(rows, {}, title)}
+    if found := comparison.tests(rows):
+        title = "The paper's model against each other row"
+        drawn[title] = figures.differences_figure(found, {}, title)
+    for row in rows:
+        title = f"{row.name}: training loss"
+        drawn[title] = figures.losses_figure([read_history(run_dir) for run_dir in row.run_dirs.values()], title)
+        title = f"{row.name}: predicted against true, test"
+        drawn[title] = figures.predictions_figure(row, title)
+        seed, run_dir = next(iter(row.run_dirs.items()))
+        if (path := run_dir / "label_histograms.csv").is_file():
+            title = f"{row.name}: generated labels, seed {seed}"
+            drawn[title] = figures.label_histograms_figure(_read(path), title)
+    return drawn
+
+
+def _image(figure: Figure) -> str:
+    """The figure as a ``data:`` address. Not an ``<svg>`` element, since its ids would clash with other figures'."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _largest_errors(rows: Sequence[Row]) -> list[tuple[Utterance, list[float]]]:
+    """Utterances by their error over all rows, largest first, with each row's mean prediction."""
+    error = np.mean([row.errors.mean(axis=0) for row in rows], axis=0)
+    order = np.argsort(-error, kind="stable")[:SHOWN]
+    return [(rows[0].utterances[i], [float(row.predictions[:, i].mean()) for row in rows]) for i in order]
+
+
+def _farthest_labels(row: Row) -> tuple[str, list[str], list[list[str]]] | None:
+    """Training utterances of the row's first seed whose generated labels lie farthest from the label."""
+    seed, run_dir = next(iter(row.run_dirs.items()))
+    path = run_dir / "generated_labels.csv"
+    if not path.is_file():
+        return None
+    records = _read(path)
+    made = [name for name in records[0] if name.startswith("generated_")]
+    records.sort(key=lambda r: -max(abs(float(r[name]) - float(r["label"])) for name in made))
+    header = ["id", "label", *made]
+    cells = [[r["id"], *(f"{float(r[name]):+.2f}" for name in header[1:])] for r in records[:SHOWN]]
+    return f"{row.name}, seed {seed}", header, cells
+
+
+def _settings(row: Row) -> tuple[str, str, str]:
+    """Name, resolved config of the first seed, and how all were run."""
+    seed, run_dir = next(iter(row.run_dirs.items()))
+    record = row.results[seed]
+    versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
+    where = (
+        f"Seeds {', '.join(map(str, row.results))}. {record['parameters']:,} parameters, {record['device']}, "
+        f"{record['precision']}, {record['threads']} threads, {record['epochs']} epochs in {record['seconds']} s; "
+        f"commit {record['git_commit']}; {versions}."
+    )
+    return row.name, (run_dir / "config.yaml").read_text(encoding="utf-8"), where
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

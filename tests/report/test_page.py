@@ -1,0 +1,111 @@
+"""The page: all that it promises, nothing from outside."""
+
+from __future__ import annotations
+
+import csv
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.report.page import find_cells, write_page
+from mmsa_lightning.report.rows import METRICS
+
+
+class Page(HTMLParser):
+    """Its text, its addresses, and the cells of each table."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.addresses: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.in_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self.in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_cell &= tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+        if self.in_cell:
+            self.tables[-1][-1][-1] += data.strip()
+
+
+def finished(folder: Path, model: str, seed: int, predictions: dict[str, float], **changes: Any) -> Path:
+    run_dir = folder / model / f"seed{seed}"
+    run_dir.mkdir(parents=True)
+    figures = dict.fromkeys(METRICS, 0.5)
+    record = {
+        **{"data": "demo", "model": model, "ablation": "full", "seed": seed, "valid": figures, "test": figures},
+        **{"epochs": 2, "best_epoch": 1, "seconds": 1.5, "parameters": 1000, "modalities": ["text"]},
+        **{"text": "bert", "text_encoder": "minilm", "config_hash": "c", "data_hash": "d", "device": "cpu"},
+        **{"precision": "32-true", "threads": 1, "versions": {"torch": "2"}, "git_commit": "abc"},
+    }
+    (run_dir / "result.json").write_text(json.dumps(record | changes))
+    (run_dir / "config.yaml").write_text(f"seed: {seed}\n")
+    (run_dir / "metrics.csv").write_text("epoch,train/loss\n1,2.0\n2,1.0\n")
+    with (run_dir / "predictions.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["split", "id", "label", "prediction", "text"])
+        writer.writerows(["test", id, 1.0, value, f"<b>{id}</b> & more"] for id, value in predictions.items())
+    return run_dir
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    finished(tmp_path / "runs", "tfn", 1, {"near": 1.1, "far": -1.0})
+    run_dir = finished(tmp_path / "runs", "interactive_attention", 1, {"near": 1.0, "far": -2.0})
+    (run_dir / "generated_labels.csv").write_text("id,label,generated_text\na,1.0,1.5\nb,-1.0,1.0\n")
+    bins = [f"{-3 + i / 10:.1f}" for i in range(60)]
+    rows = [["epoch", "task", *bins], ["1", "text", *["1"] * 60], ["2", "text", *["0"] * 60]]
+    (run_dir / "label_histograms.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    return tmp_path / "runs"
+
+
+def test_the_page_needs_nothing_else_and_shows_every_part(runs: Path, tmp_path: Path):
+    write_page([runs], tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text())
+    # All rows together and against one another, two of each row, one of the labels that one of them made.
+    assert len(page.addresses) == 2 + 2 * 2 + 1
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
+    card, results, tests, largest, generated = page.tables
+    assert card[1] == ["utterances", "0", "0", "0", "0", "2", "0", "0", "1.00", "0.00"]
+    assert [row[:4] for row in results[1:]] == [
+        ["interactive_attention", "minilm", "1", "50.00"],
+        ["tfn", "minilm", "1", "50.00"],
+    ]
+    assert tests[1][:2] == ["tfn", "+45.00"]  # (0 + 3) / 2 against (.1 + 2) / 2
+    assert largest[1] == ["far", "+1.0", "-2.00", "-1.00", "<b>far</b> & more"]
+    assert generated[1] == ["b", "-1.00", "+1.00"]
+    assert "seed: 1\n" in page.words
+
+
+def test_runs_of_one_row_and_seed_are_told_apart_by_the_user(runs: Path, tmp_path: Path):
+    finished(tmp_path / "other", "tfn", 1, {"near": 1.0, "far": 1.0})
+    with pytest.raises(UserError, match="two runs of tfn seed 1"):
+        find_cells([runs, tmp_path / "other"])
+
+
+def test_word_vectors_and_ablations_are_rows_of_their_own(tmp_path: Path):
+    finished(tmp_path, "tfn", 1, {"a": 1.0}, text="features", text_encoder=None)
+    finished(tmp_path, "interactive_attention", 1, {"a": 1.0}, ablation="bi_uni")
+    assert {cell.row for cell in find_cells([tmp_path])} == {"tfn (features)", "bi_uni"}
+
+
+def test_a_folder_without_runs_is_named(tmp_path: Path):
+    with pytest.raises(UserError, match=r"empty: no finished run"):
+        write_page([tmp_path / "empty"], tmp_path / "report.html")
