@@ -14,12 +14,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mmsa_lightning.config import config_dir, register_resolvers
+from mmsa_lightning.config import config_dir
 from mmsa_lightning.errors import UserError, one_line, one_line_errors
 
 TRACEBACK = "HYDRA_FULL_ERROR"  # Hydra's own switch: 1 shows tracebacks
 MISTAKE = 2  # exit code
 failed_jobs: dict[str, list[str]] = {}  # of a sweep: run directories by the line that their jobs ended with
+sweep_process = 0  # id of the process that collects them
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
@@ -30,9 +31,10 @@ def _train(cfg: DictConfig) -> float:
     try:
         return run(cfg, job)
     except Exception as error:
-        # Handled in here, because Hydra announces an error that leaves its job and forgets the jobs after it.
+        # Handled in here, because Hydra announces an error that leaves its job and forgets the jobs after it. Not so in
+        # a launcher's own process, from which an error is what Hydra brings back, when all jobs have ended.
         mistake = isinstance(error, UserError | OSError)
-        if job.mode != RunMode.MULTIRUN and not mistake:
+        if os.getpid() != sweep_process or (job.mode != RunMode.MULTIRUN and not mistake):
             raise
         line = one_line(error)
         if not mistake:
@@ -57,7 +59,8 @@ def main(argv: list[str] | None = None) -> None:
     """
     if argv is not None:
         sys.argv = ["mmsa train", *argv]
-    register_resolvers()
+    global sweep_process
+    sweep_process = os.getpid()
     failed_jobs.clear()
     wanted = os.environ.get(TRACEBACK)
     os.environ[TRACEBACK] = "1"  # so that errors reach us instead of being printed by Hydra

@@ -14,7 +14,7 @@ from rich.table import Table
 from transformers import BertConfig, BertModel
 
 from mmsa_lightning.components import build
-from mmsa_lightning.config import config_dir, plain, register_resolvers
+from mmsa_lightning.config import config_dir, plain
 
 WIDTHS = {"text": 768, "audio": 5, "vision": 20}  # of MMSA's MOSI features
 
@@ -41,7 +41,6 @@ class Entry:
 def entries() -> list[Entry]:
     """Build every model once, with MOSI's widths and bert-base-uncased's."""
     names = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
-    register_resolvers()
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(config_dir()), version_base="1.3"):
         # No model's own size depends on more of BERT than its width, so a small one of that width will do.

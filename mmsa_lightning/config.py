@@ -114,6 +114,5 @@ def run_directory(*, _root_: DictConfig) -> str:
     return str(Path(*names.values(), f"seed{config.get('seed')}-{config_hash(config)[:8]}"))
 
 
-def register_resolvers() -> None:
-    """Make ``${run_directory:}`` known to OmegaConf."""
-    OmegaConf.register_new_resolver("run_directory", run_directory, replace=True)
+# On import, and not in a function: a launcher's worker process asks for it before it calls anything of ours.
+OmegaConf.register_new_resolver("run_directory", run_directory, replace=True)

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from mmsa_lightning import optim
 from mmsa_lightning.components import build
-from mmsa_lightning.config import check, config_dir, config_hash, plain, register_resolvers, run_directory
+from mmsa_lightning.config import check, config_dir, config_hash, plain, run_directory
 
 CONF = config_dir()
 ABLATIONS = {
@@ -34,7 +34,6 @@ SWITCHES = {
 
 @pytest.fixture(autouse=True)
 def hydra() -> Iterator[None]:
-    register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield
 

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from mmsa_lightning.config import config_dir, register_resolvers, run_names
+from mmsa_lightning.config import config_dir, run_names
 from mmsa_lightning.errors import UserError
 
 
@@ -41,7 +41,6 @@ def cells(experiment: str, overrides: Sequence[str]) -> list[Cell]:
     Raises:
         UserError: Hydra does not take an override, or the experiment is no sweep.
     """
-    register_resolvers()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             chosen = [f"experiment={experiment}"]

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from mmsa_lightning.config import config_dir, plain, register_resolvers
+from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import build_data
 from mmsa_lightning.report.grid import Grid
@@ -26,7 +26,6 @@ def configs(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     """
     chosen = [word.removeprefix("data=") for word in overrides if word.startswith("data=")] or [DATA]
     others = [word for word in overrides if not word.startswith("data=")]
-    register_resolvers()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             return {name: plain(compose("train", [f"data={name}", *others])) for name in chosen[-1].split(",")}

@@ -16,7 +16,7 @@ from torch import nn
 
 from mmsa_lightning.batch import MODALITIES, Batch, Padded
 from mmsa_lightning.components import build
-from mmsa_lightning.config import config_dir, plain, register_resolvers
+from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.data.demo import DemoDataModule
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.objectives.base import Objective
@@ -44,7 +44,6 @@ def made(name: str, tiny_bert: str) -> Iterator[Build]:
         objective.setup(labels, getattr(model, "feature_widths", {}))
         return without_dropout(model), objective
 
-    register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         yield make
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain, register_resolvers
+from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.models.lmf import LMF, LowRankFusion
 from mmsa_lightning.objectives.l1 import L1
 from mmsa_lightning.optim import build_optimizer
@@ -123,7 +123,6 @@ MMSA = {
 @pytest.mark.parametrize("data", MMSA)
 def test_tuned_settings_are_mmsas_at_the_right_modality(data: str) -> None:
     hidden, dropouts, rank, batch_size, decay = MMSA[data]
-    register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = plain(compose("train", ["model=lmf", f"data={data}"]))
     model: Any = build_component("model", config["model"], dims={"text": 768, "audio": 5, "vision": 20})

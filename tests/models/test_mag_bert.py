@@ -13,7 +13,7 @@ from transformers import BertConfig, BertModel
 from mmsa_lightning import optim
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain, register_resolvers
+from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.mag_bert import MAG, MAGBert
 from mmsa_lightning.objectives.mse import MSE
@@ -286,7 +286,6 @@ def test_modalities_must_be_aligned(batch_of: Any, tiny_bert: str) -> None:
 
 
 def composed(*overrides: str) -> dict[str, Any]:
-    register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return plain(compose("train", ["model=mag_bert", *overrides]))
 

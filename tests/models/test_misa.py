@@ -10,7 +10,7 @@ from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain, register_resolvers
+from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.misa import MISA, StackedLSTM
 from mmsa_lightning.objectives.multitask import MultiTask
@@ -243,7 +243,6 @@ def test_a_number_that_makes_no_sense_is_refused(tiny_bert: str, wrong: dict[str
 
 
 def compose_plain(data: str, tiny_bert: str) -> dict[str, Any]:
-    register_resolvers()
     overrides = ["model=misa", f"data={data}", f"text_encoder={tiny_bert}", "data.path=made.h5"]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return plain(compose("train", overrides))

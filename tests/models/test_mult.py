@@ -11,7 +11,7 @@ from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain, register_resolvers
+from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.models import mult
 from mmsa_lightning.models.mult import (
     CrossmodalAttention,
@@ -365,7 +365,6 @@ def test_text_may_be_berts_hidden_states(batch: Batch, tiny_bert: str) -> None:
 
 @pytest.mark.parametrize("data", ["mosi", "mosei"])
 def test_weight_decay_reaches_the_optimiser(data: str) -> None:
-    register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = plain(compose("train", ["model=mult", f"data={data}"]))
     model = build_component("model", config["model"], dims={"text": 300, "audio": 5, "vision": 20})

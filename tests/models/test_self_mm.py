@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmsa_lightning import optim
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain, register_resolvers
+from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.self_mm import Head, SelfMM
 from mmsa_lightning.module import SentimentModule
@@ -214,7 +214,6 @@ def test_labels_and_losses_follow_the_transcription_for_four_epochs(batch_of: An
 
 
 def composed(*overrides: str) -> dict[str, Any]:
-    register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return plain(compose("train", ["model=self_mm", *overrides]))
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain, register_resolvers
+from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.models.tfn import TFN, tensor_fusion
 from mmsa_lightning.objectives.l1 import L1
 
@@ -128,7 +128,6 @@ MMSA = {
 @pytest.mark.parametrize("data", MMSA)
 def test_tuned_settings_are_mmsas_at_the_right_modality(data: str) -> None:
     hidden, text_out, fusion_width, dropouts, batch_size, lr = MMSA[data]
-    register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = plain(compose("train", ["model=tfn", f"data={data}"]))
     model: Any = build_component("model", config["model"], dims={"text": 768, "audio": 5, "vision": 20})

@@ -1,0 +1,63 @@
+"""Sweeps in processes of their own: the same figures as one after another, and failures that come back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from mmsa_lightning import app
+from mmsa_lightning.config import config_dir
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = {
+    "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+    "submitit_local": ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"],
+}
+
+
+def figures(runs: Path) -> dict[str, dict[str, float]]:
+    records = [json.loads(path.read_text()) for path in runs.rglob("result.json")]
+    return {record["model"]: record["test"] for record in records}
+
+
+@pytest.mark.parametrize("launcher", OPTIONS)
+def test_a_launcher_gives_the_figures_of_a_sweep_in_one_process(
+    launcher: str, arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums over another number of threads differ in their last digits
+    try:
+        app.main(["-m", *arguments("model=tfn,lmf")])
+    finally:
+        torch.set_num_threads(threads)
+    expected = figures(tmp_path / "runs")
+    overrides = [*arguments("model=tfn,lmf"), f"runs={tmp_path / 'launched'}", *OPTIONS[launcher]]
+    command = [sys.executable, "train.py", "-m", *overrides]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    assert len(expected) == 2
+    assert figures(tmp_path / "launched") == expected
+
+
+def test_a_job_that_fails_in_its_own_process_ends_the_sweep_with_2(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    overrides = arguments("model=tfn", "seed=4294967296,1", *OPTIONS["joblib"])
+    done = subprocess.run([sys.executable, "train.py", "-m", *overrides], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: seed=4294967296: give a whole number")
+    assert list(figures(tmp_path / "runs")) == ["tfn"]  # the other job was run all the same
+
+
+def test_slurms_settings_compose() -> None:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = compose("train", ["hydra/launcher=slurm", "hydra.launcher.partition=gpu"], return_hydra_config=True)
+    assert cfg.hydra.launcher._target_.endswith("SlurmLauncher")
+    assert (cfg.hydra.launcher.partition, cfg.hydra.launcher.gres) == ("gpu", "gpu:1")
