@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean tables figures table1 table2 table3 table4 table5 table6 figure2 figure3
+.PHONY: help setup demo test lint format clean tables figures report table1 table2 table3 table4 table5 table6 figure2 figure3
 
 # Of tables and figures: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override'.
 OUT ?= report
@@ -38,6 +38,9 @@ figure2 figure3: setup
 tables: table1 table2 table3 table4 table5 table6  ## run what is missing of Tables 3 to 6, build all; table1 … one
 
 figures: figure2 figure3  ## the same with Figures 2 and 3
+
+report: setup  ## all finished runs of DATA (default: demo) as one page, report/report.html
+	$(BIN)/mmsa report runs/$(or $(DATA),demo) --out $(OUT)/report.html
 
 test: setup  ## run the tests
 	$(BIN)/pytest

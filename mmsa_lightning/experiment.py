@@ -13,7 +13,7 @@ import torch
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
-from mmsa_lightning import files, optim, result
+from mmsa_lightning import attention, files, optim, result
 from mmsa_lightning.components import build, plugin_hash
 from mmsa_lightning.config import check, config_hash, plain, run_names
 from mmsa_lightning.data.datamodule import StoreDataModule
@@ -78,6 +78,8 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     files.write_rows(run_dir / "predictions.csv", rows)
     if labels := _generated_labels(module, data):
         files.write_rows(run_dir / "generated_labels.csv", labels)
+    if attention.attends(module.model):
+        attention.write(run_dir, attention.attention_maps(module.model, data, "test", _largest_errors(module, data)))
     outcome = {
         **names,
         "seed": config["seed"],
@@ -114,6 +116,26 @@ def build_data(config: dict[str, Any]) -> StoreDataModule:
     data.prepare_data()
     data.setup()
     return data
+
+
+def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
+    """The best weights of a finished run, and its data.
+
+    Raises:
+        UserError: ``run_dir`` holds no finished run, or its data are no longer there.
+    """
+    quieten()
+    finished = result.read(run_dir)
+    if finished is None:
+        raise UserError(f"{run_dir} holds no finished run ({result.NAME})")
+    config: Any = OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml"))
+    data = build_data(config)
+    if data.store.meta.content_sha256 != finished["data_hash"]:
+        raise UserError(f"{run_dir} was trained on other data than {data.path} now holds")
+    module = _build_module(config, data, None)
+    state = torch.load(run_dir / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    return module, data
 
 
 def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> SentimentModule:
@@ -167,6 +189,12 @@ def _evaluate(
             for i, label, prediction in columns
         ]
     return figures, rows
+
+
+def _largest_errors(module: SentimentModule, data: StoreDataModule, shown: int = 3) -> list[int]:
+    """Positions of the test utterances that were predicted worst, worst first."""
+    label = data.store.splits["test"].label
+    return sorted(module.predictions, key=lambda i: -abs(module.predictions[i] - label[i]))[:shown]
 
 
 def _generated_labels(module: SentimentModule, data: StoreDataModule) -> list[dict[str, Any]]:

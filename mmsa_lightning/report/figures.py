@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +17,7 @@ from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Row
 
 mpl.rcParams["svg.hashsalt"] = "mmsa-lightning"  # the same figure is the same file
+mpl.rcParams["text.parse_math"] = False  # an id such as video$_$3 is no formula
 
 SHOWN = ("mae", "corr", "acc2_non0")
 INK, PALE = "#1b4f72", "#7f8c8d"
@@ -153,4 +155,29 @@ def differences_figure(found: dict[str, comparison.Test], paper: dict[str, Print
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_title(title, fontsize=11)
+    return figure
+
+
+def attention_figure(record: dict[str, Any], title: str) -> Figure:
+    """Attention weights in one utterance, a panel a map: a row each step of the target, black for the largest weight.
+
+    Args:
+        record: of a run's ``attention.json``, see :func:`mmsa_lightning.attention.attention_maps`.
+    """
+    weights, steps = record["weights"], record["steps"]
+    columns = min(3, len(weights))
+    lines = -(-len(weights) // columns)
+    side = min(9.0, 1.3 + 0.14 * max(map(len, steps.values())))  # inches of a panel
+    figure = Figure(figsize=(columns * side, lines * side), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis, (name, rows) in zip(panels, weights.items(), strict=False):
+        target, _, source = name.partition("<-")
+        largest = max(map(max, rows))
+        axis.imshow(rows, cmap="Greys", vmin=0, vmax=largest, aspect="auto", interpolation="nearest")
+        axis.set_yticks(range(len(steps[target])), steps[target], fontsize=7)
+        axis.set_xticks(range(len(steps[source or target])), steps[source or target], fontsize=7, rotation=90)
+        axis.set_title(f"{name.replace('<-', ' ← ')}, 0 to {largest:.2f}", fontsize=9)
+    for axis in panels[len(weights) :]:
+        axis.set_axis_off()
+    figure.suptitle(title, fontsize=11)
     return figure

@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from mmsa_lightning import files, result
+from mmsa_lightning import attention, files, result
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report import comparison, figures
 from mmsa_lightning.report.cells import Cell
@@ -42,7 +42,7 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(resources("mmsa_lightning.report").joinpath("page.html").read_text("utf-8"))
     text = page.render(
-        title=f"{len(rows)} rows on {first['data']}, {' + '.join(first['modalities'])}",
+        title=f"{len(rows)} row{'s' * (len(rows) > 1)} on {first['data']}, {' + '.join(first['modalities'])}",
         subtitle="Selected on validation MAE; test was read once. Figures of tables are times 100.",
         data=_data_card(rows),
         results=[
@@ -124,6 +124,9 @@ def _figures(rows: Sequence[Row]) -> dict[str, Figure]:
         if (path := run_dir / "label_histograms.csv").is_file():
             title = f"{row.name}: generated labels, seed {seed}"
             drawn[title] = figures.label_histograms_figure(_read(path), title)
+        for record in attention.read(run_dir):
+            title = f"{row.name}: attention in {attention.headline(record)}, seed {seed}"
+            drawn[title] = figures.attention_figure(record, title)
     return drawn
 
 

@@ -1,17 +1,19 @@
-"""``mmsa table N`` and ``mmsa figure N``: the paper's tables and figures from finished runs."""
+"""``mmsa table N``, ``mmsa figure N`` and ``mmsa attention RUN``: tables and figures from finished runs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mmsa_lightning import files
+from mmsa_lightning import attention, files
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment import restore
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell, cells
-from mmsa_lightning.report.figures import losses_figure, rows_figure
+from mmsa_lightning.report.figures import attention_figure, losses_figure, rows_figure
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.paper import printed
 from mmsa_lightning.report.rows import Row, read_rows
@@ -85,6 +87,42 @@ def write_figure(number: str, overrides: Sequence[str], out: Path, *, partial: b
         losses_figure(histories, f"Figure {number}: training loss of {row.name} on {data}, seeds {seeds}"), stem
     )
     return f"{stem}.png, {stem}.svg"
+
+
+def write_attention(run_dir: Path, ids: Sequence[str], out: Path) -> list[str]:
+    """Draw a finished run's attention in chosen utterances, as ``attention_<id>`` .png and .svg.
+
+    Args:
+        run_dir: of a model that tells its weights.
+        ids: of the utterances, from any split; none for those that the run left, its largest errors on test.
+        out: folder to write to; made if it is not there.
+
+    Returns:
+        where they lie.
+
+    Raises:
+        UserError: no finished run, a model that does not tell its weights, an unknown id.
+    """
+    if ids:
+        module, data = restore(run_dir)
+        if not attention.attends(module.model):
+            raise UserError(f"{run_dir}: {type(module.model).__name__} has no attention over steps to show")
+        places = {id: (split, i) for split, stored in data.store.splits.items() for i, id in enumerate(stored.ids)}
+        if unknown := [id for id in ids if id not in places]:
+            raise UserError(f"{', '.join(unknown)} is in no split of {data.path}; predictions.csv lists valid and test")
+        chosen = [places[id] for id in ids]
+        records = [attention.attention_maps(module.model, data, split, [i])[0] for split, i in chosen]
+    elif not (records := attention.read(run_dir)):
+        raise UserError(
+            f"{run_dir} has no {attention.NAME}: no finished run, or of a model that has no attention over steps"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    stems = []
+    for record in records:
+        stem = out / f"attention_{re.sub(r'[^A-Za-z0-9_-]+', '_', record['id'])}"
+        save_figure(attention_figure(record, attention.headline(record)), stem)
+        stems.append(f"{stem}.png, {stem}.svg")
+    return stems
 
 
 def save_figure(figure: Figure, stem: Path) -> None:

@@ -80,3 +80,36 @@ def test_a_job_that_breaks_does_not_stop_the_sweep(
     assert "ZeroDivisionError" in error
     assert error.splitlines()[-1].startswith("error: 1 jobs failed: ")
     assert "broken" in error.splitlines()[-1]
+
+
+def test_a_run_shows_what_it_attends_to(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app.main(arguments("data=demo"))
+    (run,) = [path.parent for path in (tmp_path / "runs").rglob("result.json")]
+    with (run / "predictions.csv").open() as file:
+        test = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    error = {row["id"]: abs(float(row["label"]) - float(row["prediction"])) for row in test}
+    left = json.loads((run / "attention.json").read_text())
+    assert [record["id"] for record in left] == sorted(error, key=lambda id: -error[id])[:3]
+
+    cli.main(["attention", str(run), test[4]["id"], "--out", str(tmp_path / "chosen")])
+    assert {path.suffix for path in (tmp_path / "chosen").iterdir()} == {".png", ".svg"}
+    drawn = (tmp_path / "chosen").joinpath(f"attention_{test[4]['id'].replace('$', '_')}.svg").read_text()
+    predicted = f"{test[4]['id']} (label {float(test[4]['label']):+.1f}, predicted {float(test[4]['prediction']):+.2f})"
+    assert predicted in drawn  # from the run's own weights
+    cli.main(["attention", str(run), "--out", str(tmp_path / "left")])
+    assert len(list((tmp_path / "left").iterdir())) == 6
+
+    for words, wrong in ((str(run), "nobody"), "nobody is in no split"), ((str(tmp_path),), "has no attention.json"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["attention", *words])
+        assert stop.value.code == 2
+        assert wrong in capsys.readouterr().err
+    capsys.readouterr()
+    app.main(arguments("data=demo", "model=lmf"))
+    (other,) = {path.parent for path in (tmp_path / "runs").rglob("result.json")} - {run}
+    assert not (other / "attention.json").exists()
+    with pytest.raises(SystemExit):
+        cli.main(["attention", str(other), test[4]["id"]])
+    assert "LMF has no attention over steps" in capsys.readouterr().err

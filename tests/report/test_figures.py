@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from mmsa_lightning.report.figures import losses_figure, rows_figure
+from mmsa_lightning.report.figures import attention_figure, losses_figure, rows_figure
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import METRICS, Row
 
@@ -34,3 +35,16 @@ def test_rows_show_each_seed_the_mean_and_the_papers_figure(row: Callable[..., R
     assert bar[0].get_xdata() == pytest.approx([60])
     assert "paper" not in {line.get_label() for line in figure.axes[1].lines}  # its corr is a misprint
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["TFN"]
+
+
+def test_attention_shows_each_map_with_the_words_of_both_sides():
+    steps = {"text": ["[CLS]", "good"], "audio": ["1", "2", "3"]}
+    weights = {"text<-audio": [[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]], "audio": np.eye(3).tolist()}
+    figure = attention_figure({"id": "v$_$1", "steps": steps, "weights": weights}, "v$_$1")
+    cross, within = figure.axes
+    np.testing.assert_array_equal(cross.images[0].get_array(), weights["text<-audio"])
+    assert [label.get_text() for label in cross.get_yticklabels()] == steps["text"]
+    assert [label.get_text() for label in cross.get_xticklabels()] == steps["audio"]
+    assert [label.get_text() for label in within.get_xticklabels()] == steps["audio"]
+    assert cross.get_title() == "text ← audio, 0 to 0.80"
+    figure.savefig(io.BytesIO())  # an id with dollar signs is no formula

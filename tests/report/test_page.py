@@ -22,12 +22,14 @@ class Page(HTMLParser):
         super().__init__()
         self.words: list[str] = []
         self.addresses: list[str] = []
+        self.titles: list[str] = []
         self.tables: list[list[list[str]]] = []
         self.in_cell = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.titles += [value or "" for name, value in attrs if name == "alt"]
         if tag == "table":
             self.tables.append([])
         elif tag == "tr":
@@ -73,14 +75,18 @@ def runs(tmp_path: Path) -> Path:
     bins = [f"{-3 + i / 10:.1f}" for i in range(60)]
     rows = [["epoch", "task", *bins], ["1", "text", *["1"] * 60], ["2", "text", *["0"] * 60]]
     (run_dir / "label_histograms.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    steps = {"text": ["[CLS]", "good", "[SEP]"]}
+    record = {"id": "v$_$1", "split": "test", "label": 1.0, "prediction": 0.5, "steps": steps}
+    (run_dir / "attention.json").write_text(json.dumps([record | {"weights": {"text": [[1.0, 0.0, 0.0]] * 3}}]))
     return tmp_path / "runs"
 
 
 def test_the_page_needs_nothing_else_and_shows_every_part(runs: Path, tmp_path: Path):
     write_page([runs], tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text())
-    # All rows together and against one another, two of each row, one of the labels that one of them made.
-    assert len(page.addresses) == 2 + 2 * 2 + 1
+    # All rows together and against one another, two of each row, the labels and the attention of one of them.
+    assert len(page.addresses) == 2 + 2 * 2 + 2
+    assert "interactive_attention: attention in v$_$1 (label +1.0, predicted +0.50), seed 1" in page.titles
     assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
     card, results, tests, largest, generated = page.tables
     assert card[1] == ["utterances", "0", "0", "0", "0", "2", "0", "0", "1.00", "0.00"]

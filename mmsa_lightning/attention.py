@@ -1,0 +1,95 @@
+"""What a model attends to in chosen utterances, with their words: ``attention.json`` of a run."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmsa_lightning import files
+from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.tokens import tokenizer, vocabulary
+from mmsa_lightning.errors import UserError
+
+NAME = "attention.json"
+
+
+def attends(model: nn.Module) -> bool:
+    """Whether ``model`` can tell its weights over steps, by ``forward(batch, return_attention=True)``."""
+    over_steps = getattr(model, "level", "token") == "token"
+    return over_steps and "return_attention" in inspect.signature(model.forward).parameters
+
+
+def attention_maps(
+    model: nn.Module, data: StoreDataModule, split: str, positions: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Attention weights in some utterances of a split.
+
+    Args:
+        model: one that :func:`attends`; left in evaluation mode.
+        data: set up.
+        split: train, valid or test.
+        positions: of the utterances in the split.
+
+    Returns:
+        a record an utterance: ``id``, ``split``, ``label``, ``prediction``; ``steps``, by modality the word piece that
+        each step is of, or its number from 1 where that is not known; ``weights``, by name (``text`` within a modality,
+        ``text<-audio`` from another) rows of weights over the source's steps, one for each of the target's.
+    """
+    device = next(model.parameters()).device
+    pieces = _Pieces(data, split)
+    utterances, stored = data.split(split), data.store.splits[split]
+    model.eval()
+    records = []
+    for i in positions:
+        batch = utterances[[i]].to(device)  # alone, so that nothing is padded
+        with torch.no_grad():
+            output = model(batch, return_attention=True)
+        steps = {m: pieces.of(i, int(batch.sequence(m).lengths[0])) for m in data.dims}
+        weights = {name: [[round(w, 4) for w in row] for row in a[0].tolist()] for name, a in output.attention.items()}
+        label, prediction = round(float(stored.label[i]), 4), round(float(output.prediction[0]), 4)
+        about = {"id": stored.ids[i], "split": split, "label": label, "prediction": prediction}
+        records.append({**about, "steps": steps, "weights": weights})
+    return records
+
+
+def write(run_dir: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Write what :func:`attention_maps` returns as the run's ``attention.json``."""
+    with files.aside(run_dir / NAME) as temporary:
+        temporary.write_text(json.dumps(records) + "\n", encoding="utf-8")
+
+
+def read(run_dir: Path) -> list[dict[str, Any]]:
+    """What a run left; nothing for a model that does not tell its weights."""
+    path = run_dir / NAME
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def headline(record: dict[str, Any]) -> str:
+    """Which utterance a record is of, with its label and prediction."""
+    return f"{record['id']} (label {record['label']:+.1f}, predicted {record['prediction']:+.2f})"
+
+
+class _Pieces:
+    """What the steps of a split's utterances are."""
+
+    def __init__(self, data: StoreDataModule, split: str) -> None:
+        self.tokens = data.store.splits[split].sequences.get("tokens")
+        self.tokenizer = None
+        name = data.store.meta.vocabulary
+        if self.tokens is not None and name is not None:
+            try:
+                self.tokenizer = tokenizer("minilm" if name == vocabulary("minilm") else name)
+            except UserError:  # not on this machine: numbers will do
+                return
+
+    def of(self, i: int, length: int) -> list[str]:
+        """The word pieces of utterance ``i`` where the steps are those of its tokens, else their numbers."""
+        if self.tokenizer is not None and self.tokens is not None and len(self.tokens[i]) == length:
+            return self.tokenizer.convert_ids_to_tokens(self.tokens[i].tolist())
+        return [str(step) for step in range(1, length + 1)]
