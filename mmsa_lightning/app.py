@@ -19,6 +19,12 @@ from mmsa_lightning.errors import UserError, one_line, one_line_errors
 
 TRACEBACK = "HYDRA_FULL_ERROR"  # Hydra's own switch: 1 shows tracebacks
 MISTAKE = 2  # exit code
+EXTRAS = {  # ours that bring plugins of Hydra's along
+    "hydra/launcher/joblib": "launchers",
+    "hydra/launcher/submitit_local": "launchers",
+    "hydra/launcher/submitit_slurm": "launchers",
+    "hydra/sweeper/optuna": "search",
+}
 failed_jobs: dict[str, list[str]] = {}  # of a sweep: run directories by the line that their jobs ended with
 sweep_process = 0  # id of the process that collects them
 
@@ -71,11 +77,19 @@ def main(argv: list[str] | None = None) -> None:
             except (HydraException, OmegaConfBaseException) as error:
                 if wanted == "1":
                     raise
-                raise UserError(str(error)) from error
+                raise UserError(_message(error)) from error
             if failed := [run_dir for run_dirs in failed_jobs.values() for run_dir in run_dirs]:
                 raise UserError(f"{len(failed)} jobs failed: {', '.join(failed)}")
     finally:
         os.environ[TRACEBACK] = wanted or "0"
+
+
+def _message(error: Exception) -> str:
+    """Hydra's own, or how to install the plugin that it did not find."""
+    plugin = getattr(error, "missing_cfg_file", None)
+    if plugin in EXTRAS:
+        return f"{plugin} is not installed: pip install 'mmsa-lightning[{EXTRAS[plugin]}]'"
+    return str(error)
 
 
 def _remove_empty(run_dir: Path, runs: Path) -> None:

@@ -114,5 +114,6 @@ def run_directory(*, _root_: DictConfig) -> str:
     return str(Path(*names.values(), f"seed{config.get('seed')}-{config_hash(config)[:8]}"))
 
 
-# On import, and not in a function: a launcher's worker process asks for it before it calls anything of ours.
+# On import, and not in a function: a launcher's worker process asks for them before it calls anything of ours.
 OmegaConf.register_new_resolver("run_directory", run_directory, replace=True)
+OmegaConf.register_new_resolver("absolute", lambda path: str(Path(path).absolute()), replace=True)
