@@ -59,10 +59,20 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("number", metavar="N", help=f"{numbers}, as in the paper")
         made.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
         made.add_argument("--partial", action="store_true", help="leave out cells that have no result")
+    maps = commands.add_parser("attention", help="what a finished run attends to in chosen utterances: PNG, SVG")
+    maps.set_defaults(run=_attention)
+    maps.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
+    maps.add_argument("ids", nargs="*", metavar="ID", help="of an utterance; default: the largest errors on test")
+    maps.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
     page = commands.add_parser("report", help="finished runs as one page of HTML that opens offline")
     page.set_defaults(run=_page)
     page.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="run directories, or folders that hold some")
     page.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html")
+    dashboard = commands.add_parser("dashboard", help="W&B workspaces for Tables 3 to 6; offline, what they hold")
+    dashboard.set_defaults(run=_dashboard)
+    dashboard.add_argument("numbers", nargs="*", default=["3", "4", "5", "6"], metavar="N", help="3 to 6; default: all")
+    dashboard.add_argument("--project", default="mmsa-lightning", metavar="NAME", help="default: mmsa-lightning")
+    dashboard.add_argument("--entity", metavar="NAME", help="user or team; default: the login's own")
     commands.add_parser("train", help="train a model; what follows goes to Hydra", add_help=False)
     actions = data.add_subparsers(required=True, metavar="ACTION")
 
@@ -134,26 +144,39 @@ def _models(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    with _report_extra():
+    with _extra("report", "tables, figures and reports"):
         from mmsa_lightning.report.write import write_figure, write_table
     write = {"table": write_table, "figure": write_figure}[args.kind]
     print(write(args.number, args.overrides, args.out, partial=args.partial))
 
 
+def _attention(args: argparse.Namespace) -> None:
+    with _extra("report", "tables, figures and reports"):
+        from mmsa_lightning.report.write import write_attention
+    print("\n".join(write_attention(args.run_dir, args.ids, args.out)))
+
+
 def _page(args: argparse.Namespace) -> None:
-    with _report_extra():
+    with _extra("report", "tables, figures and reports"):
         from mmsa_lightning.report.page import write_page
 
     write_page(args.runs, args.out)
     print(args.out)
 
 
+def _dashboard(args: argparse.Namespace) -> None:
+    with _extra("dashboard", "dashboards"):
+        from mmsa_lightning.report.dashboards import save_dashboards
+    for line in save_dashboards(args.numbers, args.project, args.entity):
+        print(line)
+
+
 @contextmanager
-def _report_extra() -> Iterator[None]:
+def _extra(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise UserError(f"{error}: tables, figures and reports need pip install 'mmsa-lightning[report]'") from error
+        raise UserError(f"{error}: {what} need pip install 'mmsa-lightning[{name}]'") from error
 
 
 def _inspect(args: argparse.Namespace) -> None:

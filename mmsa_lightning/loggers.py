@@ -10,6 +10,7 @@ import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from mmsa_lightning.annotations import fits
+from mmsa_lightning.config import config_hash
 from mmsa_lightning.errors import UserError
 
 
@@ -52,7 +53,8 @@ def build_loggers(
             "save_dir": run_dir,
             "mode": "offline" if offline else "online",
             "settings": wandb.Settings(quiet=True),
-            "group": "-".join(place),
+            "group": "-".join([*place, _row_hash(config)]),
+            "job_type": "train",
             "name": f"{names['model']}-{names['ablation']}-seed{names['seed']}",
             "tags": place,
             "config": config,
@@ -67,6 +69,11 @@ def build_loggers(
         return [TensorBoardLogger(run_dir, name="", version="tensorboard")]
     except ModuleNotFoundError as error:
         raise UserError("logger=tensorboard needs: pip install 'mmsa-lightning[tensorboard]'") from error
+
+
+def _row_hash(config: dict[str, Any]) -> str:
+    """The same for all seeds of a row, and for nothing else: text encoders, say, do not fold into one group."""
+    return config_hash({name: value for name, value in config.items() if name != "seed"})[:8]
 
 
 def close_loggers(loggers: list[Logger], status: str) -> None:

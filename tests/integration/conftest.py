@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,3 +27,27 @@ def arguments(tiny_bert: str, tmp_path: Path, tmp_path_factory: pytest.TempPathF
         ]
 
     return build
+
+
+@pytest.fixture
+def history_keys() -> Callable[[Path], set[str]]:
+    """Every key in the history of an offline run, from its own file: LevelDB's log format after 7 bytes of header."""
+
+    def read(path: Path) -> set[str]:
+        from wandb.proto import wandb_internal_pb2
+
+        data, position, record, keys = path.read_bytes(), 7, b"", set()
+        while position < len(data):
+            if (left := 32768 - position % 32768) < 7:  # a block's end that is too short for a header
+                position += left
+                continue
+            _, length, kind = struct.unpack_from("<IHB", data, position)
+            record += data[position + 7 : position + 7 + length]
+            position += 7 + length
+            if kind in (1, 4):  # a whole record, or the last piece of one
+                parsed = wandb_internal_pb2.Record.FromString(record)
+                keys |= {item.key or "/".join(item.nested_key) for item in parsed.history.item}
+                record = b""
+        return keys
+
+    return read

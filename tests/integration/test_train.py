@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -265,7 +264,10 @@ def test_tensorboard(arguments: Arguments, tmp_path: Path) -> None:
 
 
 def test_wandb_offline_logs_losses_weights_rates_metrics_and_label_histograms(
-    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: Arguments,
+    history_keys: Callable[[Path], set[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each job of a sweep is a run of its own, finished before the next starts."""
     for variable in ("WANDB_API_KEY", "WANDB_MODE"):
@@ -282,25 +284,6 @@ def test_wandb_offline_logs_losses_weights_rates_metrics_and_label_histograms(
         assert {"lr/bert", "lr/bert_no_decay", "lr/audio", "lr/video", "lr/other"} <= keys
         assert {f"valid/{name}" for name in metrics.METRICS} <= keys
         assert {f"ulgm/label_{modality}/bins" for modality in ("text", "audio", "vision")} <= keys
-
-
-def history_keys(path: Path) -> set[str]:
-    """Every key in the history of an offline run, from its own file: LevelDB's log format after 7 bytes of header."""
-    from wandb.proto import wandb_internal_pb2
-
-    data, position, record, keys = path.read_bytes(), 7, b"", set()
-    while position < len(data):
-        if (left := 32768 - position % 32768) < 7:  # a block's end that is too short for a header
-            position += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, position)
-        record += data[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # a whole record, or the last piece of one
-            parsed = wandb_internal_pb2.Record.FromString(record)
-            keys |= {item.key or "/".join(item.nested_key) for item in parsed.history.item}
-            record = b""
-    return keys
 
 
 def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str) -> None:
