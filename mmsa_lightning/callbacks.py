@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import wandb
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from mmsa_lightning import files
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.metrics import corr
 
 
@@ -43,6 +47,45 @@ class Patience(EarlyStopping):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # stopped_epoch is also set where the monitored value was not a number.
         trainer.should_stop = trainer.should_stop or self.stopped_epoch > 0 or self.wait_count >= self.patience
+
+
+class Finite(L.Callback):
+    """Stops a run whose loss is not a number, before a checkpoint is made of it.
+
+    A step is looked at when the next one has been started, so that a GPU is not waited for.
+
+    Args:
+        ids: of the training utterances, by position.
+
+    Raises:
+        UserError: with the step, the terms of the loss that broke, and the utterances of the batch.
+    """
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = ids
+        self.last: tuple[int, Batch, dict[str, Tensor]] | None = None
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._look()
+        self.last = (trainer.global_step, batch, outputs["losses"])
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        if self.last is None:
+            return
+        (step, batch, losses), self.last = self.last, None
+        if torch.stack(list(losses.values())).isfinite().all():
+            return
+        broken = ", ".join(f"{name} {loss.item()}" for name, loss in losses.items() if not loss.isfinite())
+        ids = ", ".join(self.ids[i] for i in batch.index.tolist())
+        raise UserError(
+            f"the loss of step {step} is not a number ({broken}), with utterances {ids}; checkpoints are of the epochs "
+            "before. Lower the learning rates (optim.lr), or set trainer.gradient_clip_val"
+        )
 
 
 class History(L.Callback):

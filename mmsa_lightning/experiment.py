@@ -42,6 +42,11 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     config = plain(cfg)
     check(config)
     run_dir = Path(hydra.runtime.output_dir)
+    with files.held(run_dir):
+        return _run(config, hydra, run_dir)
+
+
+def _run(config: dict[str, Any], hydra: HydraConf, run_dir: Path) -> float:
     names = run_names(hydra.runtime.choices)
 
     L.seed_everything(config["seed"], workers=True, verbose=False)
@@ -57,8 +62,7 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
         return _answer(finished, identity, run_dir)
     resume = None if config["overwrite"] else _checkpoint_to_resume(run_dir, config["ckpt_path"], data)
     module = _build_module(config, data, plugins)
-    truth = data.store.splits["train"].unimodal
-    trainer = build_trainer(config["trainer"], run_dir, patience=config["patience"], truth=truth)
+    trainer = build_trainer(config["trainer"], run_dir, patience=config["patience"], train=data.store.splits["train"])
 
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
     trainer.loggers = build_loggers(config["logger"], run_dir, names | {"seed": config["seed"]}, config)

@@ -1,13 +1,16 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Writing a file so that it is there whole or not at all, and keeping a folder to oneself."""
 
 from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from mmsa_lightning.errors import UserError
 
 
 @contextmanager
@@ -21,6 +24,35 @@ def aside(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes out of ``folder``, which is made if it is not there.
+
+    The system lets go of it when the process ends, however it ends, and no file is left. Windows knows no such lock:
+    there it is not looked after.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process is at work in {folder}; wait for it, or stop it") from error
+        except OSError:  # a file system without locks, such as some over a network
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

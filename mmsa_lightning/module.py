@@ -61,7 +61,7 @@ class SentimentModule(L.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             self.log(f"lr/{group['name']}", group["lr"])
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         loss = self.objective(self.model(batch), batch, self.current_epoch + 1)
         values = {"loss": loss.total}
         values |= {f"loss_{task}": term for task, term in loss.terms.items()}
@@ -70,7 +70,7 @@ class SentimentModule(L.LightningModule):
             self.log(
                 f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=name == "loss"
             )
-        return loss.total
+        return {"loss": loss.total, "losses": {"total": loss.total, **loss.terms}}
 
     def on_validation_epoch_start(self) -> None:
         self.predictions = {}

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import transformers
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mmsa_lightning.annotations import fits
-from mmsa_lightning.callbacks import AtomicCheckpointIO, Best, GeneratedLabels, History, Patience
+from mmsa_lightning.callbacks import AtomicCheckpointIO, Best, Finite, GeneratedLabels, History, Patience
 from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.store import Split
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.module import SentimentModule
 
@@ -49,14 +49,14 @@ OWN_ARGUMENTS = {
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # weights, labels and losses stay float32
 
 
-def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, truth: dict[str, np.ndarray]) -> L.Trainer:
+def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, train: Split) -> L.Trainer:
     """The trainer of one run, still without a logger.
 
     Args:
         options: arguments of Lightning's Trainer, those of :data:`OWN_ARGUMENTS` apart.
         run_dir: where checkpoints and ``metrics.csv`` go.
         patience: epochs without a better :data:`MONITOR` before training stops.
-        truth: true per-modality labels (n,) of the train split, where they are known.
+        train: the split that is trained on: its ids, and true per-modality labels where they are known.
 
     Raises:
         UserError: an option is not Lightning's, or not to be set, or has no such value on this machine.
@@ -84,7 +84,8 @@ def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, trut
             logger=False,
             callbacks=[
                 Timer(),
-                GeneratedLabels(truth, run_dir / "label_histograms.csv"),
+                Finite(train.ids),
+                GeneratedLabels(train.unimodal, run_dir / "label_histograms.csv"),
                 History(run_dir / "metrics.csv"),
                 Patience(MONITOR, patience=patience),
                 # The best before the last, so that the last knows of the best.

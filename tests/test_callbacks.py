@@ -13,7 +13,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from mmsa_lightning.batch import Batch
-from mmsa_lightning.callbacks import AtomicCheckpointIO, GeneratedLabels, History, Patience
+from mmsa_lightning.callbacks import AtomicCheckpointIO, Finite, GeneratedLabels, History, Patience
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.module import SentimentModule
 from mmsa_lightning.objectives.multitask import MultiTask
@@ -168,3 +169,20 @@ def test_patience_that_was_over_stays_over(waited: int, stopped: int, expected: 
     patience.load_state_dict(patience.state_dict() | {"wait_count": waited, "stopped_epoch": stopped})
     patience.on_train_start(trainer, L.LightningModule())
     assert trainer.should_stop is expected
+
+
+def test_a_loss_that_is_no_number_stops_before_the_epoch_is_kept(batch: Batch, tmp_path: Path) -> None:
+    """The term, the step and the utterances are named; what was written is of the epochs before."""
+    ids = ["a", "b", "c", "d"]
+    fit(batch, tmp_path, [Finite(ids), History(tmp_path / "good.csv")], epochs=2)
+    assert len((tmp_path / "good.csv").read_text().splitlines()) == 3
+
+    class Breaking(L.Callback):
+        def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                torch.nn.init.constant_(pl_module.model.head["fusion"].weight, torch.inf)  # type: ignore[union-attr]
+
+    words = r"step 2 .*total (nan|inf), multimodal (nan|inf)\), with utterances a, b, c, d"
+    with pytest.raises(UserError, match=words):
+        fit(batch, tmp_path, [Breaking(), Finite(ids), History(tmp_path / "broken.csv")], epochs=3)
+    assert len((tmp_path / "broken.csv").read_text().splitlines()) == 2

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from mmsa_lightning.files import aside
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.files import aside, held
 
 
 def test_the_file_is_there_whole(tmp_path: Path) -> None:
@@ -30,3 +33,23 @@ def test_or_not_at_all(tmp_path: Path) -> None:
         fail_half_way()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_held_by_one_process_until_it_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "run"
+    code = f"""
+import sys, time
+from pathlib import Path
+from mmsa_lightning.files import held
+with held(Path({str(folder)!r})):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="another process is at work in"), held(folder):
+            pass
+        other.kill()
+        other.wait()
+        with held(folder):
+            assert list(folder.iterdir()) == []

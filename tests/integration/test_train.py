@@ -17,6 +17,7 @@ import yaml
 from mmsa_lightning import metrics
 from mmsa_lightning.app import main
 from mmsa_lightning.data.store import Ragged, Store, write
+from mmsa_lightning.files import held
 
 Arguments = Callable[..., list[str]]
 
@@ -124,6 +125,17 @@ def test_a_mistake_does_not_cost_the_result_that_is_there(
     for mistake in ("logger.name=paper", "trainer.accelerator=abacus"):
         fails(arguments("overwrite=true", mistake), capsys, mistake.split("=")[1])
         assert (run / "result.json").is_file() and (run / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_two_jobs_do_not_share_a_run_directory(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments())
+    run = the_run(tmp_path)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with held(run):
+        fails(arguments("overwrite=true"), capsys, "another process is at work in", str(run))
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_a_damaged_result_is_said(arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,6 +270,17 @@ def test_keep_last_keeps_the_optimiser(arguments: Arguments, tmp_path: Path) -> 
     assert checkpoint["epoch"] == 1 and checkpoint["optimizer_states"]
 
 
+def test_a_loss_that_is_no_number_ends_the_run_in_one_line(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    huge = "optim.lr={bert: 1e30, audio: 1e30, video: 1e30, other: 1e30}"
+    fails(arguments(huge), capsys, "the loss of step 2 is not a number (total ", "with utterances train", "optim.lr")
+    assert not list((tmp_path / "runs").rglob("result.json"))
+    assert not list((tmp_path / "runs").rglob("*.ckpt"))
+    only = arguments(huge, "data.batch_size=70", "trainer.max_epochs=1")  # one step: its loss is a number yet
+    fails(only, capsys, "valid/mae was never a number")
+
+
 def test_tensorboard(arguments: Arguments, tmp_path: Path) -> None:
     main(arguments("logger=tensorboard", "trainer.max_epochs=1"))
     assert list((the_run(tmp_path) / "tensorboard").glob("events.out.*"))
@@ -363,7 +386,6 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("seed=one", ["seed=one", "a whole number"]),
         ("seed=4294967296", ["4294967295"]),
         ("keep_last=maybe", ["keep_last"]),
-        ("optim.lr.other=1e30", ["valid/mae", "learning rates"]),
     ],
 )
 def test_a_mistake_is_one_line(
