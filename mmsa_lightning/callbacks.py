@@ -16,7 +16,6 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from mmsa_lightning import files
-from mmsa_lightning.batch import Batch
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.metrics import corr
 
@@ -63,25 +62,28 @@ class Finite(L.Callback):
 
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = ids
-        self.last: tuple[int, Batch, dict[str, Tensor]] | None = None
+        self.last: tuple[int, Tensor, dict[str, Tensor]] | None = None
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._look()
-        self.last = (trainer.global_step, batch, outputs["losses"])
+        self.last = (trainer.global_step, outputs["index"], outputs["losses"])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._look()
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._look()
 
     def _look(self) -> None:
         if self.last is None:
             return
-        (step, batch, losses), self.last = self.last, None
+        (step, index, losses), self.last = self.last, None
         if torch.stack(list(losses.values())).isfinite().all():
             return
         broken = ", ".join(f"{name} {loss.item()}" for name, loss in losses.items() if not loss.isfinite())
-        ids = ", ".join(self.ids[i] for i in batch.index.tolist())
+        ids = ", ".join(self.ids[i] for i in index.tolist())
         raise UserError(
             f"the loss of step {step} is not a number ({broken}), with utterances {ids}; checkpoints are of the epochs "
             "before. Lower the learning rates (optim.lr), or set trainer.gradient_clip_val"

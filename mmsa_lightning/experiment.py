@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
-from mmsa_lightning import attention, files, optim, result
+from mmsa_lightning import attention, files, interruption, optim, ranks, result
 from mmsa_lightning.components import build, plugin_hash
 from mmsa_lightning.config import check, config_hash, plain, run_names
 from mmsa_lightning.data.datamodule import StoreDataModule
@@ -22,7 +23,7 @@ from mmsa_lightning.loggers import build_loggers, close_loggers
 from mmsa_lightning.models.layers.encoders import BertEncoder
 from mmsa_lightning.module import SentimentModule
 from mmsa_lightning.schedules import build_schedule
-from mmsa_lightning.trainer import best_checkpoint, best_epoch, build_trainer, fit, quieten, training_seconds
+from mmsa_lightning.trainer import best_checkpoint, best_epoch, build_trainer, fit, processes, quieten, training_seconds
 
 
 def run(cfg: DictConfig, hydra: HydraConf) -> float:
@@ -41,17 +42,23 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     quieten()
     config = plain(cfg)
     check(config)
-    run_dir = Path(hydra.runtime.output_dir)
-    with files.held(run_dir):
-        return _run(config, hydra, run_dir)
+    arguments = (config, run_names(hydra.runtime.choices), Path(hydra.runtime.output_dir), _plugins(hydra))
+    if ranks.missing(count := processes(config["trainer"])):
+        build_data(config)  # so that what is wrong with it is said once
+        return ranks.launch(_run, arguments, count)
+    return _run(*arguments)
 
 
-def _run(config: dict[str, Any], hydra: HydraConf, run_dir: Path) -> float:
-    names = run_names(hydra.runtime.choices)
+def _run(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None) -> float:
+    """What :func:`run` does, in each process of the run."""
+    quieten()
+    with files.held(run_dir) if ranks.rank() == 0 else contextlib.nullcontext():
+        return _train(config, names, run_dir, plugins)
 
+
+def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None) -> float:
     L.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
-    plugins = _plugins(hydra)
     identity = {
         "config_hash": config_hash(config),
         "data_hash": data.store.meta.content_sha256,
@@ -65,19 +72,26 @@ def _run(config: dict[str, Any], hydra: HydraConf, run_dir: Path) -> float:
     trainer = build_trainer(config["trainer"], run_dir, patience=config["patience"], train=data.store.splits["train"])
 
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
-    trainer.loggers = build_loggers(config["logger"], run_dir, names | {"seed": config["seed"]}, config)
+    if trainer.is_global_zero:
+        name = names | {"seed": config["seed"]}
+        trainer.loggers = build_loggers(config["logger"], run_dir, name, config, resumed=resume is not None)
     status = "failed"
     try:
-        if resume is None:
+        if trainer.is_global_zero:
+            files.remove_unfinished(run_dir)
+        if resume is None and trainer.is_global_zero:
             (run_dir / result.NAME).unlink(missing_ok=True)
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
+        if trainer.is_global_zero:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
         fit(trainer, module, data, resume)
         figures, rows = _evaluate(trainer, module, data, best_checkpoint(trainer))
         status = "success"
     finally:
         close_loggers(trainer.loggers, status)
+    if not trainer.is_global_zero:
+        return figures["valid"]["mae"]
 
     files.write_rows(run_dir / "predictions.csv", rows)
     if labels := _generated_labels(module, data):
@@ -97,6 +111,7 @@ def _run(config: dict[str, Any], hydra: HydraConf, run_dir: Path) -> float:
         "text_encoder": config["text_encoder"] if data.dims.get("text", 0) is None else None,
         **identity,
         "device": str(module.device),
+        "processes": trainer.world_size,
         "precision": str(trainer.precision),
         "threads": torch.get_num_threads(),
         "versions": result.versions(),
@@ -214,8 +229,9 @@ def _answer(finished: dict[str, Any], identity: dict[str, str | None], run_dir: 
     """The result that is there already, if it is this very run's."""
     if any(finished.get(key) != value for key, value in identity.items()):
         raise UserError(f"{run_dir} holds a result for other data or code; move it away, or overwrite=true replaces it")
-    print("already finished; overwrite=true runs it again")
-    result.print_summary(finished, run_dir)
+    if ranks.rank() == 0:
+        print("already finished; overwrite=true runs it again")
+        result.print_summary(finished, run_dir)
     return finished["valid"]["mae"]
 
 
@@ -223,12 +239,13 @@ def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None, data: StoreDataM
     if ckpt_path not in (None, "last"):
         raise UserError(f"ckpt_path={ckpt_path}: only ckpt_path=last, which continues this very run, is known")
     path = run_dir / "checkpoints" / "last.ckpt"
-    if ckpt_path is None:
+    if ckpt_path is None and not interruption.requeued():
         if path.exists():
             raise UserError(f"{run_dir} was not finished: ckpt_path=last continues it, overwrite=true starts again")
         return None
     if not path.exists():
-        print(f"nothing to resume in {run_dir}: starting from the beginning")
+        if ranks.rank() == 0:
+            print(f"nothing to resume in {run_dir}: starting from the beginning")
         return None
     try:
         state = torch.load(path, mmap=True, weights_only=True)[type(data).__qualname__]

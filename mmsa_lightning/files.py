@@ -26,6 +26,12 @@ def aside(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process was writing :func:`aside`, at any depth of a folder that is :func:`held`."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink()
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep other processes out of ``folder``, which is made if it is not there.

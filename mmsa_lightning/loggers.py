@@ -15,7 +15,7 @@ from mmsa_lightning.errors import UserError
 
 
 def build_loggers(
-    options: dict[str, Any], run_dir: Path, names: dict[str, str], config: dict[str, Any]
+    options: dict[str, Any], run_dir: Path, names: dict[str, str], config: dict[str, Any], *, resumed: bool = False
 ) -> list[Logger]:
     """The loggers that ``logger=`` names.
 
@@ -24,6 +24,7 @@ def build_loggers(
         run_dir: where local files go.
         names: data, model, ablation and seed of this run.
         config: the plain config, shown beside the run.
+        resumed: the run goes on, in W&B too.
 
     Raises:
         UserError: an unknown name or argument, no login to W&B, or a logger whose package is missing.
@@ -59,6 +60,8 @@ def build_loggers(
             "tags": place,
             "config": config,
         }
+        if resumed and (earlier := _wandb_id(run_dir)):
+            arguments |= {"id": earlier, "resume": "allow"}
         try:
             logger = WandbLogger(**arguments | options)
             _ = logger.experiment  # starts the run, which is when W&B looks at its arguments
@@ -69,6 +72,12 @@ def build_loggers(
         return [TensorBoardLogger(run_dir, name="", version="tensorboard")]
     except ModuleNotFoundError as error:
         raise UserError("logger=tensorboard needs: pip install 'mmsa-lightning[tensorboard]'") from error
+
+
+def _wandb_id(run_dir: Path) -> str | None:
+    """Under which W&B knows the run so far: it ends the names of its folders, ``[offline-]run-<time>-<id>``."""
+    folders = [path.name for path in (run_dir / "wandb").glob("*run-*-*")]
+    return max(folders, key=lambda name: name.rpartition("run-")[2]).rpartition("-")[2] if folders else None
 
 
 def _row_hash(config: dict[str, Any]) -> str:

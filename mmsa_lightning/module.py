@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MetricCollection
 
+from mmsa_lightning import ranks
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.metrics import sentiment_metrics
 from mmsa_lightning.objectives.base import Objective
@@ -46,6 +47,9 @@ class SentimentModule(L.LightningModule):
         self.seed = seed
         self.valid_metrics = sentiment_metrics("valid/")
         self.test_metrics = sentiment_metrics("test/")
+        self.rates: dict[str, float] = {}  # at the start of the epoch
+        self.sums: dict[str, Tensor] = {}  # over the epoch's utterances so far
+        self.seen = 0  # how many these are
         self.predictions: dict[int, float] = {}  # of the last evaluation, by position in its split
 
     def configure_optimizers(self) -> Any:
@@ -58,19 +62,27 @@ class SentimentModule(L.LightningModule):
         state = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank]).generate_state(1)
         L.seed_everything(int(state[0]), verbose=False)
         self.objective.start_epoch()
-        for group in self.trainer.optimizers[0].param_groups:
-            self.log(f"lr/{group['name']}", group["lr"])
+        self.rates = {f"lr/{group['name']}": group["lr"] for group in self.trainer.optimizers[0].param_groups}
+        self.sums, self.seen = {}, 0
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        loss = self.objective(self.model(batch), batch, self.current_epoch + 1)
+        output, batch = ranks.whole(self.model(batch), batch)
+        loss = self.objective(output, batch, self.current_epoch + 1)
         values = {"loss": loss.total}
         values |= {f"loss_{task}": term for task, term in loss.terms.items()}
         values |= {f"weight_{task}": weight for task, weight in loss.weights.items()}
         for name, value in values.items():
-            self.log(
-                f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch), prog_bar=name == "loss"
-            )
-        return {"loss": loss.total, "losses": {"total": loss.total, **loss.terms}}
+            self.sums[f"train/{name}"] = self.sums.get(f"train/{name}", 0) + len(batch) * value.detach()
+        self.seen += len(batch)
+        return {"loss": loss.total, "losses": {"total": loss.total, **loss.terms}, "index": batch.index}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["epoch_so_far"] = {"rates": self.rates, "sums": self.sums, "seen": self.seen}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        so_far = checkpoint["epoch_so_far"]
+        self.rates, self.seen = so_far["rates"], so_far["seen"]
+        self.sums = {name: value.to(self.device) for name, value in so_far["sums"].items()}
 
     def on_validation_epoch_start(self) -> None:
         self.predictions = {}
@@ -90,13 +102,18 @@ class SentimentModule(L.LightningModule):
         return prediction, batch.label, batch.index
 
     def on_validation_epoch_end(self) -> None:
+        self.predictions = ranks.merge(self.predictions)
         values = self._log_metrics(self.valid_metrics)
         if self.trainer.state.fn == TrainerFn.FITTING:
+            self.log_dict(self.rates)
+            for name, total in self.sums.items():
+                self.log(name, total / self.seen, prog_bar=name == "train/loss")
             for config in self.trainer.lr_scheduler_configs:
                 if isinstance(config.scheduler, ReduceLROnPlateau):
                     config.scheduler.step(float(values["valid/mae"]))
 
     def on_test_epoch_end(self) -> None:
+        self.predictions = ranks.merge(self.predictions)
         self._log_metrics(self.test_metrics)
 
     def _log_metrics(self, metrics: MetricCollection) -> dict[str, Tensor]:

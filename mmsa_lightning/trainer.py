@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import signal
 import sys
 import warnings
 from pathlib import Path
@@ -13,15 +12,19 @@ from typing import Any
 import lightning as L
 import transformers
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from mmsa_lightning import ranks
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.callbacks import AtomicCheckpointIO, Best, Finite, GeneratedLabels, History, Patience
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.store import Split
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.interruption import Interrupted, Interruption
 from mmsa_lightning.module import SentimentModule
 
+LAST = "last.ckpt"  # what a run goes on from
 MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
 
 # Lightning's Trainer arguments that a run sets itself, or that would leave it without a checkpoint, with figures of a
@@ -44,6 +47,7 @@ OWN_ARGUMENTS = {
     "num_sanity_val_steps",
     "overfit_batches",
     "plugins",
+    "strategy",
     "use_distributed_sampler",
 }
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # weights, labels and losses stay float32
@@ -66,8 +70,8 @@ def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, trai
             f"trainer.{sorted(unknown)[0]} cannot be set; what can are the other arguments of Lightning's Trainer"
         )
     for name in ("max_epochs", "accumulate_grad_batches", "log_every_n_steps"):
-        if not fits(value := options.get(name, 1), int) or value < 1:
-            raise UserError(f"trainer.{name}={value}: give a whole number from 1")
+        _count(options, name)
+    several = processes(options) > 1
     clip = options.get("gradient_clip_val")
     if not fits(clip, float | None) or (clip or 0) < 0:
         raise UserError(f"trainer.gradient_clip_val={clip}: give a number from 0")
@@ -87,39 +91,51 @@ def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, trai
                 Finite(train.ids),
                 GeneratedLabels(train.unimodal, run_dir / "label_histograms.csv"),
                 History(run_dir / "metrics.csv"),
+                Interruption(run_dir / "checkpoints" / LAST),
                 Patience(MONITOR, patience=patience),
                 # The best before the last, so that the last knows of the best.
                 Best(filename="best", monitor=MONITOR, save_weights_only=True, **saving),
-                ModelCheckpoint(filename="last", **saving),
+                ModelCheckpoint(filename=Path(LAST).stem, **saving),
                 *([RichProgressBar()] if options.get("enable_progress_bar", True) else []),
             ],
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), ranks.environment()],
+            # The generated labels and their centres are the same on every rank: they need not be sent around.
+            strategy=DDPStrategy(forward_sync_buffers=False) if several else "auto",
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             **options,
         )
     except (MisconfigurationException, ValueError, TypeError) as error:  # no GPU, an unknown precision, ...
         raise UserError(f"trainer: {error}") from error
-    if trainer.world_size > 1:
-        raise UserError(f"trainer.devices={options.get('devices')}: one device is what a run can use so far")
     return trainer
+
+
+def processes(options: dict[str, Any]) -> int:
+    """How many processes, one a device, the ``trainer`` part of a config asks for.
+
+    Raises:
+        UserError: it does not say so by a whole number from 1.
+    """
+    return _count(options, "devices") * _count(options, "num_nodes")
+
+
+def _count(options: dict[str, Any], name: str) -> int:
+    if not fits(value := options.get(name, 1), int) or value < 1:
+        raise UserError(f"trainer.{name}={value}: give a whole number from 1")
+    return value
 
 
 def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resume: Path | None) -> None:
     """Train, from the checkpoint ``resume`` if there is one.
 
-    An interrupt (Ctrl-C, SIGTERM) ends the process with its usual exit code and says how to go on.
+    A signal (see :class:`Interruption`) ends the process with its usual exit code and says how to go on.
     """
-    stopped = None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        stopped = signal.SIGINT
-    if trainer.received_sigterm:
-        stopped = signal.SIGTERM
-    if stopped is not None:
-        print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
-        sys.exit(128 + stopped)
+    except Interrupted as stop:
+        if trainer.is_global_zero:
+            print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
+        sys.exit(128 + stop.number)
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path:
@@ -151,13 +167,16 @@ def _callback(trainer: L.Trainer, kind: type[Callback]) -> Any:
 
 def quieten() -> None:
     """Leave out what the libraries tell of themselves at every run."""
-    for name in ("lightning.pytorch", "huggingface_hub"):
+    for name in ("lightning.pytorch", "lightning.fabric", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for harmless in (
         "does not have many workers",  # a batch is read from the memory map faster than a worker could send it
         "exists and is not empty",  # the run directory of a run that is resumed
+        "your dataloader is not resumable",  # its sampler is, see Interruption
+        "sync_dist=True",  # what is logged is the same on every rank
+        "`srun` command is available",
         "treespec, LeafSpec",  # Lightning's own use of a deprecated torch function
     ):
         warnings.filterwarnings("ignore", f".*{harmless}.*")

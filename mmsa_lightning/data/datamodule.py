@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -54,6 +55,13 @@ class Utterances(Dataset[Batch]):
             mean, std = self.scale[name]
             values = (values - mean) / std
         return values
+
+
+class TrainLoader(DataLoader[Batch]):
+    """Starts its workers when the first batch is asked for: Lightning tells the sampler its epoch after ``iter``."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        yield from super().__iter__()
 
 
 class StoreDataModule(L.LightningDataModule):
@@ -185,7 +193,8 @@ class StoreDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         data = self.split("train")
         rank, world = self._ranks()
-        return self._loader(data, BucketSampler(data.lengths, self.batch_size, self.seed, rank, world))
+        sampler = BucketSampler(data.lengths, self.batch_size, self.seed, rank, world)
+        return TrainLoader(data, sampler=sampler, **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._evaluation("valid")
@@ -195,22 +204,21 @@ class StoreDataModule(L.LightningDataModule):
 
     def _evaluation(self, split: str) -> DataLoader[Batch]:
         data = self.split(split)
-        return self._loader(data, LengthSampler(data.lengths, self.eval_batch_size, *self._ranks()))
+        sampler = LengthSampler(data.lengths, self.eval_batch_size, *self._ranks())
+        return DataLoader(data, sampler=sampler, **self._options())
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, data: Utterances, sampler: BucketSampler | LengthSampler) -> DataLoader[Batch]:
+    def _options(self) -> dict[str, Any]:
         # The sampler yields whole batches and the dataset answers them: no per-utterance collating. The generator is
         # the loader's own, so that drawing worker seeds does not disturb training's random numbers.
-        return DataLoader(
-            data,
-            sampler=sampler,
-            batch_size=None,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            generator=torch.Generator(),
-        )
+        return {
+            "batch_size": None,
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "generator": torch.Generator(),
+        }
 
 
 def _moments(ragged: Ragged) -> Scale:

@@ -31,6 +31,7 @@ class BucketSampler(Sampler[list[int]]):
         self.rank = rank
         self.world = world
         self.epoch = 0
+        self.done = 0  # batches of the epoch that were trained on before, by a run that goes on
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -46,17 +47,23 @@ class BucketSampler(Sampler[list[int]]):
         pools = [shuffled[i : i + size * POOL] for i in range(0, len(shuffled), size * POOL)]
         order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
         batches = [order[i : i + size] for i in range(0, len(order), size)]
-        for b in rng.permutation(len(batches)):
+        done, self.done = self.done, 0
+        for b in rng.permutation(len(batches))[done:]:
             batch = np.resize(batches[b], -(-len(batches[b]) // self.world) * self.world)
             yield batch[self.rank :: self.world].tolist()
 
 
 class LengthSampler(Sampler[list[int]]):
-    """Every utterance once, in batches by length; rank r takes every ``world``-th batch."""
+    """Every utterance once, in batches by length; rank r takes every ``world``-th batch.
+
+    The batches are the same for any number of ranks, so that the last digit of a prediction is. A rank for which there
+    is none takes the first, again: the metrics need every rank, and know repeats.
+    """
 
     def __init__(self, lengths: np.ndarray, batch_size: int, rank: int = 0, world: int = 1) -> None:
         order = np.argsort(lengths, kind="stable").tolist()
-        self.batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)][rank::world]
+        batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        self.batches = batches[rank::world] or batches[:1]
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -242,6 +243,86 @@ def test_a_store_that_is_replaced_while_it_is_read_changes_nothing(
     for outcome in outcomes:
         outcome.pop("seconds")
     assert outcomes[0] == outcomes[1]
+
+
+def test_wandb_goes_on_with_the_same_run(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = arguments("logger=wandb", "logger.offline=true", "trainer.max_epochs=1")
+    stop_before_the_result(monkeypatch, overrides)
+    main([*overrides, "ckpt_path=last"])
+    ids = [path.name.rpartition("-")[2] for path in (tmp_path / "runs").rglob("offline-run-*-*")]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
+    main([*overrides, "overwrite=true"])
+    assert len({path.name.rpartition("-")[2] for path in (tmp_path / "runs").rglob("offline-run-*-*")}) == 2
+
+
+def test_what_was_half_written_is_removed(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_before_the_result(monkeypatch, arguments("trainer.max_epochs=1"))
+    run = only_run(tmp_path / "runs")
+    for name in (".result.json.1.tmp", "checkpoints/.last.ckpt.77.tmp"):
+        (run / name).write_bytes(b"half")
+    main(arguments("trainer.max_epochs=1", "ckpt_path=last"))
+    assert not list(run.rglob("*.tmp"))
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, overrides: list[str], batch: tuple[int, int], number: int) -> int:
+    """Train until a signal comes in this epoch and batch, both counted from 0; the exit code."""
+
+    class Interrupting(History):
+        def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+            if (trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_idx) == batch:
+                os.kill(os.getpid(), number)
+
+    Interrupting.__qualname__ = History.__qualname__  # which its state in the checkpoint goes by
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module, "History", Interrupting)
+        with pytest.raises(SystemExit) as stop:
+            main(overrides)
+    return int(stop.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "batch", "stops", "extra"),
+    [
+        (signal.SIGTERM, (0, 1), 2, []),
+        (signal.SIGINT, (1, 2), 8, ["optim.schedule={name: linear, warmup: 0.1}", "data.num_workers=1"]),
+        (signal.SIGTERM, (1, 0), 7, ["trainer.accumulate_grad_batches=2", "model=self_mm"]),
+        (signal.SIGTERM, (0, 4), 5, ["data.num_workers=1"]),
+    ],
+    ids=["first epoch", "workers", "accumulated", "last batch"],
+)
+def test_interrupted_within_an_epoch_and_continued(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    batch: tuple[int, int],
+    stops: int,
+    extra: list[str],
+) -> None:
+    """Five batches an epoch. ``stops``: after how many of the run its checkpoint is."""
+    overrides = arguments("keep_last=true", "data.batch_size=16", "trainer.max_epochs=3", *extra)
+    main([*overrides, f"runs={tmp_path / 'whole'}"])
+    overrides += [f"runs={tmp_path / 'stopped'}"]
+    assert interrupt_at(monkeypatch, overrides, batch, number) == 128 + number
+    assert "ckpt_path=last continues" in capsys.readouterr().err
+    (last,) = (tmp_path / "stopped").rglob("last.ckpt")
+    progress = torch.load(last, weights_only=True)["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    assert progress["total"]["processed"] == stops
+    main([*overrides, "ckpt_path=last"])
+
+    whole, run = (only_run(tmp_path / name) for name in ("whole", "stopped"))
+    for name in ("best.ckpt", "last.ckpt"):
+        assert same(state(run, name)["state_dict"], state(whole, name)["state_dict"]), name
+    for part in ("optimizer_states", "lr_schedulers"):
+        assert same(state(run, "last.ckpt")[part], state(whole, "last.ckpt")[part]), part
+    for name in ("metrics.csv", "predictions.csv"):
+        assert (run / name).read_text() == (whole / name).read_text(), name
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)

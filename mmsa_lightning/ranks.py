@@ -1,0 +1,132 @@
+"""One run in several processes, its ranks: how they are started, and how they see each other's share of a batch.
+
+Every rank computes the loss of the whole batch, from the outputs of all, so that an objective need not know of ranks: a
+mean, the ratio of losses, a moment of the batch and the generated labels are those of one process, on every rank.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from torch import Tensor
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.output import ModelOutput
+
+
+def environment() -> ClusterEnvironment:
+    """What started this process: torchrun (or :func:`launch`), SLURM with a task a rank, or nothing of the kind."""
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    if SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1:
+        return SLURMEnvironment(auto_requeue=False)
+    return LightningEnvironment()
+
+
+def rank() -> int:
+    """This process's number among those that were started together; 0 for a process of its own."""
+    return environment().global_rank()
+
+
+def missing(devices: int) -> bool:
+    """Whether ``devices`` processes are wanted, and nobody has started them yet."""
+    return devices > 1 and not environment().creates_processes_externally
+
+
+def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: int) -> Any:
+    """Call ``function`` in ``processes`` new processes of this machine, as torchrun would.
+
+    If one of them fails or is killed, the others are stopped within seconds.
+
+    Returns:
+        what rank 0 returned.
+
+    Raises:
+        UserError: what the rank that failed first ended with.
+        SystemExit: this process was asked to stop; so were they.
+    """
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it is said in one line below
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # any free port
+        max_restarts=0,
+        monitor_interval=0.5,
+    )
+    try:
+        return elastic_launch(config, function)(*arguments)[0]
+    except SignalException as stopped:
+        raise SystemExit(128 + stopped.sigval) from None
+    except ChildFailedError as error:
+        number, failure = error.get_first_failure()
+        reason = str(failure.message).removeprefix("UserError: ")
+        raise UserError(f"rank {number} of {processes}: {reason}") from error
+
+
+class _Gather(torch.autograd.Function):
+    """(batch, ...) of every rank -> (ranks · batch, ...), dealt out as :class:`BucketSampler` does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.stack(parts, dim=1).flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # All ranks have this loss, each hands back the gradient of its own share, and DDP takes the mean over ranks.
+        return gradient[dist.get_rank() :: dist.get_world_size()] * dist.get_world_size()
+
+
+def whole(output: ModelOutput, batch: Batch) -> tuple[ModelOutput, Batch]:
+    """What all ranks made of their shares of a batch, in the order of that batch, and its positions and labels.
+
+    The gradient of a loss of it is that of one process with the whole batch, once DDP has taken the mean over ranks.
+    Utterances that were repeated so that every rank has as many are left out. In a single process nothing changes.
+
+    Args:
+        output: of this rank; ``attention`` is left behind.
+        batch: of this rank; its sequences are left behind.
+    """
+    if not dist.is_available() or not dist.is_initialized():
+        return output, batch
+    index = _Gather.apply(batch.index)
+    distinct = len(index.unique())  # repeats stand at the end
+
+    def gather(x: Tensor) -> Tensor:
+        return _Gather.apply(x)[:distinct]
+
+    return ModelOutput(
+        gather(output.prediction.float()),
+        {task: gather(prediction.float()) for task, prediction in output.tasks.items()},
+        {name: gather(feature.float()) for name, feature in output.features.items()},
+    ), Batch(index[:distinct], gather(batch.label))
+
+
+def merge(shares: dict[int, float]) -> dict[int, float]:
+    """The union of what every rank holds."""
+    if not dist.is_available() or not dist.is_initialized():
+        return shares
+    everyone: list[dict[int, float]] = [{} for _ in range(dist.get_world_size())]
+    dist.all_gather_object(everyone, shares)
+    return {key: value for share in everyone for key, value in share.items()}

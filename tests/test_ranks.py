@@ -1,0 +1,126 @@
+"""Several processes do what one does. Real processes, gloo, on the CPU."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from hydra import compose, initialize_config_dir
+
+from mmsa_lightning import experiment, ranks
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.config import config_dir, plain
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.output import ModelOutput
+
+MODELS = ("interactive_attention", "self_mm", "misa")
+STEPS = 30
+
+
+def config(model: str, bert: str, store: Path, world: int) -> dict[str, Any]:
+    """Ten epochs of three batches of 24, the last of them short; no dropout."""
+    overrides = [
+        f"model={model}",
+        f"text_encoder={bert}",
+        f"data.path={store}",
+        "data.counts={train: 71, valid: 24, test: 26}",
+        f"data.batch_size={24 // world}",
+        "data.eval_batch_size=10",
+        "trainer=ddp_cpu",
+        f"trainer.devices={world}",
+        "trainer.max_epochs=10",
+        "trainer.accumulate_grad_batches=1",
+        "trainer.enable_progress_bar=false",
+        "keep_last=true",
+        "patience=99",
+    ]
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        made = plain(compose("train", overrides))
+    return without_dropout(made)
+
+
+def without_dropout(node: Any, inside: bool = False) -> Any:
+    if isinstance(node, dict):
+        return {name: without_dropout(value, inside or "dropout" in name) for name, value in node.items()}
+    return 0.0 if inside else node
+
+
+def train(configs: dict[str, dict[str, Any]], folder: Path) -> None:
+    torch.set_num_threads(1)
+    for model, made in configs.items():
+        experiment._run(made, {"data": "demo", "model": model, "ablation": "full"}, folder / model, None)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The run directories' folder for 1, 2 and 4 processes."""
+    folder = tmp_path_factory.mktemp("ranks")
+    threads = torch.get_num_threads()
+    for world in (1, 2, 4):
+        configs = {model: config(model, tiny_bert, folder / "demo.h5", world) for model in MODELS}
+        place = folder / str(world)
+        train(configs, place) if world == 1 else ranks.launch(train, (configs, place), world)
+    torch.set_num_threads(threads)
+    return {world: folder / str(world) for world in (1, 2, 4)}
+
+
+@pytest.mark.parametrize(("model", "world"), [*itertools.product(MODELS, (2, 4))])
+def test_ranks_train_as_one_process_with_the_whole_batch(model: str, world: int, trained: dict[int, Path]) -> None:
+    one, several = (trained[w] / model for w in (1, world))
+    states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (one, several)]
+    assert states[0]["global_step"] == states[1]["global_step"] == STEPS
+    for name, value in states[0]["state_dict"].items():  # weights; generated labels, banks and centres
+        torch.testing.assert_close(states[1]["state_dict"][name], value, atol=1e-5, rtol=1e-5, msg=f"{model} {name}")
+    rows = [list(csv.DictReader((run / "metrics.csv").open())) for run in (one, several)]
+    assert len(rows[0]) == len(rows[1]) == 10
+    for a, b in zip(*rows, strict=True):
+        figures = {name: float(a[name]) for name in a if name.startswith(("train/", "valid/mae"))}
+        assert {name: float(b[name]) for name in figures} == pytest.approx(figures, abs=1e-5)
+
+
+def fails_on_rank_1(how: str) -> None:
+    if ranks.rank() == 1:
+        if how == "mistake":
+            raise UserError("the disk is full")
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(600)
+
+
+@pytest.mark.parametrize(("how", "reason"), [("mistake", "the disk is full"), ("killed", "SIGKILL")])
+def test_a_rank_that_fails_ends_the_others(how: str, reason: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(UserError, match=f"rank 1 of 2: .*{reason}"):
+        ranks.launch(fails_on_rank_1, (how,), 2)
+    assert time.monotonic() - start < 60
+
+
+def share_of(values: torch.Tensor) -> torch.Tensor:
+    return values[dist.get_rank() :: dist.get_world_size()].clone()
+
+
+def whole_batch() -> tuple[list[int], list[float], list[float], dict[int, float]]:
+    """Five utterances, of which the first is repeated for the second of two ranks."""
+    dist.init_process_group("gloo")
+    index, label = torch.tensor([4, 0, 3, 1, 2, 4]), torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 1.0])
+    prediction = share_of(label * 10).requires_grad_()
+    output, batch = ranks.whole(ModelOutput(prediction), Batch(share_of(index), share_of(label)))
+    (output.prediction * batch.label).sum().backward()
+    assert prediction.grad is not None
+    held = ranks.merge({dist.get_rank(): 0.5})
+    return batch.index.tolist(), output.prediction.tolist(), prediction.grad.tolist(), held
+
+
+def test_a_batch_is_put_together_in_its_order_without_repeats() -> None:
+    index, prediction, gradient, held = ranks.launch(whole_batch, (), 2)
+    assert index == [4, 0, 3, 1, 2]
+    assert prediction == [10.0, 20.0, 30.0, 40.0, 50.0]
+    assert gradient == [2.0, 6.0, 10.0]  # of rank 0's three, times two ranks: DDP takes the mean
+    assert held == {0: 0.5, 1: 0.5}
