@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -72,6 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     os.environ[TRACEBACK] = "1"  # so that errors reach us instead of being printed by Hydra
     try:
         with one_line_errors():
+            _refuse_foreign_code(sys.argv[1:])
             try:
                 _train()
             except (HydraException, OmegaConfBaseException) as error:
@@ -82,6 +84,22 @@ def main(argv: list[str] | None = None) -> None:
                 raise UserError(f"{len(failed)} jobs failed: {', '.join(failed)}")
     finally:
         os.environ[TRACEBACK] = wanted or "0"
+
+
+def _refuse_foreign_code(words: list[str]) -> None:
+    """Hydra would call whatever its own part of a config names, before anything of ours is asked.
+
+    Raises:
+        UserError: an override names a function or class for it to call, or a place outside of the runs' folder.
+    """
+    for word in words:
+        name, _, value = word.lstrip("+~").partition("=")
+        if not name.startswith("hydra."):
+            continue
+        if name.startswith("hydra.callbacks") or re.search(r"_target_|\(\)|\bext:", word):
+            raise UserError(f"{word} names code for Hydra to run: refused")
+        if name.startswith(("hydra.run.", "hydra.sweep.")) and ".." in Path(value.strip("\"'")).parts:
+            raise UserError(f"{word}: a run's folder is named without ..")
 
 
 def _message(error: Exception) -> str:

@@ -65,9 +65,21 @@ def write(run_dir: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def read(run_dir: Path) -> list[dict[str, Any]]:
-    """What a run left; nothing for a model that does not tell its weights."""
+    """What a run left; nothing for a model that does not tell its weights.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     path = run_dir / NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    if not path.is_file():
+        return []
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+        if all({"id", "label", "prediction", "steps", "weights"} <= set(record) for record in records):
+            return records
+    except (ValueError, TypeError):
+        pass
+    raise UserError(f"{path} is damaged; mmsa attention draws the maps anew from the weights")
 
 
 def headline(record: dict[str, Any]) -> str:

@@ -108,8 +108,10 @@ def run_directory(*, _root_: DictConfig) -> str:
     it is resumed; configs that differ in more than :data:`INCIDENTAL` parts have different ones.
     """
     config = plain(_root_)
-    if not config.get("runs"):
-        raise UserError("runs is empty: give the folder for runs")
+    if not config.get("runs") or ".." in Path(str(config["runs"])).parts:
+        raise UserError(f"runs={config.get('runs')}: give the folder for runs, without ..")
+    if not fits(config.get("seed"), int):  # checked here, too, before it becomes part of a path
+        raise UserError(f"seed={config.get('seed')}: give {describe(int)}")
     names = run_names(_root_.hydra.runtime.choices)
     return str(Path(*names.values(), f"seed{config.get('seed')}-{config_hash(config)[:8]}"))
 

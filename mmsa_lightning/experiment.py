@@ -6,7 +6,6 @@ import contextlib
 import functools
 import shutil
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
@@ -152,8 +151,11 @@ def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
     if data.store.meta.content_sha256 != finished["data_hash"]:
         raise UserError(f"{run_dir} was trained on other data than {data.path} now holds")
     module = _build_module(config, data, None)
-    state = torch.load(run_dir / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)
-    module.load_state_dict(state["state_dict"])
+    path = run_dir / "checkpoints" / "best.ckpt"
+    try:
+        module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    except Exception as error:
+        raise UserError(f"{path} does not hold the weights of this run ({error})") from error
     return module, data
 
 
@@ -249,7 +251,7 @@ def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None, data: StoreDataM
         return None
     try:
         state = torch.load(path, mmap=True, weights_only=True)[type(data).__qualname__]
-    except (RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
+    except Exception as error:  # torch raises nearly anything on a damaged file
         raise UserError(f"{path} is not a checkpoint of a run ({error}); overwrite=true starts again") from error
     data.load_state_dict(state)  # Lightning asks this, too, but only after weights of another shape have failed
     return path

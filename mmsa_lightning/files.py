@@ -15,13 +15,19 @@ from mmsa_lightning.errors import UserError
 
 @contextmanager
 def aside(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write to; moved to ``path`` at the end, or removed if writing failed."""
+    """A name beside ``path`` to write to; moved to ``path`` at the end, or removed if writing failed.
+
+    Raises:
+        OSError: naming ``path``, whichever call it came from.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -49,6 +49,7 @@ class Interruption(L.Callback):
         self.before: dict[int, Any] = {}
         self.done = 0  # batches of the epoch, where a checkpoint is made in the middle of it
         self.restored: dict[str, Any] = {}
+        self.started = False  # whatever a checkpoint holds has been taken up
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Only here: Lightning sets handlers of its own shortly before, and puts back those before them at its end.
@@ -59,6 +60,7 @@ class Interruption(L.Callback):
             trainer.train_dataloader.sampler.done = self.restored["done"]  # type: ignore[union-attr]
             _restore(self.restored["random"][trainer.global_rank])
             self.restored = {}
+        self.started = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._asked(trainer):  # since the last epoch's checkpoint

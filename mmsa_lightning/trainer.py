@@ -129,6 +129,9 @@ def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resu
     """Train, from the checkpoint ``resume`` if there is one.
 
     A signal (see :class:`Interruption`) ends the process with its usual exit code and says how to go on.
+
+    Raises:
+        UserError: the checkpoint holds something else than this run's; a loss is not a number.
     """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -136,6 +139,10 @@ def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resu
         if trainer.is_global_zero:
             print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
         sys.exit(128 + stop.number)
+    except Exception as error:
+        if isinstance(error, UserError) or resume is None or _callback(trainer, Interruption).started:
+            raise
+        raise UserError(f"{resume} does not fit this run ({error!r}); overwrite=true starts again") from error
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path:

@@ -116,7 +116,8 @@ def _check_columns(name: str, split: SourceSplit) -> None:
 def _label(label: np.ndarray, ids: list[str], where: str) -> np.ndarray:
     if label.size != len(ids):
         raise UserError(f"{where} has shape {label.shape}: one number per utterance is needed")
-    flat = label.reshape(-1).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large is told of below
+        flat = label.reshape(-1).astype(np.float32)
     wrong = ~(np.abs(flat) <= LABEL_LIMIT)  # NaN is wrong too
     if wrong.any():
         first = int(wrong.argmax())

@@ -36,7 +36,18 @@ def import_file(
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", dataset):
         raise UserError(f"a dataset's name has letters, digits, '.', '-' and '_' only, not {dataset!r}")
-    found = formats.read(source, split=split, **table_options)
+    try:
+        found = formats.read(source, split=split, **table_options)
+        return _import(found, source, dataset, out, tokenizer, table_options)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # a stranger's file may hold anything in the place of anything
+        raise UserError(f"{source} does not hold what its layout wants ({type(error).__name__}: {error})") from error
+
+
+def _import(
+    found: Source, source: Path, dataset: str, out: Path, tokenizer: str, table_options: dict[str, Path | None]
+) -> Meta:
     for option, file in table_options.items():
         if file is not None:
             found.report.append(f"{option.replace('_', ' ')}: from {file.name}, SHA-256 {sha256([file])}")

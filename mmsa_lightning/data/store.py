@@ -21,12 +21,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import h5py
 import numpy as np
 
 from mmsa_lightning import files
+from mmsa_lightning.annotations import fits
+from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.errors import UserError
 
 FORMAT = "mmsa-lightning store 1"
@@ -174,10 +176,10 @@ class Store:
             with h5py.File(self.path, "r") as file:
                 if file.attrs.get("format") != FORMAT:
                     raise _Malformed(f"its format is {file.attrs.get('format')!r}, not {FORMAT!r}")
-                self.meta = Meta(**json.loads(file.attrs["meta"]))
-                self.splits = {name: _read_split(_hard(file, name), self.path) for name in SPLITS}
+                self.meta = _read_meta(file.attrs["meta"])
+                self.splits = {name: _read_split(_group(file, name), self.path) for name in SPLITS}
                 self._check_widths()
-        except (_Malformed, OSError, KeyError, ValueError, TypeError) as error:
+        except Exception as error:  # HDF5 raises nearly anything on a damaged file
             raise UserError(f"{self.path} is not a usable store ({error}); import the source again") from error
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
@@ -204,32 +206,75 @@ class _Malformed(Exception):
     """The file breaks the layout."""
 
 
-def _hard(parent: h5py.Group, name: str) -> Any:
+def _read_meta(text: str) -> Meta:
+    meta = Meta(**json.loads(text))
+    for name, hint in get_type_hints(Meta).items():
+        if not fits(getattr(meta, name), hint):
+            raise _Malformed(f"its {name} is {getattr(meta, name)!r}")
+    return meta
+
+
+def _group(parent: h5py.Group, name: str) -> h5py.Group:
+    return _member(parent, name, h5py.Group)
+
+
+def _member(parent: h5py.Group, name: str, kind: type) -> Any:
     """A member that lies in this very file: soft and external links are refused."""
-    if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
-        raise _Malformed(f"{parent.name}/{name} is missing or a link".replace("//", "/"))
+    if not isinstance(parent.get(name, getlink=True), h5py.HardLink) or not isinstance(parent[name], kind):
+        raise _Malformed(f"{parent.name}/{name} is missing, a link or no {kind.__name__}".replace("//", "/"))
     return parent[name]
 
 
+def _dataset(parent: h5py.Group, name: str) -> h5py.Dataset:
+    """A dataset whose values lie one after the other in this very file, which so cannot claim more than it holds."""
+    found = _member(parent, name, h5py.Dataset)
+    if found.chunks or found.external or found.is_virtual or found.nbytes > Path(parent.file.filename).stat().st_size:
+        raise _Malformed(f"{found.name} is not contiguous in the file")
+    return found
+
+
+def _read_text(parent: h5py.Group, name: str) -> list[str]:
+    """Strings, which HDF5 keeps elsewhere in the file: many could be the same long one, so not all at once."""
+    found, size = _dataset(parent, name).asstr(), Path(parent.file.filename).stat().st_size
+    texts: list[str] = []
+    total = 0
+    for start in range(0, len(found), 64):
+        texts += map(str, found[start : start + 64])
+        total += sum(map(len, texts[start:]))
+        if total > size:
+            raise _Malformed(f"{parent.name}/{name} is longer than the file")
+    return texts
+
+
+def _read_column(parent: h5py.Group, name: str, n: int) -> np.ndarray:
+    column = _dataset(parent, name)
+    if column.shape != (n,) or column.dtype != np.float32 or not np.isfinite(values := column[:]).all():
+        raise _Malformed(f"{column.name} does not hold a number for each utterance")
+    return values
+
+
 def _read_split(group: h5py.Group, path: Path) -> Split:
-    ids = [str(i) for i in _hard(group, "id").asstr()[:]]
-    n = len(ids)
-    raw_text = [str(t) for t in _hard(group, "raw_text").asstr()[:]] if "raw_text" in group else None
-    label = _hard(group, "label")[:]
-    unimodal = {m: _hard(_hard(group, "unimodal"), m)[:] for m in group.get("unimodal", ())}
-    if label.shape != (n,) or any(u.shape != (n,) for u in unimodal.values()) or len(raw_text or ids) != n:
-        raise _Malformed(f"{group.name} holds columns of different lengths")
-    sequences = {name: _map_ragged(_hard(group, name), n, path) for name in SEQUENCES if name in group}
+    ids = _read_text(group, "id")
+    raw_text = _read_text(group, "raw_text") if "raw_text" in group else None
+    if not ids or len(raw_text or ids) != len(ids):
+        raise _Malformed(f"{group.name} is empty, or holds columns of different lengths")
+    label = _read_column(group, "label", len(ids))
+    known = _group(group, "unimodal") if "unimodal" in group else {}
+    unimodal = {m: _read_column(known, m, len(ids)) for m in MODALITIES if m in known}
+    sequences = {name: _map_ragged(_group(group, name), name, len(ids), path) for name in SEQUENCES if name in group}
     return Split(ids, label, sequences, raw_text, unimodal)
 
 
-def _map_ragged(group: h5py.Group, n: int, path: Path) -> Ragged:
-    values, offsets = _hard(group, "values"), _hard(group, "offsets")[:]
-    if offsets.shape != (n + 1,) or offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 1).any():
+def _map_ragged(group: h5py.Group, name: str, n: int, path: Path) -> Ragged:
+    values, stored = _dataset(group, "values"), _dataset(group, "offsets")
+    if (values.dtype, values.ndim) != ((np.int32, 1) if name == "tokens" else (np.float32, 2)) or 0 in values.shape:
+        raise _Malformed(f"{group.name}/values are {values.dtype} of shape {values.shape}")
+    if stored.shape != (n + 1,) or stored.dtype != np.int64:
+        raise _Malformed(f"{group.name}/offsets are {stored.dtype} of shape {stored.shape}")
+    offsets = stored[:]
+    if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 1).any():
         raise _Malformed(f"{group.name}/offsets do not divide its values")
-    if values.dtype not in (np.dtype(np.float32), np.dtype(np.int32)) or values.ndim not in (1, 2):
-        raise _Malformed(f"{group.name}/values are {values.dtype} with {values.ndim} axes")
-    start = values.id.get_offset()
-    if start is None or values.external:
-        raise _Malformed(f"{group.name}/values are not contiguous in the file")
-    return Ragged(np.memmap(path, values.dtype, "r", start, values.shape), offsets)
+    mapped = np.memmap(path, values.dtype, "r", values.id.get_offset(), values.shape)
+    if name == "tokens" and mapped.min() < 0:
+        raise _Malformed(f"{group.name}/values has token ids below 0")
+    return Ragged(mapped, offsets)

@@ -14,7 +14,13 @@ _SEGMENT = re.compile(r"(.+)\[(\w+)\]")
 
 
 def text(value: Any) -> str:
-    """A string that Python 2 may have written as bytes."""
+    """A string that Python 2 may have written as bytes.
+
+    Raises:
+        UserError: it is no single value; its text could be longer than memory, where lists stand in lists many times.
+    """
+    if not isinstance(value, bytes | str | int | float | np.generic | None):
+        raise UserError(f"a text or an id is a {type(value).__name__}")
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
@@ -55,7 +61,22 @@ def numeric(values: Any, what: str) -> np.ndarray:
         UserError: something in it is not a number.
     """
     try:
-        array = np.asarray(values)
+        array = rectangular(values)
         return array if array.dtype.kind in "iufb" else array.astype(np.float64)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{what} does not hold numbers in equal rows: {error}") from error
+
+
+def rectangular(values: Any) -> np.ndarray:
+    """``np.asarray``, for what a stranger's pickle holds: lists in it may be one list many times over.
+
+    Raises:
+        ValueError: it would be larger than any array of that kind that is published.
+    """
+    size, inner = 1, values
+    while isinstance(inner, list | tuple) and inner:
+        size *= len(inner)
+        inner = inner[0]
+    if size > 1 << 28:
+        raise ValueError(f"lists in lists of {size} entries")
+    return np.asarray(values)

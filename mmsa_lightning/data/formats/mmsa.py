@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_lightning.data.formats.fields import SPLIT_NAMES, column, numeric, padded, text
+from mmsa_lightning.data.formats.fields import SPLIT_NAMES, column, numeric, padded, rectangular, text
 from mmsa_lightning.data.source import Sequences, Source, SourceSplit
 from mmsa_lightning.errors import UserError
 
@@ -36,9 +36,9 @@ def read(data: dict[str, dict[str, Any]]) -> Source:
 
 def _split(part: dict[str, Any], where: str) -> SourceSplit:
     split = SourceSplit(
-        ids=[text(i) for i in np.ravel(column(part, "id", where))],
+        ids=[text(i) for i in rectangular(column(part, "id", where)).ravel()],
         label=numeric(column(part, "regression_labels", where), f"{where}: regression_labels"),
-        raw_text=[text(t) for t in np.ravel(part["raw_text"])] if "raw_text" in part else None,
+        raw_text=[text(t) for t in rectangular(part["raw_text"]).ravel()] if "raw_text" in part else None,
         unimodal={m: numeric(part[key], f"{where}: {key}") for m, key in _UNIMODAL.items() if key in part},
     )
     for modality in ("text", "audio", "vision"):

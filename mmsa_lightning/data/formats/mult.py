@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_lightning.data.formats.fields import SPLIT_NAMES, column, numeric, padded, text, utterance_id
+from mmsa_lightning.data.formats.fields import SPLIT_NAMES, column, numeric, padded, rectangular, text, utterance_id
 from mmsa_lightning.data.source import Sequences, Source, SourceSplit
 from mmsa_lightning.errors import UserError
 
@@ -50,7 +50,7 @@ def _split(part: dict[str, Any], where: str, seen: set[str], report: list[str]) 
 
 
 def _ids(values: Any, where: str) -> list[str]:
-    array = np.asarray(values)
+    array = rectangular(values)
     if array.ndim == 2 and array.shape[1] == 3:
         return [f"{text(video)}$_${text(start)}_{text(end)}" for video, start, end in array]
     if array.size == len(array):

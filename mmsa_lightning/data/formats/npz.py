@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from mmsa_lightning.data.formats.fields import rectangular
 from mmsa_lightning.data.formats.unpickle import load_stream
 from mmsa_lightning.errors import UserError
+
+FREELY = 1 << 26  # bytes that an array may unpack to
+MOST = 100  # how many times its size, if it is more: padding compresses well, and a bomb a thousand times
 
 
 class Archive:
@@ -39,19 +44,22 @@ class Archive:
         if name not in self.members:
             raise UserError(f"{self.path} has no array {name!r}; it has {', '.join(sorted(self.members))}")
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
-                return arrays[name]
-        except ValueError as error:
-            if "Object arrays" not in str(error):
-                raise UserError(f"{self.path}: {name} is damaged ({error})") from error
-            return self._objects(name)
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            with zipfile.ZipFile(self.path) as archive:
+                return self._read(archive, archive.getinfo(f"{name}.npy"))
+        except (OSError, EOFError, KeyError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{self.path}: {name} is damaged ({error})") from error
 
-    def _objects(self, name: str) -> np.ndarray:
-        """Strings saved as objects, as pandas does: a pickle behind the header."""
-        with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as member:
+    def _read(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+        if info.file_size > max(FREELY, MOST * info.compress_size):
+            raise ValueError(f"it unpacks to {info.file_size} bytes from {info.compress_size}")
+        with archive.open(info) as member:
             version = np.lib.format.read_magic(member)
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            header(member)
-            return np.asarray(load_stream(member, f"{self.path}: {name}"))  # type: ignore[arg-type]
+            shape, _, dtype = header(member)
+            left = info.file_size - member.tell()
+            if dtype.hasobject:  # strings saved as objects, as pandas does: a pickle behind the header
+                return rectangular(load_stream(member, f"{self.path}: {info.filename.removesuffix('.npy')}", left))  # type: ignore[arg-type]
+            if math.prod(shape) * dtype.itemsize > left:
+                raise ValueError(f"it claims the shape {shape}, and has {left} bytes")
+            member.seek(0)
+            return np.lib.format.read_array(member, allow_pickle=False)

@@ -11,6 +11,7 @@ import copyreg
 import math
 import pickle
 import re
+import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -32,13 +33,18 @@ def load(path: Path) -> Any:
     """
     try:
         with path.open("rb") as stream:
-            return load_stream(stream, str(path))
+            return load_stream(stream, str(path), path.stat().st_size)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def load_stream(stream: BinaryIO, name: str) -> Any:
-    """As :func:`load`, from where ``stream`` stands; ``name`` is what error messages call it.
+def load_stream(stream: BinaryIO, name: str, size: int) -> Any:
+    """As :func:`load`, from where ``stream`` stands.
+
+    Args:
+        stream: what is read.
+        name: what error messages call it.
+        size: bytes that it may hold.
 
     Raises:
         UserError: as :func:`load`.
@@ -47,7 +53,7 @@ def load_stream(stream: BinaryIO, name: str) -> Any:
     copyreg.clear_extension_cache()
     try:
         # latin1 maps each byte of a Python 2 string to one character, so arrays' bytes survive.
-        return _Restricted(stream, encoding="latin1").load()
+        return _Restricted(_Whole(stream, size), encoding="latin1").load()
     except _Refused as refused:
         raise UserError(
             f"{name} asks for {refused} when it is loaded, which could run code: refused; "
@@ -205,7 +211,37 @@ _ALIASES = {
 }
 
 
-class _Restricted(pickle.Unpickler):
+class _Whole:
+    """A stream that is not asked for more than it holds, whatever a length in it claims."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self.stream = stream
+        self.left = size
+
+    def read(self, n: int) -> bytes:
+        if n > self.left:
+            raise EOFError(f"it claims {n} more bytes, and has {self.left}")
+        data = self.stream.read(n)
+        self.left -= len(data)
+        return data
+
+    def readline(self) -> bytes:
+        data = self.stream.readline(self.left)
+        self.left -= len(data)
+        return data
+
+
+def _load_bytearray(unpickler: Any) -> None:
+    """Python's own makes one of the length that is claimed before it reads anything."""
+    (length,) = struct.unpack("<Q", unpickler.read(8))
+    unpickler.append(bytearray(unpickler.read(length)))
+
+
+class _Restricted(pickle._Unpickler):
+    """In Python, because the one in C makes a table as long as the largest number that a pickle gives an object."""
+
+    dispatch = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: _load_bytearray}
+
     def find_class(self, module: str, name: str) -> Any:
         maker = _MODULES.get(_ALIASES.get(module, ""), {}).get(name)
         if maker is None:

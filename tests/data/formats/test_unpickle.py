@@ -35,7 +35,7 @@ PLAIN = [
 
 
 def read(data: bytes):
-    return load_stream(io.BytesIO(data), "x.pkl")
+    return load_stream(io.BytesIO(data), "x.pkl", len(data))
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
