@@ -3,8 +3,8 @@
     python experiments/robustness/fuzz.py --minutes 10
 
 A sound file of each kind is changed: bytes flipped, cut out, put in, repeated, the end cut off, numbers made huge.
-Whatever comes out of it, it is read to the end, or refused as a user's mistake: any other exception is a fault, as are a
-file left behind and more than a GiB of memory.
+Whatever comes out of it is read to the end, or refused as a mistake of the user: any other exception is a fault, as are
+a file left behind and more than a GiB of memory.
 """
 
 from __future__ import annotations

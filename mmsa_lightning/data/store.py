@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -127,15 +128,32 @@ def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
     digest = hashlib.sha256(f"aligned={meta.aligned}".encode())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with files.aside(path) as temporary, h5py.File(temporary, "w") as file:
-            for name in SPLITS:
-                _write_split(file.create_group(name), splits[name], digest)
-            meta.content_sha256 = digest.hexdigest()
-            file.attrs["format"] = FORMAT
-            file.attrs["meta"] = json.dumps(asdict(meta))
+        with files.aside(path) as temporary:
+            with h5py.File(temporary, "w") as file:
+                _reserve(temporary, splits.values())
+                for name in SPLITS:
+                    _write_split(file.create_group(name), splits[name], digest)
+                meta.content_sha256 = digest.hexdigest()
+                file.attrs["format"] = FORMAT
+                file.attrs["meta"] = json.dumps(asdict(meta))
+                file.flush()
+                size = file.id.get_filesize()
+            os.truncate(temporary, size)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return meta
+
+
+def _reserve(path: Path, splits: Iterable[Split]) -> None:
+    """Have the system set room aside, or say that there is none: HDF5 crashes the process where a write fails."""
+    room = 1 << 20
+    for split in splits:
+        room += sum(64 + len(text.encode()) for text in [*split.ids, *(split.raw_text or [])])
+        room += split.label.nbytes * (1 + len(split.unimodal))
+        room += sum(8 * ragged.values.size + ragged.offsets.nbytes for ragged in split.sequences.values())
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, room)
 
 
 def _write_split(group: h5py.Group, split: Split, digest: Any) -> None:
