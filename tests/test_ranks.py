@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import os
 import signal
 import time
@@ -84,6 +85,30 @@ def test_ranks_train_as_one_process_with_the_whole_batch(model: str, world: int,
     for a, b in zip(*rows, strict=True):
         figures = {name: float(a[name]) for name in a if name.startswith(("train/", "valid/mae"))}
         assert {name: float(b[name]) for name in figures} == pytest.approx(figures, abs=1e-5)
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    (path,) = folder.rglob("result.json")
+    result = json.loads(path.read_text())
+    rows = list(csv.DictReader((path.parent / "predictions.csv").open()))
+    return {"valid": result["valid"], "test": result["test"], "predictions": rows}
+
+
+def test_metrics_are_the_same_to_the_last_digit(tiny_bert: str, tmp_path: Path) -> None:
+    """229 and 686 utterances, which neither two nor three ranks divide evenly; the weights stay as they began."""
+    found = {}
+    for world in (1, 2, 3):
+        made = config("lmf", tiny_bert, tmp_path / "demo.h5", world)
+        made["data"] |= {"counts": {"train": 24, "valid": 229, "test": 686}, "eval_batch_size": 50}
+        made["optim"]["lr"] = dict.fromkeys(made["optim"]["lr"], 0.0)
+        made["trainer"]["max_epochs"] = 1
+        made |= {"text": "features", "modalities": ["audio", "vision"]}
+        place = tmp_path / str(world)
+        arguments = ({"lmf": made}, place)
+        train(*arguments) if world == 1 else ranks.launch(train, arguments, world)
+        found[world] = figures(place)
+    assert len(found[1]["predictions"]) == 229 + 686
+    assert found[1] == found[2] == found[3]
 
 
 def fails_on_rank_1(how: str) -> None:

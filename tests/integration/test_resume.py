@@ -325,6 +325,28 @@ def test_interrupted_within_an_epoch_and_continued(
         assert (run / name).read_text() == (whole / name).read_text(), name
 
 
+def test_two_ranks_are_stopped_and_go_on(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+    overrides = arguments("trainer=ddp_cpu", "data.batch_size=8", "trainer.max_epochs=4", "keep_last=true")
+    command = [sys.executable, ROOT / "train.py", *overrides]
+    subprocess.run([*command, f"runs={tmp_path / 'whole'}"], check=True, stdout=subprocess.DEVNULL)
+    command += [f"runs={tmp_path / 'stopped'}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list((tmp_path / "stopped").rglob("metrics.csv")):
+        time.sleep(0.01)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert errors.count("ckpt_path=last continues") == 1
+    assert "Traceback" not in errors
+    subprocess.run([*command, "ckpt_path=last"], check=True, stdout=subprocess.DEVNULL)
+    whole, run = (only_run(tmp_path / name) for name in ("whole", "stopped"))
+    for name in ("best.ckpt", "last.ckpt"):
+        assert same(state(run, name)["state_dict"], state(whole, name)["state_dict"]), name
+    for name in ("metrics.csv", "predictions.csv", "generated_labels.csv"):
+        assert (run / name).read_text() == (whole / name).read_text(), name
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
 def test_an_interrupt_says_how_to_go_on(
     arguments: Callable[..., list[str]], tmp_path: Path, number: signal.Signals
