@@ -1,4 +1,5 @@
 import hashlib
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -208,3 +209,30 @@ def test_real_misa_fold(tmp_path, real_data):
     assert store.meta.aligned
     videos = [{i.split("$_$")[0] for i in split.ids} for split in store.splits.values()]
     assert sum(map(len, videos)) == len(set.union(*videos)) == 10
+
+
+def import_often(source, out):
+    for _ in range(5):
+        importer.import_file(source, "own", out)
+
+
+def test_two_imports_to_one_store_leave_one_whole(tmp_path):
+    """Both at once, over and over: whoever reads meanwhile finds one of the two, whole."""
+    out, known = tmp_path / "own.h5", set()
+    workers = []
+    for seed in (0, 1):
+        table = tmp_path / f"{seed}.csv"
+        rows = [f"v{i}$_${i},so it is,{seed},{split}" for i, split in enumerate(["train", "valid", "test"] * 20)]
+        table.write_text("id,text,label,split\n" + "\n".join(rows))
+        known.add(importer.import_file(table, "own", tmp_path / f"{seed}.h5").content_sha256)
+        workers.append(multiprocessing.get_context("fork").Process(target=import_often, args=(table, out)))
+    for worker in workers:
+        worker.start()
+    reads = 0
+    while any(worker.is_alive() for worker in workers):
+        if out.exists():
+            assert Store(out).meta.content_sha256 in known
+            reads += 1
+    assert reads > 0
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert {path.name for path in tmp_path.iterdir()} == {"0.csv", "0.h5", "1.csv", "1.h5", "own.h5"}
