@@ -6,6 +6,7 @@ mean, the ratio of losses, a moment of the batch and the generated labels are th
 
 from __future__ import annotations
 
+import builtins
 import logging
 import os
 import uuid
@@ -31,11 +32,18 @@ from mmsa_lightning.models.output import ModelOutput
 
 
 def environment() -> ClusterEnvironment:
-    """What started this process: torchrun (or :func:`launch`), SLURM with a task a rank, or nothing of the kind."""
+    """What started this process: torchrun (or :func:`launch`), SLURM with a task a rank, or nothing of the kind.
+
+    Raises:
+        UserError: SLURM's job was not asked for in the way that Lightning needs.
+    """
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
     if SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1:
-        return SLURMEnvironment(auto_requeue=False)
+        try:
+            return SLURMEnvironment(auto_requeue=False)  # a run has that done itself, see Interruption
+        except RuntimeError as error:
+            raise UserError(f"SLURM: {error}") from error
     return LightningEnvironment()
 
 
@@ -58,11 +66,13 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
         what rank 0 returned.
 
     Raises:
-        UserError: what the rank that failed first ended with.
+        UserError: the mistake or the signal that the rank that failed first ended with.
+        RuntimeError: any other error of it.
         SystemExit: this process was asked to stop; so were they.
     """
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it is said in one line below
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # it is said in one line below
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -78,9 +88,19 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
     except SignalException as stopped:
         raise SystemExit(128 + stopped.sigval) from None
     except ChildFailedError as error:
-        number, failure = error.get_first_failure()
-        reason = str(failure.message).removeprefix("UserError: ")
-        raise UserError(f"rank {number} of {processes}: {reason}") from error
+        raise _reason(error, processes) from None
+
+
+def _reason(error: ChildFailedError, processes: int) -> Exception:
+    """What the rank that failed first ended with: a mistake in one line, a kill, or any other error's traceback."""
+    number, failure = error.get_first_failure()
+    said = failure.error_file_data.get("message")
+    if not isinstance(said, dict):
+        return UserError(f"rank {number} of {processes}: {failure.message}")
+    kind, _, reason = said["message"].partition(": ")
+    if kind == UserError.__name__ or issubclass(getattr(builtins, kind, object), OSError):
+        return UserError(f"rank {number} of {processes}: {reason}")
+    return RuntimeError(f"rank {number} of {processes}: {said['extraInfo']['py_callstack']}")
 
 
 class _Gather(torch.autograd.Function):

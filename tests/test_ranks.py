@@ -115,14 +115,23 @@ def fails_on_rank_1(how: str) -> None:
     if ranks.rank() == 1:
         if how == "mistake":
             raise UserError("the disk is full")
+        if how == "fault":
+            raise KeyError("nobody knows")
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(600)
 
 
-@pytest.mark.parametrize(("how", "reason"), [("mistake", "the disk is full"), ("killed", "SIGKILL")])
-def test_a_rank_that_fails_ends_the_others(how: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "error", "reason"),
+    [
+        ("mistake", UserError, "^rank 1 of 2: the disk is full$"),
+        ("killed", UserError, "^rank 1 of 2: Signal 9 .*SIGKILL"),
+        ("fault", RuntimeError, "(?s)^rank 1 of 2: Traceback.*nobody knows"),
+    ],
+)
+def test_a_rank_that_fails_ends_the_others(how: str, error: type[Exception], reason: str) -> None:
     start = time.monotonic()
-    with pytest.raises(UserError, match=f"rank 1 of 2: .*{reason}"):
+    with pytest.raises(error, match=reason):
         ranks.launch(fails_on_rank_1, (how,), 2)
     assert time.monotonic() - start < 60
 
