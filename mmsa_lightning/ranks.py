@@ -83,6 +83,8 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
         max_restarts=0,
         monitor_interval=0.5,
     )
+    # Handed on to the ranks, which save and stop, see Interruption. (Older versions of torch hand on the first two.)
+    config.signals_to_handle = "SIGTERM,SIGINT,SIGUSR1,SIGUSR2"
     try:
         return elastic_launch(config, function)(*arguments)[0]
     except SignalException as stopped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -135,10 +136,10 @@ def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resu
     """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    except Interrupted as stop:
+    except (Interrupted, SystemExit) as stop:  # SystemExit: Lightning's answer to Ctrl-C outside of an epoch
         if trainer.is_global_zero:
             print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
-        sys.exit(128 + stop.number)
+        sys.exit(128 + (stop.number if isinstance(stop, Interrupted) else signal.SIGINT))
     except Exception as error:
         if isinstance(error, UserError) or resume is None or _callback(trainer, Interruption).started:
             raise

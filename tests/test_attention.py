@@ -12,6 +12,7 @@ from torch import nn
 from mmsa_lightning.attention import attends, attention_maps, headline, read, write
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.data.demo import DemoDataModule
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.output import ModelOutput
 
 
@@ -42,6 +43,13 @@ def data(tmp_path: Path) -> DemoDataModule:
     made.prepare_data()
     made.setup()
     return made
+
+
+@pytest.mark.parametrize("text", ["[{", '[{"id": "a"}]', "[1]", "3"])
+def test_a_damaged_file_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "attention.json").write_text(text)
+    with pytest.raises(UserError, match=r"attention\.json is damaged"):
+        read(tmp_path)
 
 
 def test_each_utterance_has_its_words_and_its_own_weights(data: DemoDataModule) -> None:

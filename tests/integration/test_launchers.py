@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,6 +45,22 @@ def test_a_launcher_gives_the_figures_of_a_sweep_in_one_process(
     subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
     assert len(expected) == 2
     assert figures(tmp_path / "launched") == expected
+
+
+def test_every_job_of_a_sweep_has_its_own_ranks(
+    arguments: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a mistake that only the ranks find is one line, which names them."""
+    overrides = arguments("trainer=ddp_cpu", "trainer.max_epochs=1", "model=tfn,lmf", "text=features")
+    with pytest.raises(SystemExit) as stop:
+        app.main(["-m", *overrides, "++model.rank=-1"])
+    assert stop.value.code == 2
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert re.match(r"error: (rank \d of 2: )?model: TFN takes no rank", first)
+    assert "1 jobs failed" in last or "2 jobs failed" in last
+    app.main(["-m", *overrides])
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("result.json")]
+    assert sorted((record["model"], record["processes"]) for record in records) == [("lmf", 2), ("tfn", 2)]
 
 
 def test_a_job_that_fails_in_its_own_process_ends_the_sweep_with_2(

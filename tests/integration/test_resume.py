@@ -219,8 +219,9 @@ def test_a_spoilt_checkpoint_is_one_line(
     refuses(capsys, arguments("ckpt_path=last"), f"{last} is not a checkpoint")
 
 
-def test_a_store_that_is_replaced_while_it_is_read_changes_nothing(
-    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["replaced", "deleted"])
+def test_a_store_that_is_taken_away_while_it_is_read_changes_nothing(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     path = tmp_path / "made.h5"
     overrides = [a for a in arguments("data=own", f"data.path={path}") if not a.startswith("data.counts")]
@@ -233,11 +234,11 @@ def test_a_store_that_is_replaced_while_it_is_read_changes_nothing(
     main([*overrides, f"runs={tmp_path / 'quiet'}"])
     evaluate = experiment._evaluate
 
-    def replaced(*given: Any) -> Any:
-        make(1)
+    def disturbed(*given: Any) -> Any:
+        make(1) if how == "replaced" else path.unlink()
         return evaluate(*given)
 
-    monkeypatch.setattr(experiment, "_evaluate", replaced)
+    monkeypatch.setattr(experiment, "_evaluate", disturbed)
     main([*overrides, f"runs={tmp_path / 'disturbed'}"])
     outcomes = [json.loads((only_run(tmp_path / n) / "result.json").read_text()) for n in ("quiet", "disturbed")]
     for outcome in outcomes:
