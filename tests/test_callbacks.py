@@ -186,3 +186,17 @@ def test_a_loss_that_is_no_number_stops_before_the_epoch_is_kept(batch: Batch, t
     with pytest.raises(UserError, match=words):
         fit(batch, tmp_path, [Breaking(), Finite(ids), History(tmp_path / "broken.csv")], epochs=3)
     assert len((tmp_path / "broken.csv").read_text().splitlines()) == 2
+
+
+def test_a_checkpoint_within_an_epoch_is_not_made_of_a_loss_that_is_no_number() -> None:
+    finite, trainer, module = (
+        Finite(["a", "b"]),
+        L.Trainer(logger=False, enable_checkpointing=False),
+        L.LightningModule(),
+    )
+    index = torch.tensor([1])
+    for loss in (1.0, torch.nan):
+        outputs = {"losses": {"total": torch.tensor(loss)}, "index": index}
+        finite.on_train_batch_end(trainer, module, outputs, None, 0)
+    with pytest.raises(UserError, match=r"total nan\), with utterances b;"):
+        finite.on_save_checkpoint(trainer, module, {})

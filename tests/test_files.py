@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.files import aside, held
+from mmsa_lightning.files import aside, held, remove_unfinished
 
 
 def test_the_file_is_there_whole(tmp_path: Path) -> None:
@@ -33,6 +35,26 @@ def test_or_not_at_all(tmp_path: Path) -> None:
         fail_half_way()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_the_system_names_the_file_that_was_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+
+    def fail_half_way() -> None:
+        with aside(path) as temporary:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary))
+
+    with pytest.raises(OSError, match="No space left") as failed:
+        fail_half_way()
+    assert failed.value.filename == str(path)
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for name in (".a.txt.1.tmp", "checkpoints/.last.ckpt.1.tmp", "a.txt", ".hidden", "b.tmp"):
+        (tmp_path / name).write_text("half")
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {"checkpoints", "a.txt", ".hidden", "b.tmp"}
 
 
 def test_a_folder_is_held_by_one_process_until_it_ends(tmp_path: Path) -> None:

@@ -52,6 +52,21 @@ def test_evaluation_repeats_nothing(world: int) -> None:
     assert sorted(i for sampler in samplers for batch in sampler for i in batch) == list(range(229))
 
 
+def test_a_rank_without_a_batch_repeats_the_first() -> None:
+    """Every rank must reach the metrics, which know repeats."""
+    shares = [list(LengthSampler(LENGTHS[:10], 8, rank, 3)) for rank in range(3)]
+    assert shares[2] == shares[0]
+    assert sorted(shares[0][0] + shares[1][0]) == list(range(10))
+
+
+def test_training_goes_on_after_the_batches_that_are_done() -> None:
+    sampler = BucketSampler(LENGTHS, 8, seed=3)
+    whole = list(sampler)
+    sampler.done = 20
+    assert list(sampler) == whole[20:]
+    assert list(sampler) == whole  # the next epoch
+
+
 def test_evaluation_goes_by_length() -> None:
     order = [i for batch in LengthSampler(LENGTHS, 16) for i in batch]
     assert (np.diff(LENGTHS[order]) >= 0).all()
