@@ -205,13 +205,6 @@ def a_bomb(file: h5py.File) -> None:
     replace(file, "train/audio/values", np.zeros((1 << 16, 64), np.float32), compression="gzip")
 
 
-def one_long_id(file: h5py.File) -> None:
-    """A million references to one string."""
-    del file["train/id"]
-    ids = file.create_dataset("train/id", (1 << 14,), h5py.string_dtype())
-    ids[0] = "x" * (1 << 20)
-
-
 def offsets_that_overlap(file: h5py.File) -> None:
     file["train/audio/offsets"][1] = 0
 
@@ -284,7 +277,7 @@ def _small(folder: Path) -> list[str]:
 
 BREAKS = (
     no_label, labels_of_text, labels_not_finite, soft_link, link_to_a_file, unimodal_elsewhere, values_in_a_file,
-    virtual, terabytes_of_labels, terabytes_of_offsets, a_bomb, one_long_id, offsets_that_overlap, offsets_past_the_end,
+    virtual, terabytes_of_labels, terabytes_of_offsets, a_bomb, offsets_that_overlap, offsets_past_the_end,
     offsets_of_floats, tokens_below_zero, tokens_of_floats, no_features, other_widths, a_group_for_values,
     another_schema, meta_of_lists, nobody,
 )  # fmt: skip
@@ -295,6 +288,19 @@ CASES |= {f"store_{function.__name__}": _store(function) for function in BREAKS}
 def store_cut_off(folder: Path) -> list[str]:
     path = store(folder)
     path.write_bytes(path.read_bytes()[:-2000])
+    return ["data", "inspect", str(path)]
+
+
+@case
+def store_of_one_long_id_many_times(folder: Path) -> list[str]:
+    """Every element of ``id`` refers to the one string of a MiB."""
+    path = store(folder)
+    with h5py.File(path, "r+") as file:
+        replace(file, "train/id", ["x" * (1 << 20)] + ["y"] * 7, dtype=h5py.string_dtype())
+        at = file["train/id"].id.get_offset()
+    data = bytearray(path.read_bytes())
+    data[at : at + 8 * 16] = data[at : at + 16] * 8
+    path.write_bytes(data)
     return ["data", "inspect", str(path)]
 
 

@@ -216,6 +216,13 @@ def test_a_damaged_pickle_is_one_line(data):
         read(data)
 
 
+@pytest.mark.parametrize("opcode", [b"\x80\x04\x8e", b"\x80\x04\x8d", b"\x80\x05\x96", b"\x80\x04\x95"])
+def test_a_length_that_the_file_does_not_have_is_not_believed(opcode):
+    """Of bytes, text, a bytearray and a frame; nothing is set aside for it."""
+    with pytest.raises(UserError, match=r"it claims 1125899906842624 more bytes, and has 2\)"):
+        read(opcode + struct.pack("<Q", 1 << 50) + b"x.")
+
+
 def test_a_missing_file_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*No such file"):
         load(tmp_path / "none.pkl")
