@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import logging
 import os
+import signal
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -85,12 +86,17 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
     )
     # Handed on to the ranks, which save and stop, see Interruption. (Older versions of torch hand on the first two.)
     config.signals_to_handle = "SIGTERM,SIGINT,SIGUSR1,SIGUSR2"
+    before = {number: signal.getsignal(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}}
     try:
         return elastic_launch(config, function)(*arguments)[0]
     except SignalException as stopped:
         raise SystemExit(128 + stopped.sigval) from None
     except ChildFailedError as error:
         raise _reason(error, processes) from None
+    finally:
+        for number, handler in before.items():  # the launcher leaves its own behind
+            if handler is not None and signal.getsignal(number) != handler:
+                signal.signal(number, handler)
 
 
 def _reason(error: ChildFailedError, processes: int) -> Exception:

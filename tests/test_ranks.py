@@ -130,10 +130,11 @@ def fails_on_rank_1(how: str) -> None:
     ],
 )
 def test_a_rank_that_fails_ends_the_others(how: str, error: type[Exception], reason: str) -> None:
-    start = time.monotonic()
+    start, handler = time.monotonic(), signal.getsignal(signal.SIGTERM)
     with pytest.raises(error, match=reason):
         ranks.launch(fails_on_rank_1, (how,), 2)
     assert time.monotonic() - start < 60
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 def share_of(values: torch.Tensor) -> torch.Tensor:

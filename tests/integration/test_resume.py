@@ -32,7 +32,7 @@ def kill_after(arguments: list[str], run: Path, epochs: int, pause: float) -> No
     """Start a run, let it finish ``epochs``, wait a little more, and kill it."""
     process = subprocess.Popen([sys.executable, ROOT / "train.py", *arguments], stdout=subprocess.DEVNULL)
     history = run / "metrics.csv"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         if history.is_file() and len(history.read_text().splitlines()) > epochs:
             time.sleep(pause)
@@ -332,7 +332,7 @@ def test_two_ranks_are_stopped_and_go_on(arguments: Callable[..., list[str]], tm
     subprocess.run([*command, f"runs={tmp_path / 'whole'}"], check=True, stdout=subprocess.DEVNULL)
     command += [f"runs={tmp_path / 'stopped'}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not list((tmp_path / "stopped").rglob("metrics.csv")):
         time.sleep(0.01)
     process.terminate()
@@ -354,7 +354,7 @@ def test_an_interrupt_says_how_to_go_on(
 ) -> None:
     command = [sys.executable, ROOT / "train.py", *arguments("trainer.max_epochs=1000", "patience=1000")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not list(tmp_path.rglob("metrics.csv")):
         time.sleep(0.05)
     process.send_signal(number)
