@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,10 +111,9 @@ def run_directory(*, _root_: DictConfig) -> str:
     config = plain(_root_)
     if not config.get("runs") or ".." in Path(str(config["runs"])).parts:
         raise UserError(f"runs={config.get('runs')}: give the folder for runs, without ..")
-    if not fits(config.get("seed"), int):  # checked here, too, before it becomes part of a path
-        raise UserError(f"seed={config.get('seed')}: give {describe(int)}")
     names = run_names(_root_.hydra.runtime.choices)
-    return str(Path(*names.values(), f"seed{config.get('seed')}-{config_hash(config)[:8]}"))
+    seed = re.sub(r"[^\w-]", "_", str(config.get("seed")))  # not checked yet, and no path of its own
+    return str(Path(*names.values(), f"seed{seed}-{config_hash(config)[:8]}"))
 
 
 # On import, and not in a function: a launcher's worker process asks for them before it calls anything of ours.

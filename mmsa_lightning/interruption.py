@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -18,7 +17,8 @@ import torch
 import torch.distributed as dist
 
 USER = (signal.SIGINT, signal.SIGTERM)
-SLURM = (signal.SIGUSR1, signal.SIGUSR2)  # sent ahead of the end of a job's time, for the asking (sbatch --signal)
+# Sent ahead of the end of a job's time, for the asking (sbatch --signal). Windows has neither.
+SLURM = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 
 
 class Interrupted(Exception):
@@ -54,7 +54,7 @@ class Interruption(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Only here: Lightning sets handlers of its own shortly before, and puts back those before them at its end.
         if threading.current_thread() is threading.main_thread():
-            numbers = USER + (SLURM if "SLURM_JOB_ID" in os.environ and sys.platform != "win32" else ())
+            numbers = USER + (SLURM if "SLURM_JOB_ID" in os.environ else ())
             self.before = {number: signal.signal(number, self._note) for number in numbers}
         if self.restored:
             trainer.train_dataloader.sampler.done = self.restored["done"]  # type: ignore[union-attr]

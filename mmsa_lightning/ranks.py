@@ -86,7 +86,8 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
     )
     # Handed on to the ranks, which save and stop, see Interruption. (Older versions of torch hand on the first two.)
     config.signals_to_handle = "SIGTERM,SIGINT,SIGUSR1,SIGUSR2"
-    before = {number: signal.getsignal(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}}
+    names = config.signals_to_handle.split(",")
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names if hasattr(signal, name)}
     try:
         return elastic_launch(config, function)(*arguments)[0]
     except SignalException as stopped:
@@ -95,8 +96,7 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
         raise _reason(error, processes) from None
     finally:
         for number, handler in before.items():  # the launcher leaves its own behind
-            if handler is not None and signal.getsignal(number) != handler:
-                signal.signal(number, handler)
+            signal.signal(number, handler)
 
 
 def _reason(error: ChildFailedError, processes: int) -> Exception:

@@ -368,7 +368,7 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("+trainer.max_steps=7", ["trainer.max_steps"]),
         ("trainer.accumulate_grad_batches=0", ["trainer.accumulate_grad_batches=0"]),
         ("trainer.gradient_clip_val=-1", ["trainer.gradient_clip_val=-1"]),
-        ("trainer.devices=2", ["trainer.devices=2", "one device"]),
+        ("trainer.devices=two", ["trainer.devices=two", "a whole number"]),
         ("patience=0", ["patience=0"]),
         ("data.path=", ["path is empty"]),
         ("objective.limit=-1", ["limit=-1"]),
