@@ -116,7 +116,7 @@ def _check_columns(name: str, split: SourceSplit) -> None:
 def _label(label: np.ndarray, ids: list[str], where: str) -> np.ndarray:
     if label.size != len(ids):
         raise UserError(f"{where} has shape {label.shape}: one number per utterance is needed")
-    with np.errstate(over="ignore"):  # what is too large is told of below
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large is told of below
         flat = label.reshape(-1).astype(np.float32)
     wrong = ~(np.abs(flat) <= LABEL_LIMIT)  # NaN is wrong too
     if wrong.any():
@@ -214,7 +214,7 @@ def _common_lengths(occupied: dict[str, Arrays], tokens: Lists) -> Arrays:
 
 
 def _float32(values: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what overflows is infinite, and counted as such
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and counted as such
         return values.astype(np.float32, copy=False)
 
 
