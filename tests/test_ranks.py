@@ -78,8 +78,8 @@ def test_ranks_train_as_one_process_with_the_whole_batch(model: str, world: int,
     one, several = (trained[w] / model for w in (1, world))
     states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (one, several)]
     assert states[0]["global_step"] == states[1]["global_step"] == STEPS
-    # Weights; generated labels, banks and centres. Where a gradient is zero but for its last digit, as that of a bias of
-    # attention's keys, Adam makes steps of it; labels are ratios of distances.
+    # Weights; generated labels, banks and centres. Where a gradient is zero but for its last digit, as that of a bias
+    # of attention's keys, Adam makes steps of it; labels are ratios of distances.
     tolerance = 1e-5 if model == "interactive_attention" else 3e-4
     for name, value in states[0]["state_dict"].items():
         torch.testing.assert_close(
