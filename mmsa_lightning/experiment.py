@@ -22,7 +22,16 @@ from mmsa_lightning.loggers import build_loggers, close_loggers
 from mmsa_lightning.models.layers.encoders import BertEncoder
 from mmsa_lightning.module import SentimentModule
 from mmsa_lightning.schedules import build_schedule
-from mmsa_lightning.trainer import best_checkpoint, best_epoch, build_trainer, fit, processes, quieten, training_seconds
+from mmsa_lightning.trainer import (
+    LAST,
+    best_checkpoint,
+    best_epoch,
+    build_trainer,
+    fit,
+    processes,
+    quieten,
+    training_seconds,
+)
 
 
 def run(cfg: DictConfig, hydra: HydraConf) -> float:
@@ -118,7 +127,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     }
     result.write(run_dir, outcome)
     if not config["keep_last"]:
-        (run_dir / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+        (run_dir / "checkpoints" / LAST).unlink(missing_ok=True)
     result.print_summary(outcome, run_dir)
     return outcome["valid"]["mae"]
 
@@ -240,7 +249,7 @@ def _answer(finished: dict[str, Any], identity: dict[str, str | None], run_dir: 
 def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None, data: StoreDataModule) -> Path | None:
     if ckpt_path not in (None, "last"):
         raise UserError(f"ckpt_path={ckpt_path}: only ckpt_path=last, which continues this very run, is known")
-    path = run_dir / "checkpoints" / "last.ckpt"
+    path = run_dir / "checkpoints" / LAST
     if ckpt_path is None and not interruption.requeued():
         if path.exists():
             raise UserError(f"{run_dir} was not finished: ckpt_path=last continues it, overwrite=true starts again")

@@ -14,7 +14,8 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-import torch.distributed as dist
+
+from mmsa_lightning import ranks
 
 USER = (signal.SIGINT, signal.SIGTERM)
 # Sent ahead of the end of a job's time, for the asking (sbatch --signal). Windows has neither.
@@ -94,11 +95,7 @@ class Interruption(L.Callback):
     def state_dict(self) -> dict[str, Any]:
         if not self.done:
             return {}
-        states = [_random_state()]
-        if dist.is_available() and dist.is_initialized():
-            states = states * dist.get_world_size()
-            dist.all_gather_object(states, _random_state())
-        return {"done": self.done, "random": states}
+        return {"done": self.done, "random": ranks.of_all(_random_state())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.restored = state_dict

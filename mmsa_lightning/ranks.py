@@ -136,7 +136,7 @@ def whole(output: ModelOutput, batch: Batch) -> tuple[ModelOutput, Batch]:
         output: of this rank; ``attention`` is left behind.
         batch: of this rank; its sequences are left behind.
     """
-    if not dist.is_available() or not dist.is_initialized():
+    if not _together():
         return output, batch
     index = _Gather.apply(batch.index)
     distinct = len(index.unique())  # repeats stand at the end
@@ -153,8 +153,18 @@ def whole(output: ModelOutput, batch: Batch) -> tuple[ModelOutput, Batch]:
 
 def merge(shares: dict[int, float]) -> dict[int, float]:
     """The union of what every rank holds."""
-    if not dist.is_available() or not dist.is_initialized():
-        return shares
-    everyone: list[dict[int, float]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(everyone, shares)
-    return {key: value for share in everyone for key, value in share.items()}
+    return {key: value for share in of_all(shares) for key, value in share.items()}
+
+
+def of_all(value: Any) -> list[Any]:
+    """What every rank holds, by its number."""
+    if not _together():
+        return [value]
+    values = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def _together() -> bool:
+    """Whether this process trains with others."""
+    return dist.is_available() and dist.is_initialized()

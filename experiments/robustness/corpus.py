@@ -29,6 +29,7 @@ import torch
 from mmsa_lightning import cli
 from mmsa_lightning.data.demo import generate
 from mmsa_lightning.data.importer import import_source
+from mmsa_lightning.data.store import SPLITS
 
 Case = Callable[[Path], list[str]]  # writes into a folder, returns what follows `mmsa`
 CASES: dict[str, Case] = {}
@@ -112,9 +113,6 @@ def pickles(trap: Path) -> dict[str, bytes]:
         "numbers_for_splits": pickle.dumps(dict.fromkeys(SPLITS, 1)),
         "complex": pickle.dumps({s: {"id": ["a"], "regression_labels": [1j]} for s in SPLITS}),
     }  # fmt: skip
-
-
-SPLITS = ("train", "valid", "test")
 
 
 def _nested(depth: int) -> list[Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import importlib.util
 import json
 import pickle
 import struct
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import corpus
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -28,15 +28,9 @@ from hypothesis import strategies as st
 from mmsa_lightning.data.demo import generate
 from mmsa_lightning.data.importer import import_file, import_source
 from mmsa_lightning.data.inspect import describe
-from mmsa_lightning.data.store import Store
+from mmsa_lightning.data.store import SPLITS, Store
 from mmsa_lightning.errors import UserError
 
-_spec = importlib.util.spec_from_file_location("corpus", Path(__file__).with_name("corpus.py"))
-assert _spec is not None and _spec.loader is not None
-corpus = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(corpus)
-
-SPLITS = ("train", "valid", "test")
 HUGE = [struct.pack(code, value) for code in ("<I", "<Q", ">I", ">Q") for value in (2**31 - 1, 2**32 - 1)]
 counts: collections.Counter[str] = collections.Counter()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
@@ -57,7 +56,7 @@ class Utterances(Dataset[Batch]):
         return values
 
 
-class TrainLoader(DataLoader[Batch]):
+class LazyLoader(DataLoader[Batch]):
     """Starts its workers when the first batch is asked for: Lightning tells the sampler its epoch after ``iter``."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
@@ -193,8 +192,7 @@ class StoreDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         data = self.split("train")
         rank, world = self._ranks()
-        sampler = BucketSampler(data.lengths, self.batch_size, self.seed, rank, world)
-        return TrainLoader(data, sampler=sampler, **self._options())
+        return self._loader(data, BucketSampler(data.lengths, self.batch_size, self.seed, rank, world))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._evaluation("valid")
@@ -204,21 +202,22 @@ class StoreDataModule(L.LightningDataModule):
 
     def _evaluation(self, split: str) -> DataLoader[Batch]:
         data = self.split(split)
-        sampler = LengthSampler(data.lengths, self.eval_batch_size, *self._ranks())
-        return DataLoader(data, sampler=sampler, **self._options())
+        return self._loader(data, LengthSampler(data.lengths, self.eval_batch_size, *self._ranks()))
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _options(self) -> dict[str, Any]:
+    def _loader(self, data: Utterances, sampler: BucketSampler | LengthSampler) -> DataLoader[Batch]:
         # The sampler yields whole batches and the dataset answers them: no per-utterance collating. The generator is
         # the loader's own, so that drawing worker seeds does not disturb training's random numbers.
-        return {
-            "batch_size": None,
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "generator": torch.Generator(),
-        }
+        return LazyLoader(
+            data,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            generator=torch.Generator(),
+        )
 
 
 def _moments(ragged: Ragged) -> Scale:

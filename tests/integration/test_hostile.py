@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 import time
 from pathlib import Path
-from typing import Any
 
+import corpus
+import fuzz
 import pytest
-
-FOLDER = Path(__file__).parents[2] / "experiments" / "robustness"
-
-
-def load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-corpus, fuzz = load("corpus"), load("fuzz")
 
 
 @pytest.mark.parametrize("name", corpus.CASES)
