@@ -75,9 +75,10 @@ def build_loggers(
 
 
 def _wandb_id(run_dir: Path) -> str | None:
-    """Under which W&B knows the run so far: it ends the names of its folders, ``[offline-]run-<time>-<id>``."""
-    folders = [path.name for path in (run_dir / "wandb").glob("*run-*-*")]
-    return max(folders, key=lambda name: name.rpartition("run-")[2]).rpartition("-")[2] if folders else None
+    """Under which W&B knows the run so far: the latest ``[offline-]run-<time>-<id>…/run-<id>.wandb``."""
+    files = (run_dir / "wandb").glob("*run-*/run-*.wandb")
+    by_time = sorted(files, key=lambda path: path.parent.name.rpartition("run-")[2])
+    return by_time[-1].stem.removeprefix("run-") if by_time else None
 
 
 def _row_hash(config: dict[str, Any]) -> str:

@@ -73,6 +73,7 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
     """
     for name in ("torch.distributed.elastic", "torch.multiprocessing"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # it is said in one line below
+    environment = dict(os.environ)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     config = LaunchConfig(
         min_nodes=1,
@@ -95,8 +96,11 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
     except ChildFailedError as error:
         raise _reason(error, processes) from None
     finally:
-        for number, handler in before.items():  # the launcher leaves its own behind
+        # What was set for the ranks, here and by the launcher, is not for what this process does next.
+        for number, handler in before.items():
             signal.signal(number, handler)
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def _reason(error: ChildFailedError, processes: int) -> Exception:

@@ -55,21 +55,23 @@ def without_dropout(node: Any, inside: bool = False) -> Any:
 
 
 def train(configs: dict[str, dict[str, Any]], folder: Path) -> None:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    for model, made in configs.items():
-        experiment._run(made, {"data": "demo", "model": model, "ablation": "full"}, folder / model, None)
+    try:
+        for model, made in configs.items():
+            experiment._run(made, {"data": "demo", "model": model, "ablation": "full"}, folder / model, None)
+    finally:
+        torch.set_num_threads(threads)  # other tests follow in this process
 
 
 @pytest.fixture(scope="module")
 def trained(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """The run directories' folder for 1, 2 and 4 processes."""
     folder = tmp_path_factory.mktemp("ranks")
-    threads = torch.get_num_threads()
     for world in (1, 2, 4):
         configs = {model: config(model, tiny_bert, folder / "demo.h5", world) for model in MODELS}
         place = folder / str(world)
         train(configs, place) if world == 1 else ranks.launch(train, (configs, place), world)
-    torch.set_num_threads(threads)
     return {world: folder / str(world) for world in (1, 2, 4)}
 
 
@@ -135,11 +137,12 @@ def fails_on_rank_1(how: str) -> None:
     ],
 )
 def test_a_rank_that_fails_ends_the_others(how: str, error: type[Exception], reason: str) -> None:
-    start, handler = time.monotonic(), signal.getsignal(signal.SIGTERM)
+    start, handler, environment = time.monotonic(), signal.getsignal(signal.SIGTERM), dict(os.environ)
     with pytest.raises(error, match=reason):
         ranks.launch(fails_on_rank_1, (how,), 2)
     assert time.monotonic() - start < 60
     assert signal.getsignal(signal.SIGTERM) == handler
+    assert os.environ == environment  # a number of threads for the ranks is not for others
 
 
 def share_of(values: torch.Tensor) -> torch.Tensor:

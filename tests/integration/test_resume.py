@@ -252,11 +252,11 @@ def test_wandb_goes_on_with_the_same_run(
     overrides = arguments("logger=wandb", "logger.offline=true", "trainer.max_epochs=1")
     stop_before_the_result(monkeypatch, overrides)
     main([*overrides, "ckpt_path=last"])
-    ids = [path.name.rpartition("-")[2] for path in (tmp_path / "runs").rglob("offline-run-*-*")]
+    ids = [path.stem for path in (tmp_path / "runs").rglob("run-*.wandb")]
     assert len(ids) == 2
     assert len(set(ids)) == 1
     main([*overrides, "overwrite=true"])
-    assert len({path.name.rpartition("-")[2] for path in (tmp_path / "runs").rglob("offline-run-*-*")}) == 2
+    assert len({path.stem for path in (tmp_path / "runs").rglob("run-*.wandb")}) == 2
 
 
 def test_what_was_half_written_is_removed(
