@@ -17,6 +17,7 @@ from mmsa_lightning import ranks
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.metrics import sentiment_metrics
 from mmsa_lightning.objectives.base import Objective
+from mmsa_lightning.precision import full
 
 
 class SentimentModule(L.LightningModule):
@@ -97,7 +98,7 @@ class SentimentModule(L.LightningModule):
         self.test_metrics.update(*self._predict(batch))
 
     def _predict(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        prediction = self.model(batch).prediction.float()
+        prediction = full(self.model(batch).prediction)
         self.predictions |= dict(zip(batch.index.tolist(), prediction.tolist(), strict=True))
         return prediction, batch.label, batch.index
 

@@ -30,6 +30,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.output import ModelOutput
+from mmsa_lightning.precision import full
 
 
 def environment() -> ClusterEnvironment:
@@ -149,9 +150,9 @@ def whole(output: ModelOutput, batch: Batch) -> tuple[ModelOutput, Batch]:
         return _Gather.apply(x)[:distinct]
 
     return ModelOutput(
-        gather(output.prediction.float()),
-        {task: gather(prediction.float()) for task, prediction in output.tasks.items()},
-        {name: gather(feature.float()) for name, feature in output.features.items()},
+        gather(full(output.prediction)),
+        {task: gather(full(prediction)) for task, prediction in output.tasks.items()},
+        {name: gather(full(feature)) for name, feature in output.features.items()},
     ), Batch(index[:distinct], gather(batch.label))
 
 

@@ -51,7 +51,7 @@ OWN_ARGUMENTS = {
     "strategy",
     "use_distributed_sampler",
 }
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # weights, labels and losses stay float32
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "64-true")  # labels and losses stay in 32 bits, or in 64
 
 
 def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, train: Split) -> L.Trainer:

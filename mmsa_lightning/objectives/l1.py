@@ -5,11 +5,12 @@ from __future__ import annotations
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.base import Loss, Objective
+from mmsa_lightning.precision import full
 
 
 class L1(Objective):
     """mean |ŷ - y|."""
 
     def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
-        loss = (output.prediction.float() - batch.label).abs().mean()
+        loss = (full(output.prediction) - batch.label).abs().mean()
         return Loss(loss, {"multimodal": loss}, {})

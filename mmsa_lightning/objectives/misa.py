@@ -15,6 +15,7 @@ from torch import Tensor
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.base import Loss, Objective
+from mmsa_lightning.precision import full
 
 PARTS = ("private", "shared", "projected", "reconstructed")
 EPSILON = 1e-6
@@ -99,14 +100,14 @@ class MISALoss(Objective):
 
     def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
         with torch.autocast(batch.label.device.type, enabled=False):
-            features = {name: feature.float() for name, feature in output.features.items()}
+            features = {name: full(feature) for name, feature in output.features.items()}
             private, shared, projected, reconstructed = (
                 [features[f"{part}_{m}"] for m in _modalities(features)] for part in PARTS
             )
             orthogonal = [*zip(private, shared, strict=True), *combinations(private, 2)]
             similar = [*combinations(shared, 2)]
             terms = {
-                "multimodal": (output.prediction.float() - batch.label).square().mean(),
+                "multimodal": (full(output.prediction) - batch.label).square().mean(),
                 "diff": torch.stack([difference(x, y) for x, y in orthogonal]).sum(),
                 "sim": torch.stack([central_moment_discrepancy(x, y, self.moments) for x, y in similar]).mean(),
                 "recon": torch.stack(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.base import Loss, Objective
+from mmsa_lightning.precision import full
 
 
 class MSE(Objective):
     """mean (ŷ - y)²."""
 
     def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
-        loss = (output.prediction.float() - batch.label).square().mean()
+        loss = (full(output.prediction) - batch.label).square().mean()
         return Loss(loss, {"multimodal": loss}, {})

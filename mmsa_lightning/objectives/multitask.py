@@ -9,6 +9,7 @@ from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.base import Loss, Objective
 from mmsa_lightning.objectives.ulgm import ULGM
+from mmsa_lightning.precision import full
 
 
 def task_loss(prediction: Tensor, label: Tensor, truth: Tensor, *, tanh: bool) -> Tensor:
@@ -69,10 +70,10 @@ class MultiTask(Objective):
     def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
         with torch.autocast(batch.label.device.type, enabled=False):
             truth = batch.label
-            terms = {"multimodal": (output.prediction.float() - truth).abs().mean()}  # (18)
+            terms = {"multimodal": (full(output.prediction) - truth).abs().mean()}  # (18)
             for task, prediction in output.tasks.items():
                 label = self.ulgm.label(task)[batch.index]
-                terms[task] = task_loss(prediction.float(), label, truth, tanh=self.tanh_weight)
+                terms[task] = task_loss(full(prediction), label, truth, tanh=self.tanh_weight)
             losses = torch.stack(list(terms.values()))
             weights = ratio_weights(losses, detach=self.detach_ratio) if self.ratio_weight else torch.ones_like(losses)
             self.ulgm.update(batch.index, output.features, epoch)

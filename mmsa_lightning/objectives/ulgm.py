@@ -15,7 +15,7 @@ POSITIVE = (">", ">=")
 
 
 class ULGM(nn.Module):
-    """Feature banks, class centres and generated labels of every training utterance; all in buffers, all float32.
+    """Feature banks, class centres and generated labels of every training utterance; all float32 buffers.
 
     The centres are kept as running sums, so that a step costs O(batch · width) whatever the size of the training set;
     :meth:`resum` makes them exact again.
@@ -75,7 +75,7 @@ class ULGM(nn.Module):
             features: float (batch, width) for ``fusion`` and each auxiliary task.
             epoch: counted from 1.
         """
-        features = {task: features[task].detach().float() for task in ["fusion", *self.tasks]}
+        features = {task: features[task].detach().to(self.label(task).dtype) for task in ["fusion", *self.tasks]}
         new = self._generate(index, features, epoch) if epoch > 1 else {}
         for task, feature in features.items():
             bank, label = self.get_buffer(f"bank_{task}"), self.label(task)
@@ -108,7 +108,7 @@ class ULGM(nn.Module):
 
     def _members(self, label: Tensor) -> Tensor:
         """float (2, n): who belongs to the negative and to the positive class."""
-        return torch.stack([label < 0, label > 0 if self.positive == ">" else label >= 0]).float()
+        return torch.stack([label < 0, label > 0 if self.positive == ">" else label >= 0]).to(label.dtype)
 
     def _count(self, task: str, label: Tensor, feature: Tensor, *, sign: int) -> None:
         members = self._members(label)

@@ -373,7 +373,7 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("data.path=", ["path is empty"]),
         ("objective.limit=-1", ["limit=-1"]),
         ("model.fusion_width=0", ["at least 1"]),
-        ("trainer.precision=64-true", ["64-true", "bf16-mixed"]),
+        ("trainer.precision=8", ["8", "bf16-mixed"]),
         ("trainer.accelerator=abacus", ["trainer", "abacus"]),
         ("trainer.devices=0", ["trainer"]),
         ("logger.name=paper", ["paper", "wandb"]),
