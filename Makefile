@@ -7,7 +7,8 @@ BIN := .venv/bin
 
 # Of tables and figures: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override'.
 OUT ?= report
-narrow = $(if $(DATA),data=$(DATA)) $(if $(SEEDS),seed=$(SEEDS)) $(ARGS)
+narrow = $(if $(DATA),data=$(DATA)) $(ARGS)
+table3 table4 table5 table6 figure2 figure3: narrow += $(if $(SEEDS),seed=$(SEEDS))
 table3 table4: narrow += $(if $(ROWS),model=$(ROWS))
 table5 table6: narrow += $(if $(ROWS),+ablation=$(ROWS))
 

@@ -1,0 +1,43 @@
+"""What ``make`` would run: a table is built from what its sweep runs, and overrides reach both."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def commands(target: str, *settings: str) -> list[list[str]]:
+    """The last word of each program's path and its arguments, but those of the set-up."""
+    made = subprocess.run(["make", "-n", target, *settings], cwd=ROOT, check=True, capture_output=True, text=True)
+    lines = [line.split() for line in made.stdout.splitlines() if "train.py" in line or "/mmsa " in line]
+    return [[Path(word).name if "/" in word else word for word in line] for line in lines]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_table_without_runs_takes_no_seeds(number: int) -> None:
+    (command,) = commands(f"table{number}", "DATA=demo", "SEEDS=1,2", "ROWS=misa")
+    assert command == ["mmsa", "table", str(number), "--out", "report", "data=demo"]
+
+
+@pytest.mark.parametrize(
+    ("target", "rows"), [("table3", "model=misa"), ("table4", "model=misa"), ("table5", "+ablation=misa")]
+)
+def test_a_table_is_of_what_its_sweep_runs(target: str, rows: str) -> None:
+    sweep, table = commands(target, "DATA=demo", "SEEDS=1,2", "ROWS=misa", "OUT=here", "PARTIAL=1", "ARGS=text=bert")
+    overrides = ["data=demo", "text=bert", "seed=1,2", rows]
+    assert sweep == ["python", "train.py", "-m", f"experiment={target}", *overrides]
+    assert table == ["mmsa", "table", target[-1], "--out", "here", "--partial", *overrides]
+
+
+def test_tables_and_figures_are_all_of_them() -> None:
+    built = [command[1:3] for name in ("tables", "figures", "report") for command in commands(name)]
+    assert [words for words in built if words[0] != "train.py"] == [
+        *(["table", str(number)] for number in range(1, 7)),
+        ["figure", "2"],
+        ["figure", "3"],
+        ["report", "demo"],
+    ]
