@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,11 @@ def main(argv: list[str] | None = None) -> None:
             parser.error(f"unrecognized arguments: {' '.join(wrong)}")
         if rest:
             args.overrides = rest
-        args.run(args)
+        try:
+            args.run(args)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head` has read enough; nor need Python's own exit complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return None
 
 

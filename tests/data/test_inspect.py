@@ -1,5 +1,7 @@
 import pickle
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -61,3 +63,12 @@ def test_the_command_prints_it(described, capsys):
     capsys.readouterr()
     main(["data", "inspect", str(described[0].path)])
     assert capsys.readouterr().out == described[1] + "\n"
+
+
+def test_a_reader_that_has_had_enough_is_no_mistake(described):
+    command = [sys.executable, "-c", "from mmsa_lightning.cli import main; main()"]
+    arguments = ["data", "inspect", str(described[0].path)]
+    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
