@@ -1,0 +1,43 @@
+"""What both sides are measured with."""
+
+from __future__ import annotations
+
+import functools
+import os
+import resource
+import time
+from collections import defaultdict
+from typing import Any
+
+import torch
+
+
+class Passes:
+    """Utterances a second of every pass over a split, by kind."""
+
+    def __init__(self) -> None:
+        self.rates: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, kind: str, utterances: int, seconds: float) -> None:
+        self.rates[kind].append(utterances / seconds)
+
+    def summary(self) -> dict[str, Any]:
+        """The rates without the first epoch's, which warms up, and the process's peak memory in MB."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {kind: rates[1:] for kind, rates in self.rates.items()} | {"peak": peak}
+
+
+def first_step() -> list[float]:
+    """A list that gets the seconds from the process's start (``BENCH_START``) to the end of Adam's first step."""
+    found: list[float] = []
+    step = torch.optim.Adam.step
+
+    @functools.wraps(step)
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        result = step(*args, **kwargs)
+        if not found:
+            found.append(time.time() - float(os.environ["BENCH_START"]))
+        return result
+
+    torch.optim.Adam.step = noted  # type: ignore[method-assign]
+    return found

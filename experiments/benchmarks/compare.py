@@ -1,0 +1,149 @@
+"""MMSA 2.2.1 and this project side by side: the same pickle, model, encoder, batch size and number of threads.
+
+    python experiments/benchmarks/compare.py                                       # made-up utterances, minutes
+    python experiments/benchmarks/compare.py --utterances mosi.csv --audio audio.npz --counts 1284 229 686
+
+Both sides run in turn, each time in a new process, over the same epochs; the first epoch warms up and does not count.
+Printed are the median over all counted passes, their lowest and highest, and the ratio of the medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import source
+import torch
+from transformers import BertConfig, BertModel
+
+from mmsa_lightning import minilm
+
+HERE = Path(__file__).parent
+MEASURES = {  # unit and whether more is better
+    "train": ("training, utterances/s", True),
+    "evaluation": ("evaluation, utterances/s", True),
+    "start": ("start to first step, s", False),
+    "peak": ("peak memory, MB", False),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--utterances", type=Path, help="a CSV with id, text, label and split; made up without it")
+    parser.add_argument("--audio", type=Path, help="an npz with id and features (n, 73)")
+    parser.add_argument("--counts", type=int, nargs=3, default=[320, 96, 96], help="train, valid, test utterances")
+    parser.add_argument(
+        "--encoder", choices=["minilm", "base"], default="minilm", help="base: BERT-base, random weights"
+    )
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--models", nargs="+", default=["self_mm"], help="of this project, against MMSA's Self-MM")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        report(args, measure(args, Path(folder)))
+
+
+def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What each run of each side took, by side."""
+    pickle, store = folder / "aligned_50.pkl", folder / "mosi.h5"
+    source.write(pickle, dict(zip(("train", "valid", "test"), args.counts, strict=True)), args.utterances, args.audio)
+    encoder, width = (minilm.directory(), 384) if args.encoder == "minilm" else (_bert_base(folder / "bert"), 768)
+    start = time.time()
+    command = ["from mmsa_lightning.cli import main; main()", "data", "import", str(pickle)]
+    subprocess.run(
+        [sys.executable, "-c", *command, "--dataset", "mosi", "--out", str(store)], check=True, capture_output=True
+    )
+    print(f"import: {time.time() - start:.1f} s for {pickle.stat().st_size / 1e6:.0f} MB", file=sys.stderr)
+
+    jobs = {
+        "MMSA self_mm": ("theirs.py", [str(pickle), str(encoder), width, args.batch_size, args.epochs, str(folder)])
+    }
+    for model in args.models:
+        overrides = [
+            f"model={model}",
+            "data=mosi",
+            f"data.path={store}",
+            f"text_encoder={encoder}",
+            f"data.batch_size={args.batch_size}",
+            f"trainer.max_epochs={args.epochs}",
+            "patience=99",
+            "trainer.accelerator=cpu",
+            "trainer.enable_progress_bar=false",
+            f"runs={folder / 'runs'}",
+            "overwrite=true",
+        ]
+        jobs[model] = ("ours.py", overrides)
+    found: dict[str, list[dict[str, Any]]] = {side: [] for side in jobs}
+    for _ in range(args.repeats):
+        for side, (script, given) in jobs.items():
+            environment = os.environ | {
+                "OMP_NUM_THREADS": str(args.threads),
+                "HF_HUB_OFFLINE": "1",
+                "BENCH_START": str(time.time()),
+            }
+            done = subprocess.run(
+                [sys.executable, HERE / script, json.dumps(given)],
+                env=environment,
+                capture_output=True,
+                text=True,
+                cwd=HERE.parents[1],
+            )
+            if done.returncode:
+                sys.exit(f"{side}: {done.stderr[-2000:]}")
+            found[side].append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"{side}: {found[side][-1]}", file=sys.stderr)
+    return found
+
+
+def report(args: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) -> None:
+    """A Markdown table on standard output."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("mmsa", "torch", "lightning", "transformers"))
+    print(
+        f"\n{' / '.join(map(str, args.counts))} utterances, {args.encoder}, batches of {args.batch_size}, "
+        f"{args.threads} threads, {args.epochs} epochs, {args.repeats} runs a side; {platform.machine()}, "
+        f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}; {versions}\n"
+    )
+    first, *others = found
+    print(f"|  | {first} | {' | '.join(f'{side} | ratio' for side in others)} |")
+    print(f"| --- | {' | '.join(['---:'] * (1 + 2 * len(others)))} |")
+    for measure, (name, more) in MEASURES.items():
+        values = {side: _all(runs, measure) for side, runs in found.items()}
+        theirs = statistics.median(values[first])
+        cells = [_cell(values[first])]
+        for side in others:
+            ratio = statistics.median(values[side]) / theirs
+            cells += [_cell(values[side]), f"{ratio if more else 1 / ratio:.2f} ×"]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def _all(runs: list[dict[str, Any]], measure: str) -> list[float]:
+    return [value for run in runs for value in (run[measure] if isinstance(run[measure], list) else [run[measure]])]
+
+
+def _cell(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
+
+
+def _bert_base(folder: Path) -> Path:
+    torch.manual_seed(0)
+    BertModel(BertConfig(), add_pooling_layer=False).save_pretrained(folder)
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(minilm.directory() / name, folder)
+    return folder
+
+
+if __name__ == "__main__":
+    main()
