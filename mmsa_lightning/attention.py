@@ -20,9 +20,11 @@ NAME = "attention.json"
 
 
 def attends(model: nn.Module) -> bool:
-    """Whether ``model`` can tell its weights over steps, by ``forward(batch, return_attention=True)``."""
-    over_steps = getattr(model, "level", "token") == "token"
-    return over_steps and "return_attention" in inspect.signature(model.forward).parameters
+    """Whether ``model`` can tell its weights over steps, by ``forward(batch, return_attention=True)``.
+
+    A model that is built with or without attention says which by an attribute ``attends``.
+    """
+    return getattr(model, "attends", True) and "return_attention" in inspect.signature(model.forward).parameters
 
 
 def attention_maps(
@@ -76,7 +78,7 @@ def read(run_dir: Path) -> list[dict[str, Any]]:
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
         if all({"id", "label", "prediction", "steps", "weights"} <= set(record) for record in records):
-            return records
+            return [record for record in records if record["weights"]]
     except (ValueError, TypeError):
         pass
     raise UserError(f"{path} is damaged; mmsa attention draws the maps anew from the weights")

@@ -77,9 +77,9 @@ def test_steps_that_are_no_word_pieces_have_numbers(data: DemoDataModule) -> Non
 def test_a_model_that_keeps_its_weights_to_itself_is_known() -> None:
     assert attends(Even())
     assert not attends(nn.Linear(1, 1))
-    pooled = Even()
-    pooled.level = "utterance"  # type: ignore[assignment]
-    assert not attends(pooled)
+    silent = Even()
+    silent.attends = False  # type: ignore[assignment]
+    assert not attends(silent)
 
 
 def test_records_come_back_from_the_run(data: DemoDataModule, tmp_path: Path) -> None:
@@ -87,4 +87,6 @@ def test_records_come_back_from_the_run(data: DemoDataModule, tmp_path: Path) ->
     records = attention_maps(Even(), data, "valid", [2])
     write(tmp_path, records)
     assert read(tmp_path) == records
+    write(tmp_path, [records[0] | {"weights": {}}])
+    assert read(tmp_path) == []
     assert headline(records[0]).startswith(f"{data.store.splits['valid'].ids[2]} (label ")

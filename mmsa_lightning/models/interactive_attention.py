@@ -112,6 +112,11 @@ class InteractiveAttention(nn.Module):
         """Whether every modality must have the same steps."""
         return self.bi and self.values == "target" and self.level == "token"
 
+    @property
+    def attends(self) -> bool:
+        """Whether there are weights over steps to tell."""
+        return self.level == "token" and (self.bi or self.uni)
+
     def forward(self, batch: Batch, *, return_attention: bool = False) -> ModelOutput:
         """Predict the sentiment of each utterance; in training also each auxiliary task's.
 

@@ -283,3 +283,11 @@ def test_an_unknown_switch_is_answered_with_the_known(tiny_bert: str, wrong: dic
         build(tiny_bert, **wrong)
     with pytest.raises(ValueError, match="at least one modality"):
         InteractiveAttention({}, text_encoder=tiny_bert, **SIZES)
+
+
+@pytest.mark.parametrize(("bi", "uni"), [(True, True), (True, False), (False, True), (False, False)])
+@torch.no_grad()
+def test_it_attends_where_it_has_weights_to_tell(batch: Batch, tiny_bert: str, bi: bool, uni: bool) -> None:
+    model = build(tiny_bert, bi=bi, uni=uni).eval()
+    assert model.attends == bool(model(batch, return_attention=True).attention)
+    assert not build(tiny_bert, level="utterance").attends
