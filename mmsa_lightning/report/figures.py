@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,7 +96,7 @@ def losses_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
-    axis.set_title(title, fontsize=11)
+    axis.set_title(textwrap.fill(title, 80), fontsize=11)
     return figure
 
 

@@ -25,6 +25,15 @@ def test_losses_are_means_over_the_seeds_of_the_tasks_that_there_are():
     assert len({line.get_linestyle() for line in lines.values()}) == 2  # told apart without colour
 
 
+def test_a_long_title_is_not_cut_off():
+    title = "Figure 2: training loss of interactive_attention on demo, text + audio + vision, seeds 1, 2, 3, 4, 5"
+    figure = losses_figure([{"train/loss": np.array([2.0, 1.0])}], title)
+    figure.canvas.draw()
+    box, whole = figure.axes[0].title.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 and box.x1 <= whole.x1 and box.y1 <= whole.y1
+    assert figure.axes[0].get_title().split() == title.split()
+
+
 def test_rows_show_each_seed_the_mean_and_the_papers_figure(row: Callable[..., Row]):
     paper = {"tfn": Printed("TFN", dict.fromkeys(METRICS, "90.10"), {"corr": "a misprint"})}
     figure = rows_figure([row("tfn", [0.4, 0.8])], paper, "t")
