@@ -76,7 +76,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     if finished and not config["overwrite"]:
         return _answer(finished, identity, run_dir)
     resume = None if config["overwrite"] else _checkpoint_to_resume(run_dir, config["ckpt_path"], data)
-    module = _build_module(config, data, plugins)
+    module = build_module(config, data, plugins)
     trainer = build_trainer(config["trainer"], run_dir, patience=config["patience"], train=data.store.splits["train"])
 
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
@@ -159,7 +159,7 @@ def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
     data = build_data(config)
     if data.store.meta.content_sha256 != finished["data_hash"]:
         raise UserError(f"{run_dir} was trained on other data than {data.path} now holds")
-    module = _build_module(config, data, None)
+    module = build_module(config, data, None)
     path = run_dir / "checkpoints" / "best.ckpt"
     try:
         module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
@@ -168,7 +168,7 @@ def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
     return module, data
 
 
-def _build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> SentimentModule:
+def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> SentimentModule:
     model = build("model", config["model"], plugins=plugins, dims=data.dims)
     if getattr(model, "needs_alignment", False) and not data.aligned:
         raise UserError(

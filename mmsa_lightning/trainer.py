@@ -180,7 +180,7 @@ def quieten() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for harmless in (
-        "does not have many workers",  # a batch is read from the memory map faster than a worker could send it
+        "does not have many workers",  # a batch is read from the store faster than a worker could send it
         "exists and is not empty",  # the run directory of a run that is resumed
         "your dataloader is not resumable",  # its sampler is, see Interruption
         "sync_dist=True",  # what is logged is the same on every rank

@@ -17,7 +17,9 @@ def test_what_a_document_names_exists(document: str) -> None:
     defined = {name for source in sources for name in re.findall(r"^def (test_\w+)", source, re.M)}
     assert set(re.findall(r"`(test_\w+)`", text)) <= defined
 
-    files = {path.name for folder in ("mmsa_lightning", "tests", "experiments") for path in (ROOT / folder).rglob("*.py")}
+    files = {
+        path.name for folder in ("mmsa_lightning", "tests", "experiments") for path in (ROOT / folder).rglob("*.py")
+    }
     assert {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", text)} <= files | {"train.py"}
 
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-import resource
+import re
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,8 +24,14 @@ class Passes:
 
     def summary(self) -> dict[str, Any]:
         """The rates without the first epoch's, which warms up, and the process's peak memory in MB."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {kind: rates[1:] for kind, rates in self.rates.items()} | {"peak": peak}
+        return {kind: rates[1:] for kind, rates in self.rates.items()} | {"peak": peak()}
+
+
+def peak() -> float:
+    """The most MB that this process has had resident so far (Linux; ``getrusage`` would count its parent's, too)."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 1024
 
 
 def first_step() -> list[float]:

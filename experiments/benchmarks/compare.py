@@ -1,7 +1,7 @@
 """MMSA 2.2.1 and this project side by side: the same pickle, model, encoder, batch size and number of threads.
 
-    python experiments/benchmarks/compare.py                                       # made-up utterances, minutes
-    python experiments/benchmarks/compare.py --utterances mosi.csv --audio audio.npz --counts 1284 229 686
+    python experiments/benchmarks/compare.py                             # made-up utterances, some minutes
+    python experiments/benchmarks/compare.py --store stores/mosi.h5
 
 Both sides run in turn, each time in a new process, over the same epochs; the first epoch warms up and does not count.
 Printed are the median over all counted passes, their lowest and highest, and the ratio of the medians.
@@ -40,9 +40,8 @@ MEASURES = {  # unit and whether more is better
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--utterances", type=Path, help="a CSV with id, text, label and split; made up without it")
-    parser.add_argument("--audio", type=Path, help="an npz with id and features (n, 73)")
-    parser.add_argument("--counts", type=int, nargs=3, default=[320, 96, 96], help="train, valid, test utterances")
+    parser.add_argument("--store", type=Path, help="whose utterances are trained on; made up without it")
+    parser.add_argument("--counts", type=int, nargs=3, default=[320, 96, 96], help="how many are made up")
     parser.add_argument(
         "--encoder", choices=["minilm", "base"], default="minilm", help="base: BERT-base, random weights"
     )
@@ -59,7 +58,7 @@ def main() -> None:
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, Any]]]:
     """What each run of each side took, by side."""
     pickle, store = folder / "aligned_50.pkl", folder / "mosi.h5"
-    source.write(pickle, dict(zip(("train", "valid", "test"), args.counts, strict=True)), args.utterances, args.audio)
+    source.write(pickle, args.store, dict(zip(("train", "valid", "test"), args.counts, strict=True)))
     encoder, width = (minilm.directory(), 384) if args.encoder == "minilm" else (_bert_base(folder / "bert"), 768)
     start = time.time()
     command = ["from mmsa_lightning.cli import main; main()", "data", "import", str(pickle)]
@@ -112,7 +111,7 @@ def report(args: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) -> 
     """A Markdown table on standard output."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("mmsa", "torch", "lightning", "transformers"))
     print(
-        f"\n{' / '.join(map(str, args.counts))} utterances, {args.encoder}, batches of {args.batch_size}, "
+        f"\n{args.store or ' / '.join(map(str, args.counts))}, {args.encoder}, batches of {args.batch_size}, "
         f"{args.threads} threads, {args.epochs} epochs, {args.repeats} runs a side; {platform.machine()}, "
         f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}; {versions}\n"
     )

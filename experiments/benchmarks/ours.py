@@ -34,6 +34,7 @@ class Clock(L.Callback):
 
 
 def main(overrides: list[str]) -> dict[str, Any]:
+    empty = clock.peak()
     timer = Clock()
     build = experiment.build_trainer
 
@@ -46,7 +47,7 @@ def main(overrides: list[str]) -> dict[str, Any]:
     first_step = clock.first_step()
     with contextlib.redirect_stdout(sys.stderr):
         train(overrides)
-    return timer.passes.summary() | {"start": first_step[0]}
+    return timer.passes.summary() | {"start": first_step[0], "empty": empty}
 
 
 if __name__ == "__main__":

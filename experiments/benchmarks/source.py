@@ -1,71 +1,71 @@
 """A pickle in the layout of MMSA's aligned_50.pkl, which both sides read.
 
-Real utterances with ``--utterances``, else made up, as long as those of CMU-MOSI (15 word pieces in the mean).
+Of the utterances of a store, or made up, as long as those of CMU-MOSI (15 word pieces in the mean).
 """
 
 from __future__ import annotations
 
-import csv
 import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer
 
-from mmsa_lightning import minilm
+from mmsa_lightning.data.store import Split, Store
 
 STEPS = 50  # what MMSA pads to and cuts off at
+WIDTHS = {"audio": 5, "vision": 20}  # of MMSA's MOSI; noise stands in for what a store lacks
 
 
-def write(path: Path, counts: dict[str, int], utterances: Path | None, audio: Path | None, seed: int = 0) -> None:
-    """Text in word pieces and 768 features, audio of 73 columns, vision of 20; noise where not given.
+def write(path: Path, store: Path | None, counts: dict[str, int], seed: int = 0) -> None:
+    """Tokens, labels, audio and vision; ``text``, precomputed features, is noise of width 768.
 
     Args:
         path: of the pickle.
-        counts: utterances of train, valid and test at most.
-        utterances: a CSV with id, text, label and split.
-        audio: an npz with id and features (n, 73), one vector an utterance, repeated over its steps.
+        store: whose utterances it shall hold, with their tokens.
+        counts: utterances of train, valid and test to make up where there is no store.
     """
     rng = np.random.default_rng(seed)
-    rows = _read(utterances) if utterances else _make_up(counts, rng)
-    vectors = dict(zip(*(np.load(audio)[name] for name in ("id", "features")), strict=True)) if audio else {}
-    tokenizer = AutoTokenizer.from_pretrained(minilm.directory(), local_files_only=True)
-    splits = {}
-    for split, count in counts.items():
-        chosen = [row for row in rows if row["split"] == split][:count]
-        encoded = tokenizer(
-            [row["text"].lower() for row in chosen], padding="max_length", truncation=True, max_length=STEPS
-        )
-        mask = np.array(encoded["attention_mask"])
-        real = mask[:, :, None].astype(np.float32)
-        heard = np.stack([vectors[row["id"]] if vectors else rng.normal(size=73) for row in chosen])
-        splits[split] = {
-            "raw_text": np.array([row["text"] for row in chosen]),
-            "id": np.array([row["id"] for row in chosen]),
-            "text": rng.normal(size=(len(chosen), STEPS, 768)).astype(np.float32) * real,
-            "text_bert": np.stack([encoded["input_ids"], mask, np.zeros_like(mask)], axis=1).astype(np.float32),
-            "audio": np.repeat(heard[:, None], STEPS, axis=1).astype(np.float32) * real,
-            "vision": rng.normal(size=(len(chosen), STEPS, 20)).astype(np.float32) * real,
-            "regression_labels": np.array([float(row["label"]) for row in chosen], dtype=np.float32),
-        }
-    path.write_bytes(pickle.dumps(splits, protocol=4))
+    splits = Store(store).splits if store else {}
+    parts = {name: _of(splits[name], rng) if splits else _made_up(name, n, rng) for name, n in counts.items()}
+    with path.open("wb") as file:
+        pickle.dump(parts, file, protocol=4)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def _of(split: Split, rng: np.random.Generator) -> dict[str, Any]:
+    found = {name: [split.sequences[name][i] for i in range(len(split))] for name in split.sequences}
+    return _part(split.ids, split.raw_text or split.ids, split.label, found, rng)
 
 
-def _make_up(counts: dict[str, int], rng: np.random.Generator) -> list[dict[str, Any]]:
-    words = ["film", "acting", "story", "great", "slow", "really", "the", "was", "a", "of", "funny", "dull"]
-    return [
-        {
-            "id": f"{split}${i}",
-            "split": split,
-            "label": str(round(rng.uniform(-3, 3), 1)),
-            "text": " ".join(rng.choice(words, size=np.clip(round(rng.lognormal(2.3, 0.6)), 1, STEPS - 2))),
-        }
-        for split, count in counts.items()
-        for i in range(count)
-    ]
+def _made_up(split: str, n: int, rng: np.random.Generator) -> dict[str, Any]:
+    lengths = np.clip(np.round(rng.lognormal(2.5, 0.6, n)), 3, STEPS).astype(int)
+    tokens = [np.concatenate([[101], rng.integers(1000, 30000, k - 2), [102]]) for k in lengths]
+    ids = [f"{split}$_${i}" for i in range(n)]
+    return _part(ids, ids, rng.uniform(-3, 3, n), {"tokens": tokens}, rng)
+
+
+def _part(
+    ids: list[str],
+    raw_text: list[str],
+    label: np.ndarray,
+    sequences: dict[str, list[np.ndarray]],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    tokens = _padded(sequences["tokens"])
+    mask = _padded([np.ones(len(t)) for t in sequences["tokens"]])
+    noise = {m: rng.standard_normal((len(ids), STEPS, w), np.float32) * mask[..., None] for m, w in WIDTHS.items()}
+    return {
+        "id": np.array(ids),
+        "raw_text": np.array(raw_text),
+        "regression_labels": np.asarray(label, dtype=np.float32),
+        "text_bert": np.stack([tokens, mask, np.zeros_like(mask)], axis=1),
+        "text": rng.standard_normal((len(ids), STEPS, 768), np.float32) * mask[..., None],
+        **{m: _padded(sequences[m]) if m in sequences else noise[m] for m in WIDTHS},
+    }
+
+
+def _padded(arrays: list[np.ndarray]) -> np.ndarray:
+    padded = np.zeros((len(arrays), STEPS, *arrays[0].shape[1:]), np.float32)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = array[:STEPS]
+    return padded

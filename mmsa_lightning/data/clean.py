@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mmsa_lightning.batch import MODALITIES
-from mmsa_lightning.data import padding
+from mmsa_lightning.data import padding, store
 from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.data.store import SPLITS, Ragged, Split
 from mmsa_lightning.data.tokens import MAX_PIECES, Pieces, on_pieces
@@ -62,7 +62,7 @@ def clean(source: Source, pieces: dict[str, list[Pieces]] | None = None) -> Clea
 
     cleaned = {}
     for name, split in splits.items():
-        ragged = {modality: Ragged.from_arrays(lists[name]) for modality, lists in sequences.items()}
+        ragged: dict[str, Ragged] = {modality: store.Arrays(lists[name]) for modality, lists in sequences.items()}
         cleaned[name] = Split(split.ids, split.label, ragged, split.raw_text, split.unimodal)
     return Cleaned(cleaned, all(split.aligned(sequences) for split in cleaned.values()), report)
 

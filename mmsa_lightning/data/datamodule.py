@@ -157,7 +157,7 @@ class StoreDataModule(L.LightningDataModule):
     @property
     def largest_token(self) -> int:
         """The largest token id of the store; -1 where text does not come as tokens."""
-        return max((int(tokens.values.max()) for tokens in self._tokens()), default=-1)
+        return max((int(block.max()) for tokens in self._tokens() for block in tokens.blocks()), default=-1)
 
     @property
     def longest_text(self) -> int:
@@ -222,12 +222,12 @@ class StoreDataModule(L.LightningDataModule):
 
 def _moments(ragged: Ragged) -> Scale:
     """Mean and standard deviation of each feature over all steps, read in pieces; a constant feature gets 1."""
-    n = len(ragged.values)
-    total, squares = np.zeros(ragged.values.shape[1]), np.zeros(ragged.values.shape[1])
-    for start in range(0, n, 65536):
-        total += ragged.values[start : start + 65536].sum(axis=0, dtype=np.float64)
+    n, *dim = ragged.shape
+    total, squares = np.zeros(dim), np.zeros(dim)
+    for block in ragged.blocks():
+        total += block.sum(axis=0, dtype=np.float64)
     mean = total / n
-    for start in range(0, n, 65536):
-        squares += np.square(ragged.values[start : start + 65536] - mean).sum(axis=0)
+    for block in ragged.blocks():
+        squares += np.square(block - mean).sum(axis=0)
     std = np.sqrt(squares / n)
     return mean.astype(np.float32), np.where(std > 1e-8, std, 1.0).astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 
 def occupied(values: np.ndarray) -> np.ndarray:
     """bool (n, time): steps of ``values`` (n, time, dim) that are not all zero. NaN and infinities are not zero."""
-    return np.asarray((values != 0).any(axis=-1))
+    return np.asarray(values.any(axis=-1))
 
 
 def found_side(splits: list[np.ndarray]) -> str:

@@ -1,4 +1,4 @@
-"""The feature store: one HDF5 file of ragged sequences, read through a memory map.
+"""The feature store: one HDF5 file of ragged sequences, each read when it is asked for.
 
 Layout, for each split ``train``, ``valid`` and ``test``::
 
@@ -10,8 +10,8 @@ Layout, for each split ``train``, ``valid`` and ``test``::
     /<split>/<sequence>/offsets   (n + 1,) int64
 
 with ``<sequence>`` one of tokens, text, audio, vision. There is no padding on disk. The root's attribute ``meta`` is
-a JSON object (see :class:`Meta`). ``values`` are contiguous, so that they are mapped and read without HDF5: several
-workers share the page cache and nothing is loaded whole.
+a JSON object (see :class:`Meta`). ``values`` are contiguous, so that a sequence is one read of the file, without HDF5:
+several workers share the page cache, and a store of any size costs a process next to no memory.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from io import FileIO
+from math import prod
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -35,37 +38,99 @@ from mmsa_lightning.errors import UserError
 FORMAT = "mmsa-lightning store 1"
 SPLITS = ("train", "valid", "test")
 SEQUENCES = ("tokens", "text", "audio", "vision")
+BLOCK = 1 << 24  # bytes that are handled at once
 
 
-@dataclass
-class Ragged:
-    """n sequences end to end: ``values`` (sum of lengths[, dim]) and ``offsets`` int64 (n + 1,)."""
+class Ragged(ABC):
+    """n sequences of one width.
 
-    values: np.ndarray
-    offsets: np.ndarray
+    Attributes:
+        lengths: int64 (n,), steps of each.
+        dtype: of the values.
+        dim: feature width; None for token ids.
+    """
 
-    @classmethod
-    def from_arrays(cls, arrays: Iterable[np.ndarray]) -> Ragged:
-        """Join sequences of equal width."""
-        arrays = list(arrays)
-        offsets = np.concatenate([[0], np.cumsum([len(array) for array in arrays])]).astype(np.int64)
-        return cls(np.concatenate(arrays), offsets)
+    lengths: np.ndarray
+    dtype: np.dtype[Any]
+    dim: int | None
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.lengths)
+
+    @abstractmethod
+    def __getitem__(self, i: int) -> np.ndarray:
+        """Sequence ``i``: (length[, dim])."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all sequences end to end: (sum of lengths[, dim])."""
+        steps = int(self.lengths.sum())
+        return (steps,) if self.dim is None else (steps, self.dim)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All sequences in order, joined to arrays of at most :data:`BLOCK` bytes each, or one long sequence."""
+        size = self.lengths * (self.dim or 1) * self.dtype.itemsize
+        start, total = 0, 0
+        for i, more in enumerate(size.tolist()):
+            if total and total + more > BLOCK:
+                yield np.concatenate([self[k] for k in range(start, i)])
+                start, total = i, 0
+            total += more
+        yield np.concatenate([self[k] for k in range(start, len(self))])
+
+
+class Arrays(Ragged):
+    """Sequences in memory.
+
+    Args:
+        arrays: n, each (length[, dim]), of one dtype.
+    """
+
+    def __init__(self, arrays: Iterable[np.ndarray]) -> None:
+        self.arrays = list(arrays)
+        self.lengths = np.array([len(array) for array in self.arrays], dtype=np.int64)
+        self.dtype = self.arrays[0].dtype
+        self.dim = self.arrays[0].shape[1] if self.arrays[0].ndim == 2 else None
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return self.values[self.offsets[i] : self.offsets[i + 1]]
+        return self.arrays[i]
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """int64 (n,)."""
-        return np.diff(self.offsets)
 
-    @property
-    def dim(self) -> int | None:
-        """Feature width; None for token ids."""
-        return self.values.shape[1] if self.values.ndim == 2 else None
+class Stored(Ragged):
+    """Sequences in a file, each read when it is asked for: nothing of them stays in the process's memory.
+
+    Args:
+        file: opened without a buffer.
+        place: of the first value, in bytes.
+        offsets: int64 (n + 1,), the step at which each sequence begins, and the last one's end.
+        dtype, dim: of the values.
+    """
+
+    def __init__(self, file: FileIO, place: int, offsets: np.ndarray, dtype: np.dtype[Any], dim: int | None) -> None:
+        self.file = file
+        self.place = place
+        self.offsets = offsets
+        self.lengths = np.diff(offsets)
+        self.dtype = dtype
+        self.dim = dim
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        width = (self.dim or 1) * self.dtype.itemsize
+        data = _read_at(self.file, self.place + int(self.offsets[i]) * width, int(self.lengths[i]) * width)
+        values = np.frombuffer(data, self.dtype)
+        return values if self.dim is None else values.reshape(-1, self.dim)
+
+
+def _read_at(file: FileIO, place: int, size: int) -> bytes:
+    """``size`` bytes from ``place`` on; workers that were forked may read from the same file at once."""
+    if hasattr(os, "pread"):
+        data = os.pread(file.fileno(), size, place)
+    else:  # Windows, where nothing is forked
+        file.seek(place)
+        data = file.read(size)
+    if len(data) != size:
+        raise UserError(f"{file.name} was changed or cut off while it was read")
+    return data
 
 
 @dataclass
@@ -83,7 +148,7 @@ class Split:
 
     def aligned(self, names: Iterable[str]) -> bool:
         """Whether these sequences have the same steps in every utterance."""
-        first, *others = (self.sequences[name].offsets for name in names)
+        first, *others = (self.sequences[name].lengths for name in names)
         return all(np.array_equal(first, other) for other in others)
 
 
@@ -150,7 +215,7 @@ def _reserve(path: Path, splits: Iterable[Split]) -> None:
     for split in splits:
         room += sum(64 + len(text.encode()) for text in [*split.ids, *(split.raw_text or [])])
         room += split.label.nbytes * (1 + len(split.unimodal))
-        room += sum(8 * ragged.values.size + ragged.offsets.nbytes for ragged in split.sequences.values())
+        room += sum(8 * (prod(ragged.shape) + len(ragged) + 1) for ragged in split.sequences.values())
     if hasattr(os, "posix_fallocate"):
         with path.open("rb+") as file:
             os.posix_fallocate(file.fileno(), 0, room)
@@ -161,6 +226,16 @@ def _write_split(group: h5py.Group, split: Split, digest: Any) -> None:
         digest.update(f"{group.name}/{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array))
         group.create_dataset(name, data=array)
+
+    def put_blocks(name: str, ragged: Ragged, dtype: np.dtype[Any]) -> None:
+        digest.update(f"{group.name}/{name} {dtype} {ragged.shape}".encode())
+        written = group.create_dataset(name, ragged.shape, dtype)
+        start = 0
+        for block in ragged.blocks():
+            block = block.astype(dtype, copy=False)
+            digest.update(block)
+            written[start : start + len(block)] = block
+            start += len(block)
 
     def put_text(name: str, texts: list[str]) -> None:
         digest.update(f"{group.name}/{name} {json.dumps(texts)}".encode())
@@ -173,8 +248,8 @@ def _write_split(group: h5py.Group, split: Split, digest: Any) -> None:
     for modality, label in split.unimodal.items():
         put(f"unimodal/{modality}", label.astype(np.float32))
     for name, ragged in split.sequences.items():
-        put(f"{name}/values", ragged.values.astype(np.int32 if name == "tokens" else np.float32, copy=False))
-        put(f"{name}/offsets", ragged.offsets)
+        put_blocks(f"{name}/values", ragged, np.dtype(np.int32 if name == "tokens" else np.float32))
+        put(f"{name}/offsets", np.concatenate([[0], np.cumsum(ragged.lengths)]))
 
 
 class Store:
@@ -195,7 +270,8 @@ class Store:
                 if file.attrs.get("format") != FORMAT:
                     raise _Malformed(f"its format is {file.attrs.get('format')!r}, not {FORMAT!r}")
                 self.meta = _read_meta(file.attrs["meta"])
-                self.splits = {name: _read_split(_group(file, name), self.path) for name in SPLITS}
+                raw = self.path.open("rb", buffering=0)
+                self.splits = {name: _read_split(_group(file, name), raw) for name in SPLITS}
                 self._check_widths()
         except Exception as error:  # HDF5 raises nearly anything on a damaged file
             raise UserError(f"{self.path} is not a usable store ({error}); import the source again") from error
@@ -271,7 +347,7 @@ def _read_column(parent: h5py.Group, name: str, n: int) -> np.ndarray:
     return values
 
 
-def _read_split(group: h5py.Group, path: Path) -> Split:
+def _read_split(group: h5py.Group, raw: FileIO) -> Split:
     ids = _read_text(group, "id")
     raw_text = _read_text(group, "raw_text") if "raw_text" in group else None
     if not ids or len(raw_text or ids) != len(ids):
@@ -279,11 +355,11 @@ def _read_split(group: h5py.Group, path: Path) -> Split:
     label = _read_column(group, "label", len(ids))
     known = _group(group, "unimodal") if "unimodal" in group else {}
     unimodal = {m: _read_column(known, m, len(ids)) for m in MODALITIES if m in known}
-    sequences = {name: _map_ragged(_group(group, name), name, len(ids), path) for name in SEQUENCES if name in group}
+    sequences = {name: _ragged(_group(group, name), name, len(ids), raw) for name in SEQUENCES if name in group}
     return Split(ids, label, sequences, raw_text, unimodal)
 
 
-def _map_ragged(group: h5py.Group, name: str, n: int, path: Path) -> Ragged:
+def _ragged(group: h5py.Group, name: str, n: int, raw: FileIO) -> Ragged:
     values, stored = _dataset(group, "values"), _dataset(group, "offsets")
     if (values.dtype, values.ndim) != ((np.int32, 1) if name == "tokens" else (np.float32, 2)) or 0 in values.shape:
         raise _Malformed(f"{group.name}/values are {values.dtype} of shape {values.shape}")
@@ -292,7 +368,7 @@ def _map_ragged(group: h5py.Group, name: str, n: int, path: Path) -> Ragged:
     offsets = stored[:]
     if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 1).any():
         raise _Malformed(f"{group.name}/offsets do not divide its values")
-    mapped = np.memmap(path, values.dtype, "r", values.id.get_offset(), values.shape)
-    if name == "tokens" and mapped.min() < 0:
+    ragged = Stored(raw, values.id.get_offset(), offsets, values.dtype, values.shape[1] if values.ndim == 2 else None)
+    if name == "tokens" and min(int(block.min()) for block in ragged.blocks()) < 0:
         raise _Malformed(f"{group.name}/values has token ids below 0")
-    return Ragged(mapped, offsets)
+    return ragged

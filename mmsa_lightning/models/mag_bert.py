@@ -29,10 +29,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 from transformers import BertModel
-from transformers.masking_utils import create_bidirectional_mask
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder, text_reader
+from mmsa_lightning.models.layers.packing import Packing, first_of
 from mmsa_lightning.models.layers.shift import shift_scale
 from mmsa_lightning.models.output import ModelOutput
 
@@ -110,22 +110,24 @@ class MAGBert(nn.Module):
         nonverbal = {m: batch.sequence(m).values for m in self.nonverbal}  # (batch, time, dim)
         reader = self.encoders["text"]
         if isinstance(reader, BertEncoder):
-            vector = self.pooler(self._shifted_bert(reader.bert, text, nonverbal)[:, 0]).tanh()  # of [CLS]
+            vector = self.pooler(self._shifted_bert(reader.bert, text, nonverbal)).tanh()
         else:
             vector = self.lstm.last(replace(text, values=self.mag(reader(text), nonverbal)))
         return ModelOutput(self.head(self.head_dropout(vector)).squeeze(-1))
 
     def _shifted_bert(self, bert: BertModel, text: Padded, nonverbal: Mapping[str, Tensor]) -> Tensor:
-        """BERT's last layer, with the gate after layer ``layer``: (batch, time, width)."""
-        h = bert.embeddings(text.values)
-        mask = create_bidirectional_mask(bert.config, h, text.mask.long())
-        if self.layer == 0:
-            h = self.mag(h, nonverbal)
-        for j, layer in enumerate(bert.encoder.layer, start=1):
-            h = layer(h, mask)
-            if j == self.layer:
-                h = self.mag(h, nonverbal)
-        return h
+        """[CLS] in BERT's last layer, with the gate after layer ``layer``: (batch, width)."""
+        packing = Packing(text)
+        nonverbal = {m: packing.pack(values) for m, values in nonverbal.items()}
+        *layers, last = bert.encoder.layer
+        h = bert.embeddings(packing.pack(text.values), position_ids=packing.positions)
+        for j, layer in enumerate(layers):
+            h = layer(self.mag(h, nonverbal) if j == self.layer else h, packing=packing)
+        h = self.mag(h, nonverbal) if self.layer == len(layers) else h
+        first = first_of(last, h, packing)
+        if self.layer > len(layers):
+            first = self.mag(first, {m: packing.first(values) for m, values in nonverbal.items()})
+        return first
 
 
 class MAG(nn.Module):

@@ -85,8 +85,8 @@ class SelfMM(nn.Module):
         return output
 
     def _read(self, m: str, sequence: Padded) -> Tensor:
-        read = self.encoders[m](sequence)
-        return read[:, 0] if isinstance(self.encoders[m], BertEncoder) else read  # BERT's [CLS]
+        encoder = self.encoders[m]
+        return encoder.first(sequence) if isinstance(encoder, BertEncoder) else encoder(sequence)
 
 
 class LastState(nn.Module):

@@ -54,8 +54,14 @@ def _split(part: dict[str, Any], where: str) -> SourceSplit:
         values = split.features["text"].values if "text" in split.features else None
         if isinstance(values, np.ndarray) and values.shape[:2] == mask.shape:
             # BERT's features of the padding are not zero: only the mask tells how long the text is.
-            split.features["text"] = Sequences([row[keep] for row, keep in zip(values, mask, strict=True)])
+            split.features["text"] = Sequences([_kept(row, keep) for row, keep in zip(values, mask, strict=True)])
     return split
+
+
+def _kept(row: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """The steps that the mask keeps; where it keeps the first ones, as BERT's does, without a copy of them."""
+    count = int(keep.sum())
+    return row[:count] if keep[:count].all() else row[keep]
 
 
 def _tokens(text_bert: Any, where: str) -> tuple[np.ndarray, np.ndarray]:

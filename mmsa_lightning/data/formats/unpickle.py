@@ -156,6 +156,8 @@ def _text(value: Any) -> str:
 
 
 def _bytes(value: Any) -> bytes:
+    if type(value) is bytes:  # not copied: it can be most of the file
+        return value
     return value.encode("latin1") if isinstance(value, str) else bytes(memoryview(value))
 
 

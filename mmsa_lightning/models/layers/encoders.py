@@ -13,6 +13,7 @@ from transformers import AutoConfig, BertConfig, BertModel
 from mmsa_lightning import minilm
 from mmsa_lightning.batch import Padded
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.layers.packing import NAME, Packing, first_of
 
 
 class BertEncoder(nn.Module):
@@ -35,8 +36,19 @@ class BertEncoder(nn.Module):
         self.positions: int = self.bert.config.max_position_embeddings
 
     def forward(self, tokens: Padded) -> Tensor:
-        """int64 (batch, time) -> float (batch, time, width); step 0 is [CLS]."""
-        return self.bert(input_ids=tokens.values, attention_mask=tokens.mask.long()).last_hidden_state
+        """int64 (batch, time) -> float (batch, time, width); step 0 is [CLS], and padding is undefined."""
+        packing = Packing(tokens)
+        packed = self.bert(packing.pack(tokens.values), position_ids=packing.positions, packing=packing)
+        return packing.unpack(packed.last_hidden_state)
+
+    def first(self, tokens: Padded) -> Tensor:
+        """Of [CLS] alone, for less work: int64 (batch, time) -> float (batch, width)."""
+        packing = Packing(tokens)
+        h = self.bert.embeddings(packing.pack(tokens.values), position_ids=packing.positions)
+        *layers, last = self.bert.encoder.layer
+        for layer in layers:
+            h = layer(h, packing=packing)
+        return first_of(last, h, packing)
 
 
 def _load_bert(name: str, dropout: float) -> BertModel:
@@ -56,6 +68,7 @@ def _load_bert(name: str, dropout: float) -> BertModel:
             where,
             config=config,
             add_pooling_layer=False,
+            attn_implementation=NAME,
             local_files_only=Path(where).is_dir(),
             output_loading_info=True,
         )
