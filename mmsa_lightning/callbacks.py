@@ -21,11 +21,18 @@ from mmsa_lightning.metrics import corr
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there, so that a kill leaves the last whole one."""
+    """Writes a checkpoint beside its place and moves it there, so that a kill leaves the last whole one.
+
+    Straight to the disk: Lightning would make the whole file in memory first.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        with files.aside(Path(path)) as temporary:
-            super().save_checkpoint(checkpoint, temporary, storage_options)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with files.aside(Path(path)) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # torch's own, while what the file said is its context
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 class Best(ModelCheckpoint):

@@ -3,13 +3,12 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import lightning as L
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from mmsa_lightning.batch import Batch
@@ -151,11 +150,11 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_whole(
     io.save_checkpoint({"epoch": 1}, path)
     io.save_checkpoint({"epoch": 2}, path)
 
-    def fail_half_way(_: Any, checkpoint: dict[str, Any], path: Path, storage_options: Any = None) -> None:
-        Path(path).write_bytes(b"PK")
+    def fail_half_way(checkpoint: dict[str, Any], file: BinaryIO) -> None:
+        file.write(b"PK")
         raise OSError("disk full")
 
-    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", fail_half_way)
+    monkeypatch.setattr(torch, "save", fail_half_way)
     with pytest.raises(OSError, match="disk full"):
         io.save_checkpoint({"epoch": 3}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 2}

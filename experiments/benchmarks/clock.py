@@ -18,6 +18,14 @@ class Passes:
 
     def __init__(self) -> None:
         self.rates: dict[str, list[float]] = defaultdict(list)
+        self.begun: float | None = None
+
+    def begin_epoch(self, utterances: int) -> None:
+        """A whole epoch, with its validation and checkpoints, ends where the next one begins."""
+        now = time.time()
+        if self.begun is not None:
+            self.add("epoch", utterances, now - self.begun)
+        self.begun = now
 
     def add(self, kind: str, utterances: int, seconds: float) -> None:
         self.rates[kind].append(utterances / seconds)

@@ -32,6 +32,7 @@ from mmsa_lightning import minilm
 HERE = Path(__file__).parent
 MEASURES = {  # unit and whether more is better
     "train": ("training, utterances/s", True),
+    "epoch": ("training utterances/s of whole epochs", True),
     "evaluation": ("evaluation, utterances/s", True),
     "start": ("start to first step, s", False),
     "peak": ("peak memory, MB", False),

@@ -22,6 +22,7 @@ class Clock(L.Callback):
         self.passes = clock.Passes()
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        self.passes.begin_epoch(len(trainer.datamodule.split("train")))
         self.begun = time.time()
 
     def on_validation_start(self, trainer: L.Trainer, *_: Any) -> None:

@@ -27,13 +27,15 @@ class Enough(Exception):
 class Noted:
     """A loader that knows when it was last begun."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Any, passes: clock.Passes) -> None:
         self.loader = loader
+        self.passes = passes
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
+        self.passes.begin_epoch(len(self.loader.dataset))
         self.begun = time.time()
         return iter(self.loader)
 
@@ -67,7 +69,7 @@ def main(pickle: str, encoder: str, width: int, batch_size: int, epochs: int, fo
     trainer = ATIO().getTrain(args)
     passes = clock.Passes()
     evaluate = trainer.do_test
-    train = loaders["train"] = Noted(loaders["train"])
+    train = loaders["train"] = Noted(loaders["train"], passes)
 
     def timed(model: Any, loader: Any, mode: str) -> Any:
         """What MMSA calls after each epoch of training."""
