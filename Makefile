@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean tables figures report table1 table2 table3 table4 table5 table6 figure2 figure3
+.PHONY: help setup demo test bench lint format clean tables figures report table1 table2 table3 table4 table5 table6 figure2 figure3
 
 # Of tables and figures: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override'.
 OUT ?= report
@@ -45,6 +45,14 @@ report: setup  ## all finished runs of DATA (default: demo) as one page, report/
 
 test: setup  ## run the tests
 	$(BIN)/pytest
+
+bench: setup  ## measure speed and memory, beside MMSA's Self-MM: the short form, a quarter of an hour
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python experiments/benchmarks/compare.py
+	$(BIN)/python experiments/benchmarks/memory.py --counts 1600 200 400
+	$(BIN)/python experiments/benchmarks/ulgm.py --out $(OUT)
+	$(BIN)/python experiments/benchmarks/scaling.py
+	$(BIN)/python experiments/benchmarks/roofline.py
 
 lint: setup  ## check format, style and types
 	$(BIN)/ruff format --check .

@@ -15,7 +15,6 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import child
 import source
 import torch
 from transformers import BertConfig, BertModel
@@ -62,10 +62,8 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, 
     source.write(pickle, args.store, dict(zip(("train", "valid", "test"), args.counts, strict=True)))
     encoder, width = (minilm.directory(), 384) if args.encoder == "minilm" else (_bert_base(folder / "bert"), 768)
     start = time.time()
-    command = ["from mmsa_lightning.cli import main; main()", "data", "import", str(pickle)]
-    subprocess.run(
-        [sys.executable, "-c", *command, "--dataset", "mosi", "--out", str(store)], check=True, capture_output=True
-    )
+    importing = "import sys, clock; from mmsa_lightning.cli import main; main(sys.argv[1:]); print(clock.peak())"
+    child.run("-c", importing, "data", "import", pickle, "--dataset", "mosi", "--out", store)
     print(f"import: {time.time() - start:.1f} s for {pickle.stat().st_size / 1e6:.0f} MB", file=sys.stderr)
 
     jobs = {
@@ -89,21 +87,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, 
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in jobs}
     for _ in range(args.repeats):
         for side, (script, given) in jobs.items():
-            environment = os.environ | {
-                "OMP_NUM_THREADS": str(args.threads),
-                "HF_HUB_OFFLINE": "1",
-                "BENCH_START": str(time.time()),
-            }
-            done = subprocess.run(
-                [sys.executable, HERE / script, json.dumps(given)],
-                env=environment,
-                capture_output=True,
-                text=True,
-                cwd=HERE.parents[1],
-            )
-            if done.returncode:
-                sys.exit(f"{side}: {done.stderr[-2000:]}")
-            found[side].append(json.loads(done.stdout.splitlines()[-1]))
+            found[side].append(child.run(HERE / script, json.dumps(given), threads=args.threads))
             print(f"{side}: {found[side][-1]}", file=sys.stderr)
     return found
 

@@ -10,18 +10,13 @@ against the pickle, and how far training grows beyond the process that has impor
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import pickle
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
+import child
 import numpy as np
 
-HERE = Path(__file__).parent
 STEPS = 50
 WIDTHS = {"text": 768, "audio": 74, "vision": 35}
 
@@ -41,7 +36,7 @@ def measure(folder: Path, counts: dict[str, int], model: str) -> None:
     write(source, counts)
     size = source.stat().st_size / 1e6
     importing = "import sys, clock; from mmsa_lightning.cli import main; main(sys.argv[1:]); print(clock.peak())"
-    peak = float(run("-c", importing, "data", "import", source, "--dataset", "own", "--out", store))
+    peak = child.run("-c", importing, "data", "import", source, "--dataset", "own", "--out", store)
     print(f"import: a pickle of {size:.0f} MB, at most {peak:.0f} MB resident, {peak / size:.2f} times the pickle")
     source.unlink()
     overrides = [
@@ -54,7 +49,7 @@ def measure(folder: Path, counts: dict[str, int], model: str) -> None:
         "trainer.enable_progress_bar=false",
         f"runs={folder / 'runs'}",
     ]
-    found = json.loads(run(HERE / "ours.py", json.dumps(overrides)))
+    found = child.ours(overrides)
     peak, empty = found["peak"], found["empty"]
     print(
         f"training: {model} on a store of {store.stat().st_size / 1e6:.0f} MB, at most {peak:.0f} MB resident, "
@@ -75,15 +70,6 @@ def write(path: Path, counts: dict[str, int]) -> None:
     }
     with path.open("wb") as file:
         pickle.dump(splits, file, protocol=4)
-
-
-def run(*arguments: str | Path) -> str:
-    """The last line that Python prints with these arguments."""
-    environment = os.environ | {"BENCH_START": str(time.time()), "PYTHONPATH": str(HERE)}
-    done = subprocess.run([sys.executable, *arguments], env=environment, cwd=HERE.parents[1], stdout=subprocess.PIPE)
-    if done.returncode:
-        sys.exit(f"{arguments}: exit code {done.returncode}")
-    return done.stdout.decode().splitlines()[-1]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,33 @@
+"""A measurement in a process of its own, so that it starts from nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+def run(*arguments: str | Path, threads: int | None = None) -> Any:
+    """What Python, called with these arguments, prints last, as JSON.
+
+    It finds the modules of this folder, and when it was started in ``BENCH_START``.
+    """
+    environment = os.environ | {"BENCH_START": str(time.time()), "PYTHONPATH": str(HERE), "HF_HUB_OFFLINE": "1"}
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, env=environment, cwd=HERE.parents[1], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{command}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def ours(overrides: list[str], threads: int | None = None) -> Any:
+    """What ``ours.py`` says of a run of this project."""
+    return run(HERE / "ours.py", json.dumps(overrides), threads=threads)

@@ -1,0 +1,41 @@
+"""Training utterances a second in one process and in two, of one thread each.
+
+    python experiments/benchmarks/scaling.py
+
+The paper's model with MiniLM on made-up utterances; batches of 32 in one process are of 16 in each of two.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+
+import child
+import made
+
+WAYS = {  # threads of a process, overrides
+    "one process, one thread": (1, ["trainer=cpu", "data.batch_size=32"]),
+    "one process, two threads": (2, ["trainer=cpu", "data.batch_size=32"]),
+    "two processes, one thread each": (1, ["trainer=ddp_cpu", "trainer.devices=2", "data.batch_size=16"]),
+}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "made.h5"
+        made.write(store, {"train": 512, "valid": 32, "test": 32}, 15)
+        usual = ["data=own", f"data.path={store}", "text_encoder=minilm", "trainer.max_epochs=4", "patience=99"]
+        usual += ["trainer.enable_progress_bar=false", f"runs={folder}/runs", "overwrite=true"]
+        first = 0.0
+        for way, (threads, overrides) in WAYS.items():
+            rates = child.ours(usual + overrides, threads=threads)["train"]
+            rate = statistics.median(rates)
+            first = first or rate
+            print(
+                f"{way}: {rate:.1f} utterances/s ({min(rates):.1f}-{max(rates):.1f}), {rate / first:.2f} x", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What is measured is what it is said to be."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import made
+import numpy as np
+import pytest
+import source
+from steps import Steps
+
+from mmsa_lightning import cli
+from mmsa_lightning.data.store import SPLITS, Store
+
+HERE = Path(__file__).parents[2] / "experiments" / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("made") / "made.h5"
+    made.write(path, {"train": 300, "valid": 8, "test": 4}, 15)
+    return path
+
+
+def test_a_made_store_has_the_length_that_was_asked_for(store: Path) -> None:
+    lengths = Store(store).splits["train"].sequences["tokens"].lengths
+    assert len(lengths) == 300
+    assert lengths.mean() == pytest.approx(15, abs=1.5)
+
+
+def test_both_sides_read_the_same_utterances(store: Path, tmp_path: Path) -> None:
+    pickle = tmp_path / "aligned_50.pkl"
+    source.write(pickle, store, dict.fromkeys(SPLITS, 0))
+    cli.main(["data", "import", str(pickle), "--dataset", "mosi", "--out", str(tmp_path / "mosi.h5")])
+    for name in SPLITS:
+        given, taken = Store(store).splits[name], Store(tmp_path / "mosi.h5").splits[name]
+        assert given.ids == taken.ids
+        np.testing.assert_array_equal(given.label, taken.label)
+        for sequence in ("tokens", "audio", "vision"):
+            for i in range(len(given)):
+                np.testing.assert_array_equal(given.sequences[sequence][i][:50], taken.sequences[sequence][i])
+
+
+def test_a_step_trains(store: Path, tiny_bert: str) -> None:
+    steps = Steps("data=own", f"data.path={store}", f"text_encoder={tiny_bert}")
+    before = [p.detach().clone() for p in steps.module.parameters()]
+    steps.step(next(steps.batches()))
+    changed = [not (p == q).all() for p, q in zip(steps.module.parameters(), before, strict=True)]
+    assert sum(changed) > len(changed) / 2
+
+
+def test_memory_is_measured(tmp_path: Path) -> None:
+    """A tenth of a percent of CMU-MOSEI, in which the libraries weigh more than the data."""
+    command = [sys.executable, str(HERE / "memory.py"), "--counts", "24", "8", "8"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    imported, trained = printed.splitlines()
+    assert re.fullmatch(r"import: a pickle of 7 MB, at most \d{3} MB resident, [\d.]+ times the pickle", imported)
+    assert re.fullmatch(r"training: lmf on a store of \d MB, at most \d{3,4} MB .* before it", trained)
