@@ -23,14 +23,14 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.output import ModelOutput
 
 # In 64 bits nothing hides behind rounding. In 32, Adam makes steps of a gradient that is zero but for its last digit,
-# and labels are ratios of distances: Self-MM and MISA end 1e-4 and more apart.
+# and labels are ratios of distances: one in a hundred ends 1e-5 apart; with Self-MM and MISA 1e-4 and more.
 RUNS = {
     "interactive_attention": ("interactive_attention", "64-true"),
     "self_mm": ("self_mm", "64-true"),
     "misa": ("misa", "64-true"),
     "interactive_attention in 32 bits": ("interactive_attention", "32-true"),
 }
-WITHIN = {"64-true": 1e-9, "32-true": 1e-5}
+WITHIN = {"64-true": 1e-9, "32-true": 1e-4}
 STEPS = 30
 
 
@@ -94,7 +94,7 @@ def test_ranks_train_as_one_process_with_the_whole_batch(name: str, world: int, 
     states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (one, several)]
     assert states[0]["global_step"] == states[1]["global_step"] == STEPS
     for key, value in states[0]["state_dict"].items():  # weights; generated labels, banks and centres
-        torch.testing.assert_close(states[1]["state_dict"][key], value, atol=within, rtol=within, msg=f"{name} {key}")
+        torch.testing.assert_close(states[1]["state_dict"][key], value, atol=within, rtol=within, msg=lambda m, key=key: f"{key}: {m}")
     rows = [list(csv.DictReader((run / "metrics.csv").open())) for run in (one, several)]
     assert len(rows[0]) == len(rows[1]) == 10
     for a, b in zip(*rows, strict=True):

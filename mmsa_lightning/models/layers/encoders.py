@@ -13,6 +13,7 @@ from transformers import AutoConfig, BertConfig, BertModel
 from mmsa_lightning import minilm
 from mmsa_lightning.batch import Padded
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.layers.dropout import replace_dropout
 from mmsa_lightning.models.layers.packing import NAME, Packing, first_of
 
 
@@ -80,6 +81,7 @@ def _load_bert(name: str, dropout: float) -> BertModel:
         ) from error
     if loading["missing_keys"]:
         raise UserError(f"text_encoder={name} lacks weights of a BERT, such as {sorted(loading['missing_keys'])[0]}")
+    replace_dropout(bert)
     return bert.train()  # it comes in evaluation mode, and Lightning keeps the mode that it finds
 
 
@@ -132,13 +134,36 @@ class LSTMEncoder(nn.Module):
         """What ``forward`` and ``last`` give, from one pass."""
         with torch.autocast("cpu", enabled=False):  # there torch may refuse an LSTM in bfloat16: it stays float32
             values = sequence.values.to(next(self.lstm.parameters()).dtype)
-            return self._both_ways(values, sequence) if self.lstm.bidirectional else self._one_way(values, sequence)
+            if not self.lstm.bidirectional:
+                return self._one_way(values, sequence)
+            return (self._each_way if values.device.type == "cpu" else self._both_ways)(values, sequence)
 
     def _both_ways(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
         packed = pack_padded_sequence(values, sequence.lengths, batch_first=True, enforce_sorted=False)
         steps, (final, _) = self.lstm(packed)
         padded = pad_packed_sequence(steps, batch_first=True, total_length=values.shape[1])[0]
         return padded, torch.cat(list(final[-2:]), dim=-1)
+
+    def _each_way(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
+        """As :meth:`_both_ways`, each direction by itself, on sequences turned round within their own lengths.
+
+        torch's kernel for a CPU takes no packed sequences, and the way round it is step by step.
+        """
+        step, lengths = torch.arange(values.shape[1]), sequence.lengths[:, None]
+        turned = torch.where(step < lengths, lengths - 1 - step, step).unsqueeze(-1)  # (batch, time, 1)
+        for layer in range(self.lstm.num_layers):
+            if layer:
+                values = nn.functional.dropout(values, self.lstm.dropout, self.training)
+            ahead = self._direction(values, f"l{layer}")
+            back = self._direction(values.take_along_dim(turned, 1), f"l{layer}_reverse").take_along_dim(turned, 1)
+            values = torch.cat([ahead, back], dim=-1).masked_fill(~sequence.mask.unsqueeze(-1), 0.0)
+        return values, torch.cat([ahead[torch.arange(len(ahead)), sequence.lengths - 1], back[:, 0]], dim=-1)
+
+    def _direction(self, values: Tensor, suffix: str) -> Tensor:
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weights = [getattr(self.lstm, f"{name}_{suffix}") for name in names]
+        start = values.new_zeros(1, len(values), self.lstm.hidden_size)
+        return torch.lstm(values, (start, start), weights, True, 1, 0.0, self.training, False, True)[0]
 
     def _one_way(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
         # No step sees what follows it, padding included: the faster kernel for sequences of one length will do.

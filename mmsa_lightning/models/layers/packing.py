@@ -6,6 +6,7 @@ it reads padded batches as any other BERT.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from mmsa_lightning.batch import Padded
+from mmsa_lightning.models.layers.dropout import dropout
 
 NAME = "packed"
 
@@ -72,9 +74,8 @@ def first_of(layer: Any, h: Tensor, packing: Packing) -> Tensor:
         return x.unflatten(-1, (-1, reader.attention_head_size)).transpose(1, 2)  # (batch, heads, time, head width)
 
     query, key, value = reader.query(cls).unsqueeze(1), packing.unpack(reader.key(h)), packing.unpack(reader.value(h))
-    dropout = reader.dropout.p if reader.training else 0.0
-    mask = packing.mask[:, None, None, :]
-    read = nn.functional.scaled_dot_product_attention(heads(query), heads(key), heads(value), mask, dropout)
+    p = reader.dropout.p if reader.training else 0.0
+    read = _attend(heads(query), heads(key), heads(value), packing.mask, p)
     return layer.feed_forward_chunk(layer.attention.output(read.flatten(1), cls))
 
 
@@ -85,17 +86,24 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     dropout: float = 0.0,
-    scaling: float | None = None,
     packing: Packing | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """What each layer calls: query, key and value (batch, heads, time, width) -> (batch, time, heads, width)."""
     if packing is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **options)
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, **options)
     query, key, value = (packing.unpack(x.transpose(1, 2)).transpose(1, 2) for x in (query, key, value))
-    mask = packing.mask[:, None, None, :]
-    read = nn.functional.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
-    return packing.pack(read.transpose(1, 2)), None
+    return packing.pack(_attend(query, key, value, packing.mask, dropout).transpose(1, 2)), None
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, p: float) -> Tensor:
+    """Scaled dot-product attention: (batch, heads, time, width), and the keys' mask bool (batch, time)."""
+    allowed = mask[:, None, None, :]
+    if p == 0 or query.device.type != "cpu":
+        return nn.functional.scaled_dot_product_attention(query, key, value, allowed, p)
+    # With dropout torch, too, goes step by step on a CPU, and draws its random numbers more slowly.
+    scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
+    return dropout(scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1), p, training=True) @ value
 
 
 AttentionInterface.register(NAME, _attention)

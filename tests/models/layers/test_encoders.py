@@ -55,6 +55,22 @@ def test_lstm_equals_its_equations_in_both_directions_without_padding(batch: Bat
         assert (whole[i, n:] == 0).all()
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_each_way_by_itself_is_both_at_once(batch: Batch, layers: int) -> None:
+    """A CPU's way against torch's own over packed sequences, which a GPU goes."""
+    assert batch.audio is not None
+    encoder, found = LSTMEncoder(5, 4, layers=layers), []
+    sequence = longer(batch.audio, 3)
+    for way in (encoder._each_way, encoder._both_ways):
+        encoder.zero_grad()
+        values = sequence.values.clone().requires_grad_()
+        steps, last = way(values, sequence)
+        (steps.sin().sum() + last.exp().sum()).backward()
+        found.append([steps, last, values.grad, *(p.grad for p in encoder.parameters())])
+    for each, both in zip(*found, strict=True):
+        torch.testing.assert_close(each, both, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize("layers", [1, 2])
 @torch.no_grad()
