@@ -94,7 +94,8 @@ def test_ranks_train_as_one_process_with_the_whole_batch(name: str, world: int, 
     states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (one, several)]
     assert states[0]["global_step"] == states[1]["global_step"] == STEPS
     for key, value in states[0]["state_dict"].items():  # weights; generated labels, banks and centres
-        torch.testing.assert_close(states[1]["state_dict"][key], value, atol=within, rtol=within, msg=lambda m, key=key: f"{key}: {m}")
+        found = states[1]["state_dict"][key]
+        torch.testing.assert_close(found, value, atol=within, rtol=within, msg=lambda m, key=key: f"{key}: {m}")
     rows = [list(csv.DictReader((run / "metrics.csv").open())) for run in (one, several)]
     assert len(rows[0]) == len(rows[1]) == 10
     for a, b in zip(*rows, strict=True):

@@ -28,6 +28,6 @@ def run(*arguments: str | Path, threads: int | None = None) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def ours(overrides: list[str], threads: int | None = None) -> Any:
-    """What ``ours.py`` says of a run of this project."""
-    return run(HERE / "ours.py", json.dumps(overrides), threads=threads)
+def ours(overrides: list[str], *start: str, threads: int | None = None) -> Any:
+    """What ``ours.py`` says of a run of this project, started by Python alone or with what ``start`` names."""
+    return run(*start, HERE / "ours.py", json.dumps(overrides), threads=threads)

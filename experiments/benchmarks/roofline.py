@@ -25,10 +25,10 @@ from mmsa_lightning.trainer import quieten
 
 STEPS = 12
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
-KINDS = {
+KINDS = {  # of dropout without its product with x
     "matrix products": PRODUCTS,
     "optimiser": ("aten::_fused_adam_", "aten::_fused_adamw_"),
-    "dropout": ("aten::bernoulli_", "aten::native_dropout"),
+    "dropout": ("aten::random_", "aten::ge"),
     "activations": ("aten::gelu", "aten::gelu_backward", "aten::_softmax", "aten::_softmax_backward_data"),
     "normalisation": ("aten::native_layer_norm", "aten::native_layer_norm_backward"),
     "copies and zeros": ("aten::copy_", "aten::fill_", "aten::index_select", "aten::index_copy"),

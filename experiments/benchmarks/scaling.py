@@ -14,10 +14,11 @@ from pathlib import Path
 import child
 import made
 
-WAYS = {  # threads of a process, overrides
-    "one process, one thread": (1, ["trainer=cpu", "data.batch_size=32"]),
-    "one process, two threads": (2, ["trainer=cpu", "data.batch_size=32"]),
-    "two processes, one thread each": (1, ["trainer=ddp_cpu", "trainer.devices=2", "data.batch_size=16"]),
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+WAYS: dict[str, tuple[int, tuple[str, ...], list[str]]] = {  # threads of a process, what starts them, overrides
+    "one process, one thread": (1, (), ["trainer=cpu", "data.batch_size=32"]),
+    "one process, two threads": (2, (), ["trainer=cpu", "data.batch_size=32"]),
+    "two processes, one thread each": (1, TORCHRUN, ["trainer=ddp_cpu", "trainer.devices=2", "data.batch_size=16"]),
 }
 
 
@@ -28,8 +29,8 @@ def main() -> None:
         usual = ["data=own", f"data.path={store}", "text_encoder=minilm", "trainer.max_epochs=4", "patience=99"]
         usual += ["trainer.enable_progress_bar=false", f"runs={folder}/runs", "overwrite=true"]
         first = 0.0
-        for way, (threads, overrides) in WAYS.items():
-            rates = child.ours(usual + overrides, threads=threads)["train"]
+        for way, (threads, start, overrides) in WAYS.items():
+            rates = child.ours(usual + overrides, *start, threads=threads)["train"]
             rate = statistics.median(rates)
             first = first or rate
             print(

@@ -9,7 +9,7 @@ from transformers import BertConfig, BertModel
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.models.layers.encoders import BertEncoder
-from mmsa_lightning.models.layers.packing import Packing, first_of
+from mmsa_lightning.models.layers.packing import Packing, _attend, first_of
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,14 @@ def test_attention_drops_out_for_the_first_token_too(batch: Batch, name: str) ->
     last = encoder.bert.encoder.layer[-1]
     last.attention.self.dropout.p = 0.5
     assert not torch.equal(encoder.first(batch.tokens), encoder.first(batch.tokens))
+
+
+def test_attention_with_dropout_is_that_without_but_for_what_is_dropped() -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 4, 2, 6, 5, dtype=torch.double).unbind()
+    mask = torch.arange(6) < torch.tensor([6, 1, 3, 5])[:, None]
+    plain, nearly = (_attend(query, key, value, mask, p) for p in (0.0, 1e-9))
+    torch.testing.assert_close(nearly, plain, rtol=0, atol=1e-8)
 
 
 def test_packing_and_unpacking(batch: Batch) -> None:
