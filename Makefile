@@ -46,7 +46,7 @@ report: setup  ## all finished runs of DATA (default: demo) as one page, report/
 test: setup  ## run the tests
 	$(BIN)/pytest
 
-bench: setup  ## measure speed and memory, beside MMSA's Self-MM: the short form, a quarter of an hour
+bench: setup  ## measure speed and memory, beside MMSA's Self-MM: the short form, ten minutes
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python experiments/benchmarks/compare.py
 	$(BIN)/python experiments/benchmarks/memory.py --counts 1600 200 400
