@@ -31,3 +31,9 @@ def run(*arguments: str | Path, threads: int | None = None) -> Any:
 def ours(overrides: list[str], *start: str, threads: int | None = None) -> Any:
     """What ``ours.py`` says of a run of this project, started by Python alone or with what ``start`` names."""
     return run(*start, HERE / "ours.py", json.dumps(overrides), threads=threads)
+
+
+def imported(pickle: Path, store: Path) -> float:
+    """Import ``pickle`` as ``store``: the most MB that this had resident."""
+    command = "import sys, clock; from mmsa_lightning.cli import main; main(sys.argv[1:]); print(clock.peak())"
+    return run("-c", command, "data", "import", pickle, "--dataset", "own", "--out", store)

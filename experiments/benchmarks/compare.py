@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import child
+import made
 import source
 import torch
 from transformers import BertConfig, BertModel
@@ -59,11 +60,12 @@ def main() -> None:
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, Any]]]:
     """What each run of each side took, by side."""
     pickle, store = folder / "aligned_50.pkl", folder / "mosi.h5"
-    source.write(pickle, args.store, dict(zip(("train", "valid", "test"), args.counts, strict=True)))
+    if not args.store:
+        made.write(folder / "made.h5", dict(zip(("train", "valid", "test"), args.counts, strict=True)), 15)
+    source.write(pickle, args.store or folder / "made.h5")
     encoder, width = (minilm.directory(), 384) if args.encoder == "minilm" else (_bert_base(folder / "bert"), 768)
     start = time.time()
-    importing = "import sys, clock; from mmsa_lightning.cli import main; main(sys.argv[1:]); print(clock.peak())"
-    child.run("-c", importing, "data", "import", pickle, "--dataset", "mosi", "--out", store)
+    child.imported(pickle, store)
     print(f"import: {time.time() - start:.1f} s for {pickle.stat().st_size / 1e6:.0f} MB", file=sys.stderr)
 
     jobs = {

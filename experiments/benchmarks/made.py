@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mmsa_lightning.data import store
-from mmsa_lightning.data.store import SPLITS, Arrays, Meta, Split
+from mmsa_lightning.data.ragged import Loaded
+from mmsa_lightning.data.store import SPLITS, Meta, Split
 
 WIDTHS = {"audio": 5, "vision": 20}  # of MMSA's MOSI
 
@@ -34,5 +35,5 @@ def _split(name: str, n: int, mean_length: int, rng: np.random.Generator) -> Spl
     return Split(
         [f"{name}$_${i}" for i in range(n)],
         rng.uniform(-3, 3, n).astype(np.float32),
-        {m: Arrays(np.split(array, ends)) for m, array in values.items()},
+        {m: Loaded(np.split(array, ends)) for m, array in values.items()},
     )

@@ -35,8 +35,7 @@ def measure(folder: Path, counts: dict[str, int], model: str) -> None:
     source, store = folder / "aligned_50.pkl", folder / "mosei.h5"
     write(source, counts)
     size = source.stat().st_size / 1e6
-    importing = "import sys, clock; from mmsa_lightning.cli import main; main(sys.argv[1:]); print(clock.peak())"
-    peak = child.run("-c", importing, "data", "import", source, "--dataset", "own", "--out", store)
+    peak = child.imported(source, store)
     print(f"import: a pickle of {size:.0f} MB, at most {peak:.0f} MB resident, {peak / size:.2f} times the pickle")
     source.unlink()
     overrides = [

@@ -1,7 +1,4 @@
-"""A pickle in the layout of MMSA's aligned_50.pkl, which both sides read.
-
-Of the utterances of a store, or made up, as long as those of CMU-MOSI (15 word pieces in the mean).
-"""
+"""A pickle in the layout of MMSA's aligned_50.pkl, of the utterances of a store, which both sides read."""
 
 from __future__ import annotations
 
@@ -10,56 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made import WIDTHS
 
 from mmsa_lightning.data.store import Split, Store
 
 STEPS = 50  # what MMSA pads to and cuts off at
-WIDTHS = {"audio": 5, "vision": 20}  # of MMSA's MOSI; noise stands in for what a store lacks
 
 
-def write(path: Path, store: Path | None, counts: dict[str, int], seed: int = 0) -> None:
+def write(path: Path, store: Path, seed: int = 0) -> None:
     """Tokens, labels, audio and vision; ``text``, precomputed features, is noise of width 768.
 
     Args:
         path: of the pickle.
-        store: whose utterances it shall hold, with their tokens.
-        counts: utterances of train, valid and test to make up where there is no store.
+        store: whose utterances it shall hold, with their tokens; noise stands in for audio or vision that it lacks.
     """
     rng = np.random.default_rng(seed)
-    splits = Store(store).splits if store else {}
-    parts = {name: _of(splits[name], rng) if splits else _made_up(name, n, rng) for name, n in counts.items()}
+    parts = {name: _part(split, rng) for name, split in Store(store).splits.items()}
     with path.open("wb") as file:
         pickle.dump(parts, file, protocol=4)
 
 
-def _of(split: Split, rng: np.random.Generator) -> dict[str, Any]:
-    found = {name: [split.sequences[name][i] for i in range(len(split))] for name in split.sequences}
-    return _part(split.ids, split.raw_text or split.ids, split.label, found, rng)
-
-
-def _made_up(split: str, n: int, rng: np.random.Generator) -> dict[str, Any]:
-    lengths = np.clip(np.round(rng.lognormal(2.5, 0.6, n)), 3, STEPS).astype(int)
-    tokens = [np.concatenate([[101], rng.integers(1000, 30000, k - 2), [102]]) for k in lengths]
-    ids = [f"{split}$_${i}" for i in range(n)]
-    return _part(ids, ids, rng.uniform(-3, 3, n), {"tokens": tokens}, rng)
-
-
-def _part(
-    ids: list[str],
-    raw_text: list[str],
-    label: np.ndarray,
-    sequences: dict[str, list[np.ndarray]],
-    rng: np.random.Generator,
-) -> dict[str, Any]:
+def _part(split: Split, rng: np.random.Generator) -> dict[str, Any]:
+    sequences = {name: [ragged[i] for i in range(len(split))] for name, ragged in split.sequences.items()}
     tokens = _padded(sequences["tokens"])
     mask = _padded([np.ones(len(t)) for t in sequences["tokens"]])
-    noise = {m: rng.standard_normal((len(ids), STEPS, w), np.float32) * mask[..., None] for m, w in WIDTHS.items()}
+    noise = {m: rng.standard_normal((len(split), STEPS, w), np.float32) * mask[..., None] for m, w in WIDTHS.items()}
     return {
-        "id": np.array(ids),
-        "raw_text": np.array(raw_text),
-        "regression_labels": np.asarray(label, dtype=np.float32),
+        "id": np.array(split.ids),
+        "raw_text": np.array(split.raw_text or split.ids),
+        "regression_labels": split.label,
         "text_bert": np.stack([tokens, mask, np.zeros_like(mask)], axis=1),
-        "text": rng.standard_normal((len(ids), STEPS, 768), np.float32) * mask[..., None],
+        "text": rng.standard_normal((len(split), STEPS, 768), np.float32) * mask[..., None],
         **{m: _padded(sequences[m]) if m in sequences else noise[m] for m in WIDTHS},
     }
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mmsa_lightning.batch import MODALITIES
-from mmsa_lightning.data import padding, store
+from mmsa_lightning.data import padding
+from mmsa_lightning.data.ragged import Loaded, Ragged
 from mmsa_lightning.data.source import Source, SourceSplit
-from mmsa_lightning.data.store import SPLITS, Ragged, Split
+from mmsa_lightning.data.store import SPLITS, Split
 from mmsa_lightning.data.tokens import MAX_PIECES, Pieces, on_pieces
 from mmsa_lightning.errors import UserError
 
@@ -62,7 +63,7 @@ def clean(source: Source, pieces: dict[str, list[Pieces]] | None = None) -> Clea
 
     cleaned = {}
     for name, split in splits.items():
-        ragged: dict[str, Ragged] = {modality: store.Arrays(lists[name]) for modality, lists in sequences.items()}
+        ragged: dict[str, Ragged] = {modality: Loaded(lists[name]) for modality, lists in sequences.items()}
         cleaned[name] = Split(split.ids, split.label, ragged, split.raw_text, split.unimodal)
     return Cleaned(cleaned, all(split.aligned(sequences) for split in cleaned.values()), report)
 

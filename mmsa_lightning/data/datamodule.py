@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmsa_lightning.batch import MODALITIES, Batch, Padded
+from mmsa_lightning.data.ragged import Ragged
 from mmsa_lightning.data.sampler import BucketSampler, LengthSampler
-from mmsa_lightning.data.store import Ragged, Store
+from mmsa_lightning.data.store import Store
 from mmsa_lightning.errors import UserError
 
 Scale = tuple[np.ndarray, np.ndarray]

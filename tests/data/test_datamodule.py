@@ -10,7 +10,8 @@ import torch
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.data.datamodule import StoreDataModule
-from mmsa_lightning.data.store import SPLITS, Arrays, Meta, Split, Store, write
+from mmsa_lightning.data.ragged import Loaded
+from mmsa_lightning.data.store import SPLITS, Meta, Split, Store, write
 from mmsa_lightning.errors import UserError
 
 COUNTS = {"train": 50, "valid": 11, "test": 13}
@@ -24,9 +25,9 @@ def make_split(n: int, seed: int) -> Split:
         ids=[f"v{seed}$_${i}" for i in range(n)],
         label=rng.uniform(-3, 3, n).astype(np.float32),
         sequences={
-            "tokens": Arrays([rng.integers(1, 99, k, dtype=np.int32) for k in lengths]),
-            "audio": Arrays([rng.normal(4, 3, (k, 5)).astype(np.float32) for k in lengths]),
-            "vision": Arrays([rng.normal(-2, 5, (k + 2, 3)).astype(np.float32) for k in lengths]),
+            "tokens": Loaded([rng.integers(1, 99, k, dtype=np.int32) for k in lengths]),
+            "audio": Loaded([rng.normal(4, 3, (k, 5)).astype(np.float32) for k in lengths]),
+            "vision": Loaded([rng.normal(-2, 5, (k + 2, 3)).astype(np.float32) for k in lengths]),
         },
     )
 
@@ -179,7 +180,7 @@ def test_alignment_is_of_the_sequences_that_are_read(path: Path) -> None:
 def test_alignment_and_the_largest_token_are_of_every_split(tmp_path: Path, split: str) -> None:
     odd = make_split(COUNTS[split], 7)
     lengths = odd.sequences["tokens"].lengths
-    odd.sequences["audio"] = Arrays([np.ones((n, 5), np.float32) for n in lengths[::-1]])  # same in sum
+    odd.sequences["audio"] = Loaded([np.ones((n, 5), np.float32) for n in lengths[::-1]])  # same in sum
     odd.sequences["tokens"][3][0] = 4321
     data = module(write_made(tmp_path / "odd.h5", **{split: odd}), modalities=["text", "audio"])
     assert not data.aligned

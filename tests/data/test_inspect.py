@@ -9,7 +9,8 @@ import pytest
 from mmsa_lightning.cli import main
 from mmsa_lightning.data import store
 from mmsa_lightning.data.inspect import describe
-from mmsa_lightning.data.store import Arrays, Meta, Split, Store
+from mmsa_lightning.data.ragged import Loaded
+from mmsa_lightning.data.store import Meta, Split, Store
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_it_is_plain_and_fits_100_columns(described):
 
 def test_lengths_labels_and_what_is_missing(tmp_path):
     lengths = [*range(1, 101)]
-    tokens = Arrays([np.ones(n, np.int32) for n in lengths])
+    tokens = Loaded([np.ones(n, np.int32) for n in lengths])
     label = np.repeat(np.float32([-3, -2.6, -0.4, 0.5, 1.5]), 20)
     split = Split([str(n) for n in lengths], label, {"tokens": tokens}, unimodal={"text": label})
     meta = Meta("own", "table", "x.csv", "0" * 64, None, True, "bert-base-uncased", [])

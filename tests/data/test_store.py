@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from mmsa_lightning.data import store as store_module
-from mmsa_lightning.data.store import SPLITS, Arrays, Meta, Split, Store, write
+from mmsa_lightning.data.ragged import Loaded
+from mmsa_lightning.data.store import SPLITS, Meta, Split, Store, write
 from mmsa_lightning.errors import UserError
 
 
@@ -18,8 +18,8 @@ def make_split(n, seed=0):
         ids=[f"vidéo$_${i}" for i in range(n)],
         label=rng.uniform(-3, 3, n).astype(np.float32),
         sequences={
-            "tokens": Arrays([rng.integers(1, 30000, k) for k in lengths]),
-            "audio": Arrays([rng.normal(size=(k, 5)).astype(np.float32) for k in lengths]),
+            "tokens": Loaded([rng.integers(1, 30000, k) for k in lengths]),
+            "audio": Loaded([rng.normal(size=(k, 5)).astype(np.float32) for k in lengths]),
         },
         raw_text=["so\ngut" for _ in range(n)],
         unimodal={"audio": rng.uniform(-1, 1, n).astype(np.float32)},
@@ -62,15 +62,6 @@ def test_a_store_cut_off_while_it_is_open_is_an_error(path):
     os.truncate(path, 100)
     with pytest.raises(UserError, match="cut off"):
         sequence[3]
-
-
-def test_blocks_are_the_sequences_end_to_end(path, monkeypatch):
-    monkeypatch.setattr(store_module, "BLOCK", 6 * 5 * 4)  # six steps of audio
-    for ragged in (Store(path).splits["train"].sequences["audio"], make_split(4).sequences["audio"]):
-        blocks = list(ragged.blocks())
-        assert len(blocks) > 1 and all(len(block) <= 6 for block in blocks)
-        np.testing.assert_array_equal(np.concatenate(blocks), np.concatenate([ragged[i] for i in range(4)]))
-        assert np.concatenate(blocks).shape == ragged.shape
 
 
 def test_a_store_pickles_as_its_path(path):

@@ -34,7 +34,7 @@ def test_a_made_store_has_the_length_that_was_asked_for(store: Path) -> None:
 
 def test_both_sides_read_the_same_utterances(store: Path, tmp_path: Path) -> None:
     pickle = tmp_path / "aligned_50.pkl"
-    source.write(pickle, store, dict.fromkeys(SPLITS, 0))
+    source.write(pickle, store)
     cli.main(["data", "import", str(pickle), "--dataset", "mosi", "--out", str(tmp_path / "mosi.h5")])
     for name in SPLITS:
         given, taken = Store(store).splits[name], Store(tmp_path / "mosi.h5").splits[name]

@@ -16,7 +16,8 @@ import yaml
 
 from mmsa_lightning import metrics
 from mmsa_lightning.app import main
-from mmsa_lightning.data.store import Arrays, Store, write
+from mmsa_lightning.data.ragged import Loaded
+from mmsa_lightning.data.store import Store, write
 from mmsa_lightning.files import held
 
 Arguments = Callable[..., list[str]]
@@ -411,7 +412,7 @@ def test_unaligned_data_need_the_other_reading(
     store = Store(result_config(the_run(tmp_path))["data"]["path"])
     for split in store.splits.values():
         audio = split.sequences["audio"]
-        split.sequences["audio"] = Arrays(audio[i].repeat(2, axis=0) for i in range(len(split)))
+        split.sequences["audio"] = Loaded(audio[i].repeat(2, axis=0) for i in range(len(split)))
     write(tmp_path / "unaligned.h5", store.splits, store.meta)
     overrides = [a for a in arguments("data=own", "trainer.max_epochs=1") if not a.startswith("data.")]
     overrides += [f"data.path={tmp_path / 'unaligned.h5'}", f"runs={tmp_path / 'own'}"]
