@@ -23,14 +23,15 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.output import ModelOutput
 
 # In 64 bits nothing hides behind rounding. In 32, Adam makes steps of a gradient that is zero but for its last digit,
-# and labels are ratios of distances: one in a hundred ends 1e-5 apart; with Self-MM and MISA 1e-4 and more.
+# and labels are ratios of distances: one in a hundred ends more than 1e-5 apart; with Self-MM and MISA 1e-4 and more.
 RUNS = {
     "interactive_attention": ("interactive_attention", "64-true"),
     "self_mm": ("self_mm", "64-true"),
     "misa": ("misa", "64-true"),
     "interactive_attention in 32 bits": ("interactive_attention", "32-true"),
 }
-WITHIN = {"64-true": 1e-9, "32-true": 1e-4}
+WITHIN = {"64-true": 1e-9, "32-true": 1e-5}
+LABELS_WITHIN = WITHIN | {"32-true": 1e-4}
 STEPS = 30
 
 
@@ -90,17 +91,18 @@ def trained(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> dict[in
 @pytest.mark.parametrize(("name", "world"), [*itertools.product(RUNS, (2, 4))])
 def test_ranks_train_as_one_process_with_the_whole_batch(name: str, world: int, trained: dict[int, Path]) -> None:
     one, several = (trained[w] / name for w in (1, world))
-    within = WITHIN[RUNS[name][1]]
+    precision = RUNS[name][1]
     states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (one, several)]
     assert states[0]["global_step"] == states[1]["global_step"] == STEPS
     for key, value in states[0]["state_dict"].items():  # weights; generated labels, banks and centres
+        close = (LABELS_WITHIN if ".label_" in key else WITHIN)[precision]
         found = states[1]["state_dict"][key]
-        torch.testing.assert_close(found, value, atol=within, rtol=within, msg=lambda m, key=key: f"{key}: {m}")
+        torch.testing.assert_close(found, value, atol=close, rtol=close, msg=lambda m, key=key: f"{key}: {m}")
     rows = [list(csv.DictReader((run / "metrics.csv").open())) for run in (one, several)]
     assert len(rows[0]) == len(rows[1]) == 10
     for a, b in zip(*rows, strict=True):
         figures = {key: float(a[key]) for key in a if key.startswith(("train/", "valid/mae"))}
-        assert {key: float(b[key]) for key in figures} == pytest.approx(figures, abs=within)
+        assert {key: float(b[key]) for key in figures} == pytest.approx(figures, abs=WITHIN[precision])
 
 
 def figures(folder: Path) -> dict[str, Any]:
