@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--models", nargs="+", default=["self_mm"], help="of this project, against MMSA's Self-MM")
     args = parser.parse_args()
+    if args.epochs < 3:
+        parser.error("--epochs: at least 3, for the first warms up and the last one has no next to end it")
     with tempfile.TemporaryDirectory() as folder:
         report(args, measure(args, Path(folder)))
 
