@@ -41,6 +41,10 @@ class Padded:
         """Move values and mask as ``Tensor.to`` does; lengths stay on the CPU."""
         return replace(self, values=self.values.to(*args, **kwargs), mask=self.mask.to(*args, **kwargs))
 
+    def pin_memory(self) -> Padded:
+        """In page-locked memory, but for the lengths."""
+        return replace(self, values=self.values.pin_memory(), mask=self.mask.pin_memory())
+
 
 @dataclass
 class Batch:
@@ -73,6 +77,12 @@ class Batch:
         return found
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
-        """Move every tensor as ``Tensor.to`` does (lengths stay on the CPU). Lightning calls this."""
-        present = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
-        return replace(self, **{name: value.to(*args, **kwargs) for name, value in present.items()})
+        """Move every tensor as ``Tensor.to`` does (lengths stay on the CPU)."""
+        return replace(self, **{name: value.to(*args, **kwargs) for name, value in self._present().items()})
+
+    def pin_memory(self) -> Batch:
+        """In page-locked memory, from which a GPU takes it while the processor goes on. ``DataLoader`` calls this."""
+        return replace(self, **{name: value.pin_memory() for name, value in self._present().items()})
+
+    def _present(self) -> dict[str, Any]:
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}

@@ -19,6 +19,8 @@ from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.metrics import corr
 
+LOOK = 50  # steps
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and moves it there, so that a kill leaves the last whole one.
@@ -58,7 +60,7 @@ class Patience(EarlyStopping):
 class Finite(L.Callback):
     """Stops a run whose loss is not a number, before a checkpoint is made of it.
 
-    A step is looked at when the next one has been started, so that a GPU is not waited for.
+    A look waits for the GPU, so that there is one in :data:`LOOK` steps, and one before anything is kept.
 
     Args:
         ids: of the training utterances, by position.
@@ -69,13 +71,15 @@ class Finite(L.Callback):
 
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = ids
-        self.last: tuple[int, Tensor, dict[str, Tensor]] | None = None
+        self.steps: list[tuple[int, Tensor, dict[str, Tensor]]] = []  # since the last look
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._look()
-        self.last = (trainer.global_step, outputs["index"], outputs["losses"])
+        losses = {name: loss.detach() for name, loss in outputs["losses"].items()}
+        self.steps.append((trainer.global_step, outputs["index"], losses))
+        if len(self.steps) == LOOK:
+            self._look()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._look()
@@ -84,11 +88,11 @@ class Finite(L.Callback):
         self._look()
 
     def _look(self) -> None:
-        if self.last is None:
+        steps, self.steps = self.steps, []
+        finite = [torch.stack(list(losses.values())).isfinite().all() for _, _, losses in steps]
+        if not steps or torch.stack(finite).all():
             return
-        (step, index, losses), self.last = self.last, None
-        if torch.stack(list(losses.values())).isfinite().all():
-            return
+        step, index, losses = steps[[bool(f) for f in finite].index(False)]
         broken = ", ".join(f"{name} {loss.item()}" for name, loss in losses.items() if not loss.isfinite())
         ids = ", ".join(self.ids[i] for i in index.tolist())
         raise UserError(

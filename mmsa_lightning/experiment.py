@@ -176,16 +176,7 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
             "steps (mmsa models lists them); interactive_attention does with model.values=source"
         )
     for encoder in (m for m in model.modules() if isinstance(m, BertEncoder)):
-        if data.largest_token >= encoder.vocabulary_size:
-            raise UserError(
-                f"text_encoder={config['text_encoder']} knows {encoder.vocabulary_size} word pieces, {data.path} has "
-                f"number {data.largest_token}: it was tokenized for {data.store.meta.vocabulary}"
-            )
-        if data.longest_text > encoder.positions:
-            raise UserError(
-                f"text_encoder={config['text_encoder']} reads {encoder.positions} word pieces at most, {data.path} has "
-                f"an utterance of {data.longest_text}"
-            )
+        data.check_encoder(config["text_encoder"], encoder.vocabulary_size, encoder.positions)
     objective = build("objective", config["objective"])
     labels = torch.from_numpy(data.store.splits["train"].label)
     try:

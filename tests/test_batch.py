@@ -31,6 +31,15 @@ def test_to_moves_all_but_the_lengths(batch: Batch) -> None:
     assert moved.text is None
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only where there is a GPU is memory pinned")
+def test_all_but_the_lengths_is_pinned(batch: Batch) -> None:
+    pinned = batch.pin_memory()
+    assert pinned.audio is not None and pinned.tokens is not None
+    for tensor in (pinned.index, pinned.label, pinned.tokens.values, pinned.audio.values, pinned.audio.mask):
+        assert tensor.is_pinned()
+    assert torch.equal(pinned.to("cuda", non_blocking=True).audio.values.cpu(), batch.audio.values)  # type: ignore[union-attr]
+
+
 def test_tokens_stand_for_text_and_an_absent_modality_is_named(batch: Batch) -> None:
     assert batch.sequence("text") is batch.tokens
     batch.tokens = None

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mmsa_lightning.batch import Batch
-from mmsa_lightning.callbacks import AtomicCheckpointIO, Finite, GeneratedLabels, History, Patience
+from mmsa_lightning.callbacks import LOOK, AtomicCheckpointIO, Finite, GeneratedLabels, History, Patience
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.module import SentimentModule
@@ -185,6 +185,17 @@ def test_a_loss_that_is_no_number_stops_before_the_epoch_is_kept(batch: Batch, t
     with pytest.raises(UserError, match=words):
         fit(batch, tmp_path, [Breaking(), Finite(ids), History(tmp_path / "broken.csv")], epochs=3)
     assert len((tmp_path / "broken.csv").read_text().splitlines()) == 2
+
+
+def test_a_long_epoch_is_looked_at_on_the_way_and_its_first_broken_step_is_named() -> None:
+    trainer = L.Trainer(logger=False, enable_checkpointing=False)
+    finite, module = Finite([str(i) for i in range(LOOK)]), L.LightningModule()
+    with pytest.raises(UserError, match=rf"multimodal inf\), with utterances {LOOK - 2};"):
+        for i in range(2 * LOOK):
+            loss = torch.tensor(1.0 if i < LOOK - 2 else torch.inf)
+            outputs = {"losses": {"total": torch.tensor(1.0), "multimodal": loss}, "index": torch.tensor([i % LOOK])}
+            finite.on_train_batch_end(trainer, module, outputs, None, i)
+    assert i == LOOK - 1
 
 
 def test_a_checkpoint_within_an_epoch_is_not_made_of_a_loss_that_is_no_number() -> None:

@@ -171,6 +171,28 @@ class StoreDataModule(L.LightningDataModule):
             return []
         return [split.sequences["tokens"] for split in self.store.splits.values()]
 
+    def check_encoder(self, name: str, vocabulary_size: int, positions: int) -> None:
+        """See whether a BERT can read the tokens.
+
+        Args:
+            name: of the BERT.
+            vocabulary_size: word pieces that it knows.
+            positions: word pieces that it reads at a time.
+
+        Raises:
+            UserError: it cannot.
+        """
+        if self.largest_token >= vocabulary_size:
+            raise UserError(
+                f"text_encoder={name} knows {vocabulary_size} word pieces, {self.path} has number "
+                f"{self.largest_token}: it was tokenized for {self.store.meta.vocabulary}"
+            )
+        if self.longest_text > positions:
+            raise UserError(
+                f"text_encoder={name} reads {positions} word pieces at most, {self.path} has an utterance of "
+                f"{self.longest_text}"
+            )
+
     def state_dict(self) -> dict[str, str]:
         """What a checkpoint keeps of the data: their hash."""
         return {"data_hash": self.store.meta.content_sha256}
@@ -205,6 +227,10 @@ class StoreDataModule(L.LightningDataModule):
         data = self.split(split)
         return self._loader(data, LengthSampler(data.lengths, self.eval_batch_size, *self._ranks()))
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """While the processor goes on; Lightning would wait."""
+        return batch.to(device, non_blocking=True)
+
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
@@ -217,6 +243,7 @@ class StoreDataModule(L.LightningDataModule):
             batch_size=None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             generator=torch.Generator(),
         )
 

@@ -187,6 +187,21 @@ def test_alignment_and_the_largest_token_are_of_every_split(tmp_path: Path, spli
     assert data.largest_token == 4321
 
 
+def test_a_batch_is_moved_without_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, asked = module(path), []
+    batch = next(iter(data.val_dataloader()))
+    move = torch.Tensor.to
+
+    def to(tensor: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        asked.append(options)
+        return move(tensor, *args, **options)
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert moved.label.is_meta and moved.audio.values.is_meta and moved.audio.mask.is_meta
+    assert asked == [{"non_blocking": True}] * 8  # index, label, and values and mask of three modalities
+
+
 def test_no_tokens_have_no_largest(path: Path) -> None:
     assert module(path, modalities=["audio"]).largest_token == -1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import re
@@ -253,6 +254,19 @@ def test_a_subset_of_modalities_is_read_or_refused_in_one_line(
         output = model.train()(batch)
         assert output.prediction.shape == (4,)
         assert objective(output, batch, 1).total.isfinite()
+
+
+@either_text
+def test_a_step_never_waits_for_the_device(made: Build, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device numbers have no values: whatever asks for one, to go on from it, fails."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # which meta has not
+    batch = make_batch([6, 3, 1, 5], text)
+    model, objective = made(dims_of(text), batch.label)
+    batch = suitable(model, text, [6, 3, 1, 5]).to("meta")
+    model.to("meta").train()
+    objective.to("meta").start_epoch()
+    for epoch in (1, 2):  # labels are generated from the second on
+        objective(model(batch), batch, epoch).total.backward()
 
 
 @either_text

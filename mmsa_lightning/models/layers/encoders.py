@@ -139,10 +139,13 @@ class LSTMEncoder(nn.Module):
             return (self._each_way if values.device.type == "cpu" else self._both_ways)(values, sequence)
 
     def _both_ways(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
-        packed = pack_padded_sequence(values, sequence.lengths, batch_first=True, enforce_sorted=False)
+        # Sorted here: torch, asked to sort, would bring the order back from the GPU to unpack.
+        order = sequence.lengths.argsort(descending=True)
+        back = order.argsort()
+        packed = pack_padded_sequence(values[order], sequence.lengths[order], batch_first=True)
         steps, (final, _) = self.lstm(packed)
         padded = pad_packed_sequence(steps, batch_first=True, total_length=values.shape[1])[0]
-        return padded, torch.cat(list(final[-2:]), dim=-1)
+        return padded[back], torch.cat(list(final[-2:]), dim=-1)[back]
 
     def _each_way(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
         """As :meth:`_both_ways`, each direction by itself, on sequences turned round within their own lengths.
