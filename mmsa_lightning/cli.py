@@ -109,6 +109,19 @@ def _parser() -> argparse.ArgumentParser:
     }.items():
         importing.add_argument(option, type=Path, metavar="X.npz", help=meaning)
 
+    encoding = actions.add_parser("encode", help="have a frozen BERT read a store's tokens once, for text=features")
+    encoding.set_defaults(run=_encode)
+    encoding.add_argument("store", type=Path, metavar="STORE")
+    encoding.add_argument(
+        "--text-encoder",
+        default="bert-base-uncased",
+        metavar="NAME",
+        help="bert-base-uncased (default), another on the hub, a directory, or minilm",
+    )
+    encoding.add_argument(
+        "--out", type=Path, metavar="PATH", help="the new store; default: STORE's name and the encoder's"
+    )
+
     inspecting = actions.add_parser("inspect", help="say what is in a store")
     inspecting.set_defaults(run=_inspect)
     inspecting.add_argument("store", type=Path, metavar="STORE")
@@ -140,6 +153,16 @@ def _import(args: argparse.Namespace) -> None:
     release = meta.release or "no known release"
     print(f"{out}: {train} train, {valid} valid, {test} test, read as {meta.layout} ({release})")
     print(f"next: mmsa data inspect {out}")
+
+
+def _encode(args: argparse.Namespace) -> None:
+    from mmsa_lightning.data.encode import encode_store
+
+    encoder = Path(args.text_encoder).name
+    out: Path = args.out or args.store.with_name(f"{args.store.stem}_{encoder}{args.store.suffix}")
+    meta = encode_store(args.store, args.text_encoder, out)
+    print(f"{out}: {meta.report[-1]}")
+    print(f"next: python train.py data=… data.path={out} text=features")
 
 
 def _models(args: argparse.Namespace) -> None:

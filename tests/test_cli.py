@@ -7,7 +7,9 @@ from mmsa_lightning import app
 from mmsa_lightning.cli import main
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["data", "--help"], ["data", "import", "--help"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["data", "--help"], ["data", "import", "--help"], ["data", "encode", "--help"]]
+)
 def test_help_imports_nothing_heavy(argv):
     code = (
         "import atexit, sys; from mmsa_lightning.cli import main\n"

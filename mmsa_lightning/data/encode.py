@@ -1,0 +1,82 @@
+"""Text as a BERT that is not fine-tuned reads it: computed once, and kept in a store as features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmsa_lightning.data import store
+from mmsa_lightning.data.datamodule import StoreDataModule, Utterances
+from mmsa_lightning.data.ragged import Ragged
+from mmsa_lightning.data.store import SEQUENCES, Meta, Split
+from mmsa_lightning.models.layers.encoders import BertEncoder
+
+TOGETHER = 64  # utterances
+
+
+class Encoded(Ragged):
+    """The last layer of a frozen BERT over each utterance's tokens, [CLS] and [SEP] included.
+
+    Args:
+        utterances: with tokens.
+        encoder: on the device that it shall read on.
+    """
+
+    def __init__(self, utterances: Utterances, encoder: BertEncoder) -> None:
+        self.utterances = utterances
+        self.encoder = encoder.eval()
+        self.lengths = utterances.lengths
+        self.dtype = np.dtype(np.float32)
+        self.dim = encoder.width
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self._read([i])
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self), TOGETHER):
+            yield self._read(list(range(start, min(start + TOGETHER, len(self)))))
+
+    @torch.no_grad()
+    def _read(self, positions: list[int]) -> np.ndarray:
+        tokens = self.utterances[positions].sequence("text").to(next(self.encoder.parameters()).device)
+        return self.encoder(tokens)[tokens.mask].cpu().numpy()
+
+
+def encode_store(path: Path, text_encoder: str, out: Path) -> Meta:
+    """Write the store at ``path`` once more at ``out``, its ``text`` what a frozen BERT makes of its tokens.
+
+    Args:
+        path: a store with tokens; what it has of ``text`` is left behind, all else is kept.
+        text_encoder: see :class:`BertEncoder`; it reads on a GPU where there is one.
+        out: the new store's place; one that is there is replaced.
+
+    Raises:
+        UserError: ``path`` is no store with tokens, or there is no such BERT, or it cannot read them. ``out`` is then
+            as it was before.
+    """
+    data = StoreDataModule(
+        str(path),
+        batch_size=TOGETHER,
+        eval_batch_size=TOGETHER,
+        text="bert",
+        modalities=["text"],
+        standardize=False,
+        seed=0,
+        num_workers=0,
+    )
+    data.setup()
+    encoder = BertEncoder(text_encoder)
+    data.check_encoder(text_encoder, encoder.vocabulary_size, encoder.positions)
+    encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def encoded(name: str, split: Split) -> Split:
+        sequences = split.sequences | {"text": Encoded(data.split(name), encoder)}
+        return replace(split, sequences={s: sequences[s] for s in SEQUENCES if s in sequences})
+
+    splits = {name: encoded(name, split) for name, split in data.store.splits.items()}
+    told = f"text: the last layer of {text_encoder}, not fine-tuned, over the tokens"
+    return store.write(out, splits, replace(data.store.meta, report=[*data.store.meta.report, told]))
