@@ -141,11 +141,11 @@ class LSTMEncoder(nn.Module):
     def _both_ways(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
         # Sorted here: torch, asked to sort, would bring the order back from the GPU to unpack.
         order = sequence.lengths.argsort(descending=True)
-        back = order.argsort()
-        packed = pack_padded_sequence(values[order], sequence.lengths[order], batch_first=True)
+        there, back = (x.to(values.device) for x in (order, order.argsort()))
+        packed = pack_padded_sequence(values.index_select(0, there), sequence.lengths[order], batch_first=True)
         steps, (final, _) = self.lstm(packed)
         padded = pad_packed_sequence(steps, batch_first=True, total_length=values.shape[1])[0]
-        return padded[back], torch.cat(list(final[-2:]), dim=-1)[back]
+        return padded.index_select(0, back), torch.cat(list(final[-2:]), dim=-1).index_select(0, back)
 
     def _each_way(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
         """As :meth:`_both_ways`, each direction by itself, on sequences turned round within their own lengths.
