@@ -11,6 +11,8 @@ import made
 import numpy as np
 import pytest
 import source
+import torch
+from bf16 import WideProducts
 from steps import Steps
 
 from mmsa_lightning import cli
@@ -51,6 +53,36 @@ def test_a_step_trains(store: Path, tiny_bert: str) -> None:
     steps.step(next(steps.batches()))
     changed = [not (p == q).all() for p, q in zip(steps.module.parameters(), before, strict=True)]
     assert sum(changed) > len(changed) / 2
+
+
+def test_wide_products_are_those_of_bf16() -> None:
+    """Against torch's own, which may round a sum's parts in another order."""
+    generator = torch.Generator().manual_seed(0)
+    a, b, c = (torch.randn(n, m, generator=generator).bfloat16() for n, m in ((30, 40), (40, 20), (1, 20)))
+    q = torch.randn(2, 2, 6, 8, generator=generator).bfloat16()
+    mask = torch.zeros(2, 1, 1, 6, dtype=torch.bfloat16).index_fill(3, torch.tensor([5]), -torch.inf)
+
+    def products() -> list[torch.Tensor]:
+        attention = torch.nn.functional.scaled_dot_product_attention(q, q, q, mask)
+        return [a @ b, torch.addmm(c, a, b), torch.bmm(a[None], b[None]), attention]
+
+    with WideProducts():
+        wide = products()
+    for computed, expected in zip(wide, products(), strict=True):
+        assert computed.dtype == torch.bfloat16
+        torch.testing.assert_close(computed, expected, rtol=2**-7, atol=2**-6)
+    assert torch.equal(wide[0], (a.float() @ b.float()).bfloat16())
+
+
+def test_both_precisions_are_drawn(store: Path, tmp_path: Path, tiny_bert: str) -> None:
+    command = [sys.executable, str(HERE / "curves.py"), "--store", str(store), "--encoder", tiny_bert]
+    command += ["--seeds", "1", "2", "--epochs", "2", "--out", str(tmp_path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    runs = [re.fullmatch(r"(32-true|bf16-mixed), seed (\d): (\d\.\d{3}) (\d\.\d{3})", line) for line in printed[:4]]
+    whole, half = ({m[2]: float(m[3]) for m in runs if m and m[1] == p} for p in ("32-true", "bf16-mixed"))
+    assert whole == pytest.approx(half, abs=0.05) and set(whole) == {"1", "2"}
+    assert [line.split(":")[0] for line in printed[4:]] == ["32-true", "bf16-mixed", "difference"]
+    assert (tmp_path / "bf16.png").stat().st_size > 1000
 
 
 def test_memory_is_measured(tmp_path: Path) -> None:
