@@ -89,10 +89,12 @@ class Finite(L.Callback):
 
     def _look(self) -> None:
         steps, self.steps = self.steps, []
-        finite = [torch.stack(list(losses.values())).isfinite().all() for _, _, losses in steps]
-        if not steps or torch.stack(finite).all():
+        if not steps:
             return
-        step, index, losses = steps[[bool(f) for f in finite].index(False)]
+        finite = torch.stack([torch.stack(list(losses.values())).isfinite().all() for _, _, losses in steps]).tolist()
+        if all(finite):
+            return
+        step, index, losses = steps[finite.index(False)]
         broken = ", ".join(f"{name} {loss.item()}" for name, loss in losses.items() if not loss.isfinite())
         ids = ", ".join(self.ids[i] for i in index.tolist())
         raise UserError(

@@ -9,8 +9,10 @@ from transformers import BertConfig, BertModel
 
 from mmsa_lightning import cli
 from mmsa_lightning.data import encode
+from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import SPLITS, Meta, Split, Store, write
+from mmsa_lightning.models.layers.encoders import BertEncoder
 
 META = Meta("made", "table", "x.csv", "0" * 64, None, True, "words", ["kept"])
 
@@ -50,6 +52,25 @@ def test_text_is_what_a_frozen_bert_reads_and_all_else_is_kept(path: Path, tmp_p
             with torch.no_grad():
                 expected = bert(torch.tensor(tokens).long()[None]).last_hidden_state[0].numpy()
             np.testing.assert_allclose(new.sequences["text"][i], expected, atol=1e-5)
+
+
+def test_an_utterance_can_be_read_alone(path: Path, tmp_path: Path, tiny_bert: str) -> None:
+    encode.encode_store(path, tiny_bert, tmp_path / "encoded.h5")
+    data = StoreDataModule(
+        str(path),
+        batch_size=1,
+        eval_batch_size=1,
+        text="bert",
+        modalities=["text"],
+        standardize=False,
+        seed=0,
+        num_workers=0,
+    )
+    data.setup()
+    alone = encode.Encoded(data.split("valid"), BertEncoder(tiny_bert))
+    stored = Store(tmp_path / "encoded.h5").splits["valid"].sequences["text"]
+    for i in range(3):
+        np.testing.assert_allclose(alone[i], stored[i], atol=1e-5)
 
 
 def test_a_store_can_take_its_own_place(path: Path, tiny_bert: str) -> None:
