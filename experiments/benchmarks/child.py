@@ -33,6 +33,18 @@ def ours(overrides: list[str], *start: str, threads: int | None = None) -> Any:
     return run(*start, HERE / "ours.py", json.dumps(overrides), threads=threads)
 
 
+def settings(store: Path, epochs: int, runs: Path) -> list[str]:
+    """Overrides that all runs share: so many epochs on this store, whatever validation says, and no progress bar."""
+    return [
+        f"data.path={store.absolute()}",
+        f"trainer.max_epochs={epochs}",
+        "patience=99",
+        "trainer.enable_progress_bar=false",
+        f"runs={runs}",
+        "overwrite=true",
+    ]
+
+
 def imported(pickle: Path, store: Path) -> float:
     """Import ``pickle`` as ``store``: the most MB that this had resident."""
     command = "import sys, clock; from mmsa_lightning.cli import main; main(sys.argv[1:]); print(clock.peak())"

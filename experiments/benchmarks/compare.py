@@ -77,15 +77,10 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, 
         overrides = [
             f"model={model}",
             "data=mosi",
-            f"data.path={store}",
             f"text_encoder={encoder}",
             f"data.batch_size={args.batch_size}",
-            f"trainer.max_epochs={args.epochs}",
-            "patience=99",
             "trainer.accelerator=cpu",
-            "trainer.enable_progress_bar=false",
-            f"runs={folder / 'runs'}",
-            "overwrite=true",
+            *child.settings(store, args.epochs, folder / "runs"),
         ]
         jobs[model] = ("ours.py", overrides)
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in jobs}

@@ -50,14 +50,11 @@ def curve(args: argparse.Namespace, precision: str, seed: int, folder: Path) -> 
     overrides = [
         "model=self_mm",
         "data=own",
-        f"data.path={args.store.absolute()}",
         f"text_encoder={args.encoder}",
         f"seed={seed}",
-        f"trainer.max_epochs={args.epochs}",
-        "patience=99",
         "trainer.accelerator=cpu",
         f"trainer.precision={precision}",
-        "trainer.enable_progress_bar=false",
+        *child.settings(args.store, args.epochs, folder),
     ]
     values = child.run(HERE / "bf16.py", json.dumps(overrides), folder / f"{precision}-{seed}", threads=1)
     print(f"{precision}, seed {seed}: {' '.join(f'{value:.3f}' for value in values)}", flush=True)

@@ -38,17 +38,8 @@ def measure(folder: Path, counts: dict[str, int], model: str) -> None:
     peak = child.imported(source, store)
     print(f"import: a pickle of {size:.0f} MB, at most {peak:.0f} MB resident, {peak / size:.2f} times the pickle")
     source.unlink()
-    overrides = [
-        f"model={model}",
-        "data=own",
-        f"data.path={store}",
-        "text=features",
-        "trainer.max_epochs=1",
-        "trainer.accelerator=cpu",
-        "trainer.enable_progress_bar=false",
-        f"runs={folder / 'runs'}",
-    ]
-    found = child.ours(overrides)
+    overrides = [f"model={model}", "data=own", "text=features", "trainer.accelerator=cpu"]
+    found = child.ours(overrides + child.settings(store, 1, folder / "runs"))
     peak, empty = found["peak"], found["empty"]
     print(
         f"training: {model} on a store of {store.stat().st_size / 1e6:.0f} MB, at most {peak:.0f} MB resident, "

@@ -26,8 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "made.h5"
         made.write(store, {"train": 512, "valid": 32, "test": 32}, 15)
-        usual = ["data=own", f"data.path={store}", "text_encoder=minilm", "trainer.max_epochs=4", "patience=99"]
-        usual += ["trainer.enable_progress_bar=false", f"runs={folder}/runs", "overwrite=true"]
+        usual = ["data=own", "text_encoder=minilm", *child.settings(store, 4, Path(folder) / "runs")]
         first = 0.0
         for way, (threads, start, overrides) in WAYS.items():
             rates = child.ours(usual + overrides, *start, threads=threads)["train"]

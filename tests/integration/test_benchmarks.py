@@ -6,14 +6,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import made
 import numpy as np
 import pytest
 import source
 import torch
-from bf16 import WideProducts
+from bf16 import PRODUCTS, WideProducts
 from steps import Steps
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmsa_lightning import cli
 from mmsa_lightning.data.store import SPLITS, Store
@@ -66,8 +68,18 @@ def test_wide_products_are_those_of_bf16() -> None:
         attention = torch.nn.functional.scaled_dot_product_attention(q, q, q, mask)
         return [a @ b, torch.addmm(c, a, b), torch.bmm(a[None], b[None]), attention]
 
-    with WideProducts():
+    class Seen(TorchDispatchMode):
+        """What is computed in the end."""
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+            if func in PRODUCTS:
+                seen.append(args[0].dtype)
+            return func(*args, **(kwargs or {}))
+
+    seen: list[torch.dtype] = []
+    with Seen(), WideProducts():
         wide = products()
+    assert seen == [torch.float32] * 4
     for computed, expected in zip(wide, products(), strict=True):
         assert computed.dtype == torch.bfloat16
         torch.testing.assert_close(computed, expected, rtol=2**-7, atol=2**-6)
