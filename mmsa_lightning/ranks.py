@@ -117,7 +117,7 @@ def _reason(error: ChildFailedError, processes: int) -> Exception:
 
 
 class _Gather(torch.autograd.Function):
-    """(batch, ...) of every rank -> (ranks · batch, ...), dealt out as :class:`BucketSampler` does."""
+    """(batch, ...) of every rank -> (ranks · batch, ...), dealt out as :class:`TrainingSampler` does."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

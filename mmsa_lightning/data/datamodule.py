@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmsa_lightning.batch import MODALITIES, Batch, Padded
 from mmsa_lightning.data.ragged import Ragged
-from mmsa_lightning.data.sampler import BucketSampler, LengthSampler
+from mmsa_lightning.data.sampler import ORDERS, LengthSampler, TrainingSampler
 from mmsa_lightning.data.store import Store
 from mmsa_lightning.errors import UserError
 
@@ -53,7 +53,7 @@ class Utterances(Dataset[Batch]):
         values = self.store.splits[self.split].sequences[name][i]
         if name in self.scale:
             mean, std = self.scale[name]
-            values = (values - mean) / std
+            values = np.where(values.any(axis=1, keepdims=True), (values - mean) / std, values)
         return values
 
 
@@ -73,13 +73,15 @@ class StoreDataModule(L.LightningDataModule):
         eval_batch_size: the same in evaluation, where it changes nothing but speed.
         text: ``bert`` reads token ids, ``features`` word vectors or precomputed features.
         modalities: which of text, audio, vision to read; None for all that the store has.
-        standardize: give each audio and vision feature zero mean and unit variance, as fitted on train.
+        standardize: give each audio and vision feature zero mean and unit variance over the steps of train that hold
+            something. A step that is zero throughout, as those of [CLS] and [SEP] and of missing data are, stays zero.
         seed: of the training order.
         num_workers: loader processes; each opens the store itself.
+        order: ``bucket`` trains on batches of like lengths, ``uniform`` on any; see :class:`TrainingSampler`.
 
     Raises:
         UserError: the store lacks a modality, or the form of text, that was asked for.
-        ValueError: a batch size below 1, a negative number of workers.
+        ValueError: a batch size below 1, a negative number of workers, an unknown order.
     """
 
     def __init__(
@@ -93,18 +95,22 @@ class StoreDataModule(L.LightningDataModule):
         standardize: bool,
         seed: int,
         num_workers: int,
+        order: str = "bucket",
     ) -> None:
         super().__init__()
         if min(batch_size, eval_batch_size) < 1 or num_workers < 0:
             raise ValueError("batch_size and eval_batch_size are at least 1, num_workers at least 0")
         if not path:
             raise ValueError("path is empty")
+        if order not in ORDERS:
+            raise ValueError(f"order={order}: choose one of {', '.join(ORDERS)}")
         self.path = Path(path)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.text = text
         self.wanted = modalities
         self.standardize = standardize
+        self.order = order
         self.seed = seed
         self.num_workers = num_workers
 
@@ -215,7 +221,7 @@ class StoreDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         data = self.split("train")
         rank, world = self._ranks()
-        return self._loader(data, BucketSampler(data.lengths, self.batch_size, self.seed, rank, world))
+        return self._loader(data, TrainingSampler(data.lengths, self.batch_size, self.seed, self.order, rank, world))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._evaluation("valid")
@@ -234,7 +240,7 @@ class StoreDataModule(L.LightningDataModule):
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, data: Utterances, sampler: BucketSampler | LengthSampler) -> DataLoader[Batch]:
+    def _loader(self, data: Utterances, sampler: TrainingSampler | LengthSampler) -> DataLoader[Batch]:
         # The sampler yields whole batches and the dataset answers them: no per-utterance collating. The generator is
         # the loader's own, so that drawing worker seeds does not disturb training's random numbers.
         return LazyLoader(
@@ -249,13 +255,20 @@ class StoreDataModule(L.LightningDataModule):
 
 
 def _moments(ragged: Ragged) -> Scale:
-    """Mean and standard deviation of each feature over all steps, read in pieces; a constant feature gets 1."""
-    n, *dim = ragged.shape
-    total, squares = np.zeros(dim), np.zeros(dim)
-    for block in ragged.blocks():
+    """Mean and standard deviation of each feature over the steps that are not zero throughout, read in pieces.
+
+    A constant feature gets the deviation 1, and so does every feature where no step holds anything.
+    """
+
+    def blocks() -> Iterator[np.ndarray]:
+        return (block[block.any(axis=1)] for block in ragged.blocks())
+
+    n, total, squares = 0, np.zeros(ragged.dim or 1), np.zeros(ragged.dim or 1)
+    for block in blocks():
+        n += len(block)
         total += block.sum(axis=0, dtype=np.float64)
-    mean = total / n
-    for block in ragged.blocks():
+    mean = total / max(n, 1)
+    for block in blocks():
         squares += np.square(block - mean).sum(axis=0)
-    std = np.sqrt(squares / n)
+    std = np.sqrt(squares / max(n, 1))
     return mean.astype(np.float32), np.where(std > 1e-8, std, 1.0).astype(np.float32)

@@ -130,6 +130,7 @@ class DemoDataModule(StoreDataModule):
         standardize: bool,
         seed: int,
         num_workers: int,
+        order: str = "bucket",
     ) -> None:
         super().__init__(
             path,
@@ -138,6 +139,7 @@ class DemoDataModule(StoreDataModule):
             text=text,
             modalities=modalities,
             standardize=standardize,
+            order=order,
             seed=seed,
             num_workers=num_workers,
         )

@@ -1,4 +1,4 @@
-"""Which utterances make a batch: length buckets to train on, by length to evaluate on."""
+"""Which utterances make a batch: at random or by like lengths to train on, by length to evaluate on."""
 
 from __future__ import annotations
 
@@ -7,27 +7,37 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-POOL = 16  # batches that are shuffled, then sorted by length together
+ORDERS = ("bucket", "uniform")
+POOL = 16  # batches that are sorted by length together, at most
+SHARE = 4  # a pool is no larger than this part of the split: else the same utterances would meet in every epoch
 
 
-class BucketSampler(Sampler[list[int]]):
-    """Batches of similar lengths in a random order that depends on (seed, epoch) alone.
+class TrainingSampler(Sampler[list[int]]):
+    """Batches in a random order that depends on (seed, epoch) alone, each utterance once.
 
-    Each epoch is one permutation of the split, cut into pools of :data:`POOL` batches; a pool is sorted by length and
-    cut into batches, and all batches are shuffled. Every rank takes an equal share of each of these global batches, so
-    that ``world`` ranks with ``batch_size`` b see what one process with ``world`` * b sees. Where the last batch does
-    not divide, its first utterances are repeated.
+    Each epoch is one permutation of the split. ``uniform`` cuts it into batches. ``bucket`` cuts it into pools, sorts
+    each pool by length and cuts it into batches, for less padding; where length goes with the label, the labels of such
+    a batch are more alike than those of a uniform one. Either way the last utterances of the permutation make the batch
+    that is left over, and all batches are shuffled.
+
+    Every rank takes an equal share of each of these global batches, so that ``world`` ranks with ``batch_size`` b see
+    what one process with ``world`` * b sees. Where the last batch does not divide, its first utterances are repeated.
 
     Args:
         lengths: (n,) steps of each utterance.
         batch_size: utterances per rank.
-        seed, rank, world: see above.
+        seed: see above.
+        order: one of :data:`ORDERS`.
+        rank, world: see above.
     """
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, lengths: np.ndarray, batch_size: int, seed: int, order: str, rank: int = 0, world: int = 1
+    ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
+        self.order = order
         self.rank = rank
         self.world = world
         self.epoch = 0
@@ -42,15 +52,22 @@ class BucketSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        size = self.batch_size * self.world
-        shuffled = rng.permutation(len(self.lengths))
-        pools = [shuffled[i : i + size * POOL] for i in range(0, len(shuffled), size * POOL)]
-        order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
-        batches = [order[i : i + size] for i in range(0, len(order), size)]
+        batches = self._batches(rng.permutation(len(self.lengths)))
         done, self.done = self.done, 0
         for b in rng.permutation(len(batches))[done:]:
             batch = np.resize(batches[b], -(-len(batches[b]) // self.world) * self.world)
             yield batch[self.rank :: self.world].tolist()
+
+    def _batches(self, shuffled: np.ndarray) -> list[np.ndarray]:
+        size = self.batch_size * self.world
+        whole, left = np.split(shuffled, [len(shuffled) // size * size])
+        batches = whole.reshape(-1, size)
+        if self.order == "bucket" and len(batches):
+            most = max(1, min(POOL, len(shuffled) // SHARE // size))
+            pools = [part.ravel() for part in np.array_split(batches, -(-len(batches) // most))]
+            by_length = [pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools]
+            batches = np.concatenate(by_length).reshape(-1, size)
+        return [*batches, *([left] if len(left) else [])]
 
 
 class LengthSampler(Sampler[list[int]]):

@@ -101,6 +101,43 @@ def test_standardised_with_the_moments_of_train_alone(path: Path, modality: str)
                 assert (padded.values[row, n:] == 0).all()  # padding stays zero
 
 
+def test_steps_that_hold_nothing_are_no_data_and_stay_zero(tmp_path: Path) -> None:
+    """15 % of the steps are empty, as [CLS], [SEP] and missing audio leave them: mean 100 and deviation 5 are found."""
+    rng = np.random.default_rng(0)
+    splits = {name: make_split(COUNTS[name], seed) for seed, name in enumerate(SPLITS)}
+    for split in splits.values():
+        for steps in split.sequences["audio"].arrays:  # type: ignore[attr-defined]
+            steps[:] = rng.normal(100, 5, steps.shape)
+            steps[:, 2] = np.where(rng.random(len(steps)) < 0.5, 0, 1)  # a feature that is 0 in steps that are not
+            steps[rng.random(len(steps)) < 0.15] = 0
+        split.sequences["audio"].arrays[0][:] = 0  # type: ignore[attr-defined]
+    write(tmp_path / "made.h5", splits, META)
+    data = module(tmp_path / "made.h5")
+    stored = splits["train"].sequences["audio"]
+    held, empty = [], 0
+    for batch in batches(data, "train"):
+        audio = batch.sequence("audio")
+        for row, i in enumerate(batch.index.tolist()):
+            real, raw = audio.values[row, : int(audio.lengths[row])].numpy(), stored[i]
+            is_empty = (raw == 0).all(axis=1)
+            assert (real[is_empty] == 0).all()
+            held.append(real[~is_empty])
+            empty += int(is_empty.sum())
+    assert empty > 50
+    np.testing.assert_allclose(np.concatenate(held).mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.concatenate(held).std(axis=0), 1, atol=1e-4)
+
+
+def test_a_modality_that_holds_nothing_stays_zero(tmp_path: Path) -> None:
+    splits = {name: make_split(COUNTS[name], seed) for seed, name in enumerate(SPLITS)}
+    for split in splits.values():
+        for steps in split.sequences["audio"].arrays:  # type: ignore[attr-defined]
+            steps[:] = 0
+    write(tmp_path / "made.h5", splits, META)
+    for batch in batches(module(tmp_path / "made.h5"), "train"):
+        assert (batch.sequence("audio").values == 0).all()
+
+
 def test_workers_read_the_same(path: Path) -> None:
     alone, workers = (batches(module(path, batch_size=8, num_workers=n), "train") for n in (0, 2))
     for a, b in zip(alone, workers, strict=True):
@@ -227,6 +264,19 @@ def test_a_store_that_is_replaced_during_a_run_does_not_slip_in(tmp_path: Path) 
     assert (len(data.split("test")), data.state_dict()) == (COUNTS["test"], state)
     assert torch.equal(after.label, before.label)
     assert torch.equal(after.sequence("audio").values, before.sequence("audio").values)
+
+
+def test_an_order_that_is_unknown_is_an_error(path: Path) -> None:
+    with pytest.raises(ValueError, match="choose one of bucket, uniform"):
+        module(path, order="sorted")
+
+
+@pytest.mark.parametrize(("order", "like"), [("bucket", True), ("uniform", False)])
+def test_training_batches_are_drawn_in_the_order_asked_for(path: Path, order: str, like: bool) -> None:
+    data = module(path, batch_size=4, order=order)
+    lengths = data.split("train").lengths
+    spread = np.mean([np.ptp(lengths[batch.index.numpy()]) for _ in range(5) for batch in batches(data, "train")])
+    assert (spread < 0.6 * np.mean([np.ptp(np.random.default_rng(i).choice(lengths, 4)) for i in range(200)])) == like
 
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"eval_batch_size": 0}, {"num_workers": -1}], ids=str)

@@ -1,29 +1,70 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from mmsa_lightning.data.sampler import BucketSampler, LengthSampler
+from mmsa_lightning.data.sampler import ORDERS, LengthSampler, TrainingSampler
 
 LENGTHS = np.random.default_rng(0).integers(1, 60, 229)
 
 
-def batches(epoch: int = 0, **options: int) -> list[list[int]]:
-    sampler = BucketSampler(LENGTHS, **{"batch_size": 8, "seed": 3} | options)
+def batches(epoch: int = 0, **options: Any) -> list[list[int]]:
+    sampler = TrainingSampler(LENGTHS, **{"batch_size": 8, "seed": 3, "order": "bucket"} | options)
     sampler.set_epoch(epoch)
     assert len(list(sampler)) == len(sampler)
     return list(sampler)
 
 
-def test_every_utterance_once_an_epoch() -> None:
-    assert sorted(i for batch in batches() for i in batch) == list(range(229))
-    assert sorted(len(batch) for batch in batches())[:2] == [5, 8]  # 229 = 28 * 8 + 5
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("size", [1, 8, 100, 229, 300])
+def test_every_utterance_once_an_epoch(order: str, size: int) -> None:
+    found = batches(order=order, batch_size=size)
+    assert sorted(i for batch in found for i in batch) == list(range(229))
+    whole, left = divmod(229, size)
+    assert sorted(map(len, found)) == [left] * (left > 0) + [size] * whole
 
 
-def test_order_is_a_function_of_seed_and_epoch() -> None:
-    assert batches(epoch=4) == batches(epoch=4)
-    assert batches(epoch=4) != batches(epoch=5)
-    assert batches(epoch=4) != batches(epoch=4, seed=4)
+@pytest.mark.parametrize("order", ORDERS)
+def test_order_is_a_function_of_seed_and_epoch(order: str) -> None:
+    assert batches(epoch=4, order=order) == batches(epoch=4, order=order)
+    assert batches(epoch=4, order=order) != batches(epoch=5, order=order)
+    assert batches(epoch=4, order=order) != batches(epoch=4, order=order, seed=4)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("size", [8, 32])
+def test_the_batch_that_is_left_over_is_any_utterances(order: str, size: int) -> None:
+    """229 leave 5 over each time. In 300 epochs each utterance is among them some 6.6 times, whatever its length."""
+    left = np.zeros(len(LENGTHS))
+    for epoch in range(300):
+        (short,) = (batch for batch in batches(epoch, order=order, batch_size=size) if len(batch) < size)
+        left[short] += 1
+    assert left.max() < 25  # the chance of as many as that is below one in a million
+    thirds = [left[part].mean() for part in np.array_split(np.argsort(LENGTHS), 3)]
+    assert min(thirds) > 5 and max(thirds) < 8.2
+
+
+@pytest.mark.parametrize(("size", "pool"), [(8, 56), (32, 32), (64, 64)])
+def test_a_pool_is_at_most_a_quarter_of_the_split(size: int, pool: int) -> None:
+    """Of 229 it is 57: how far lengths reach within a batch, against so many random ones in one sort."""
+    spread = np.mean([np.ptp(LENGTHS[b]) for e in range(40) for b in batches(e, batch_size=size) if len(b) == size])
+    rng = np.random.default_rng(1)
+    drawn = [np.sort(rng.choice(LENGTHS, pool, replace=False)).reshape(-1, size) for _ in range(400)]
+    assert spread == pytest.approx(np.mean([np.ptp(part, axis=1).mean() for part in drawn]), rel=0.05)
+
+
+def test_large_splits_pool_sixteen_batches() -> None:
+    lengths = np.random.default_rng(0).permutation(10_000)
+    sampler = TrainingSampler(lengths, 8, seed=0, order="bucket")
+    spread = np.mean([np.ptp(lengths[batch]) for batch in sampler])
+    assert spread == pytest.approx(10_000 * 7 / (16 * 8 + 1), rel=0.1)  # 7 gaps of the 129 that 128 numbers leave
+
+
+def test_uniform_batches_are_of_any_length() -> None:
+    means = [LENGTHS[batch].mean() for e in range(40) for batch in batches(e, order="uniform") if len(batch) == 8]
+    assert np.std(means) == pytest.approx(LENGTHS.std() / np.sqrt(8), rel=0.1)
 
 
 def test_batches_hold_similar_lengths_in_no_order_of_length() -> None:
@@ -33,10 +74,11 @@ def test_batches_hold_similar_lengths_in_no_order_of_length() -> None:
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.5
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("world", [2, 3, 4])
-def test_ranks_divide_the_batches_of_one_process(world: int) -> None:
-    alone = batches(epoch=1, batch_size=4 * world)
-    ranks = [batches(epoch=1, batch_size=4, rank=rank, world=world) for rank in range(world)]
+def test_ranks_divide_the_batches_of_one_process(order: str, world: int) -> None:
+    alone = batches(epoch=1, batch_size=4 * world, order=order)
+    ranks = [batches(epoch=1, batch_size=4, order=order, rank=rank, world=world) for rank in range(world)]
     for step, whole in enumerate(alone):
         shares = [rank[step] for rank in ranks]
         assert len({len(share) for share in shares}) == 1
@@ -60,7 +102,7 @@ def test_a_rank_without_a_batch_repeats_the_first() -> None:
 
 
 def test_training_goes_on_after_the_batches_that_are_done() -> None:
-    sampler = BucketSampler(LENGTHS, 8, seed=3)
+    sampler = TrainingSampler(LENGTHS, 8, seed=3, order="bucket")
     whole = list(sampler)
     sampler.done = 20
     assert list(sampler) == whole[20:]
