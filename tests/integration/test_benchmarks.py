@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import source
 import torch
+from batches import figures
 from bf16 import PRODUCTS, WideProducts
 from steps import Steps
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmsa_lightning import cli
+from mmsa_lightning.data.sampler import TrainingSampler
 from mmsa_lightning.data.store import SPLITS, Store
 
 HERE = Path(__file__).parents[2] / "experiments" / "benchmarks"
@@ -104,3 +106,19 @@ def test_memory_is_measured(tmp_path: Path) -> None:
     imported, trained = printed.splitlines()
     assert re.fullmatch(r"import: a pickle of 7 MB, at most \d{3} MB resident, [\d.]+ times the pickle", imported)
     assert re.fullmatch(r"training: lmf on a store of \d MB, at most \d{3,4} MB .* before it", trained)
+
+
+def test_figures_of_batches_by_hand() -> None:
+    """Six utterances in batches of four: two are left over, and weigh twice as much as the four."""
+    label = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
+    sampler = TrainingSampler(np.array([1, 1, 1, 5, 5, 5]), 4, seed=0, order="uniform")
+    sampler.set_epoch(0)
+    first, second = sorted(sampler, key=len)
+    weight, meeting, spread, padding = figures(sampler, label, 1)
+    assert weight == pytest.approx((1 / 2) / (2 / 6))
+    assert np.isnan(meeting)  # of one epoch there is no next
+    assert spread == 0
+    longest = [5 if max(batch) >= 3 else 1 for batch in (first, second)]
+    assert padding == pytest.approx((2 * longest[0] + 4 * longest[1]) / 18)
+    alone = TrainingSampler(np.ones(6, int), 6, seed=0, order="uniform")
+    assert figures(alone, label, 3)[:3] == pytest.approx((1, 1, 0))  # one batch: all meet again
