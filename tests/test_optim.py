@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from torch import nn
 
+from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.models.interactive_attention import InteractiveAttention
 from mmsa_lightning.optim import build_optimizer, check, group_of, parameter_groups
 
@@ -136,3 +138,25 @@ def test_adam_is_fused_and_lets_the_gradient_scaler_unscale() -> None:
     assert optimizer.defaults["fused"] is True
     assert all(group["fused"] is True for group in optimizer.param_groups)
     assert not getattr(optimizer, "_step_supports_amp_scaling", False)  # what Lightning asks before it clips
+
+
+# thuiar/Self-MM config_regression.py, L2 decay beside the sum of four batches' gradients.
+SELF_MM = {
+    "mosi": {"bert": 0.001, "audio": 0.01, "video": 0.001, "other": 0.001},
+    "mosei": {"bert": 0.001, "audio": 0.0, "video": 0.0, "other": 0.01},
+}
+
+
+@pytest.mark.parametrize("data", SELF_MM)
+@pytest.mark.parametrize("name", ["interactive_attention", "tfn", "lmf", "mfn", "raven", "mult"])
+def test_decay_taken_from_self_mm_stands_beside_a_mean(name: str, data: str) -> None:
+    """All of Self-MM's for the paper's model; BERT's alone for those whose sources do not fine-tune one."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        ours, tuned = (plain(compose("train", [f"model={name}", f"data={d}"]))["optim"] for d in ("demo", data))
+    published = SELF_MM["mosi"], SELF_MM[data]
+    for optim, numbers in zip((ours, tuned), published, strict=True):
+        expected = {group: number / 4 for group, number in numbers.items()}
+        if name == "interactive_attention":
+            assert optim["weight_decay"] == pytest.approx(expected)
+        elif name != "mult" or optim is ours:
+            assert optim["weight_decay"]["bert"] == pytest.approx(expected["bert"])

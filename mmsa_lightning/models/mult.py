@@ -18,7 +18,7 @@ Differences from the original:
 - Keys and values are the same draw of the embedding dropout, not two.
 - The input text has a dropout of its own, as in MMSA; in the original it is the embedding dropout.
 - Any two of the modalities will do. Text may be BERT's hidden states in place of word vectors.
-- Weight decay is passed on to the optimiser, which MMSA's trainer never does.
+- No weight decay, as in the original. MMSA states one that its optimiser never gets; here one that is set is applied.
 """
 
 from __future__ import annotations
