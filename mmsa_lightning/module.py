@@ -75,7 +75,17 @@ class SentimentModule(L.LightningModule):
         for name, value in values.items():
             self.sums[f"train/{name}"] = self.sums.get(f"train/{name}", 0) + len(batch) * value.detach()
         self.seen += len(batch)
-        return {"loss": loss.total, "losses": {"total": loss.total, **loss.terms}, "index": batch.index}
+        losses = {"total": loss.total, **loss.terms}
+        return {"loss": self._share(batch_idx) * loss.total, "losses": losses, "index": batch.index}
+
+    def _share(self, batch_idx: int) -> float:
+        """What makes an optimiser's step the mean over its batches, be there fewer than usual.
+
+        Lightning divides every loss by ``accumulate_grad_batches``, also in an epoch's last step, of what is left over.
+        """
+        usual = self.trainer.accumulate_grad_batches
+        left = self.trainer.num_training_batches - batch_idx // usual * usual  # from the first batch of this step on
+        return usual / min(usual, left)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["epoch_so_far"] = {"rates": self.rates, "sums": self.sums, "seen": self.seen}

@@ -7,8 +7,9 @@ Differences from the original:
 
 - Every LSTM is read to the utterance's own last step. The original reads aligned audio and vision for as many steps as
   the text has tokens, and fails on a batch of one (``squeeze``).
-- Left-over batches at the end of an epoch make an optimiser step, and the gradient is the mean over the accumulated
-  batches. The original and thuiar/MMSA drop the former and sum; L2 decay is converted for it in ``conf/``.
+- A step's gradient is the mean over its accumulated batches, which at the end of an epoch are those left over. The
+  original and thuiar/MMSA sum, and drop the latter. L2 decay is converted for it in ``conf/``; Adam's ε is not, and so
+  is four times theirs.
 - The heads of single modalities run in training alone: the prediction does not depend on them.
 - Each head has three layers, as in the released code; the paper writes two.
 - Any subset of modalities will do. Text that comes as features goes through an LSTM, as audio and vision do.

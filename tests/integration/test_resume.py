@@ -291,7 +291,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, overrides: list[str], batch: t
     [
         (signal.SIGTERM, (0, 1), 2, []),
         (signal.SIGINT, (1, 2), 8, ["optim.schedule={name: linear, warmup: 0.1}", "data.num_workers=1"]),
-        (signal.SIGTERM, (1, 0), 7, ["trainer.accumulate_grad_batches=2", "model=self_mm"]),
+        (signal.SIGTERM, (1, 0), 9, ["trainer.accumulate_grad_batches=4", "model=self_mm"]),
         (signal.SIGTERM, (0, 4), 5, ["data.num_workers=1"]),
     ],
     ids=["first epoch", "workers", "accumulated", "last batch"],
@@ -306,7 +306,7 @@ def test_interrupted_within_an_epoch_and_continued(
     stops: int,
     extra: list[str],
 ) -> None:
-    """Five batches an epoch. ``stops``: after how many of the run its checkpoint is."""
+    """Five batches an epoch. ``stops``: after how many of the run its checkpoint is. Accumulated, one is left over."""
     overrides = arguments("keep_last=true", "data.batch_size=16", "trainer.max_epochs=3", *extra)
     main([*overrides, f"runs={tmp_path / 'whole'}"])
     overrides += [f"runs={tmp_path / 'stopped'}"]

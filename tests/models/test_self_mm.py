@@ -272,8 +272,7 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
 
 
 def test_left_over_batches_make_a_step_and_a_step_is_a_mean_over_its_batches(batch_of: Any) -> None:
-    """Six batches, accumulated by fours: the original drops the last two and sums the others. Each batch counts a
-    quarter, in a step of two as well: all utterances weigh the same."""
+    """Six batches, accumulated by fours: the original drops the last two and sums the others."""
     everything = batch_of([6, 3, 1, 5, 4, 2, 7, 3, 5, 2, 4, 6])
     everything.text, everything.tokens = everything.vision, None
     batches = [rows(everything, [2 * i, 2 * i + 1]) for i in range(6)]
@@ -310,7 +309,7 @@ def test_left_over_batches_make_a_step_and_a_step_is_a_mean_over_its_batches(bat
     for step, members in zip(gradients.steps, (single[:4], single[4:]), strict=True):
         assert any(gradient.any() for gradient in step.values())
         for name, gradient in step.items():
-            torch.testing.assert_close(gradient, sum(g[name] for g in members) / 4)
+            torch.testing.assert_close(gradient, sum(g[name] for g in members) / len(members))
 
 
 def test_dropout_of_each_head_and_of_the_last_states(batch: Batch, tiny_bert: str) -> None:
