@@ -158,7 +158,7 @@ class MAG(nn.Module):
             for m, a in nonverbal.items()
         ]
         shift = torch.stack(gated).sum(dim=0)
-        return self.dropout(self.norm(z + shift_scale(z, shift, self.beta_shift).to(shift.dtype) * shift))
+        return self.dropout(self.norm(z + shift_scale(z, shift, self.beta_shift) * shift))
 
 
 def _initialise(module: nn.Module) -> None:

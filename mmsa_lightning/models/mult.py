@@ -33,6 +33,7 @@ from torch.nn import functional as F
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.layers.encoders import text_reader
 from mmsa_lightning.models.output import ModelOutput
+from mmsa_lightning.precision import full
 
 
 class MulT(nn.Module):
@@ -221,8 +222,9 @@ class Transformer(nn.Module):
         return self.norm(target)
 
     def _embed(self, steps: Tensor) -> Tensor:
+        steps = full(steps)
         time, width = steps.shape[1:]
-        return self.dropout(math.sqrt(width) * steps + positions(time, width, steps.device))
+        return self.dropout(math.sqrt(width) * steps + positions(time, width, steps.device, steps.dtype))
 
 
 class Layer(nn.Module):
@@ -309,13 +311,13 @@ def attention_mask(target: Tensor, source: Tensor, *, future: bool) -> Tensor:
     return real & (j <= i + offset[:, None, None])
 
 
-def positions(time: int, width: int, device: torch.device) -> Tensor:
-    """Sinusoidal positions 1, 2, …: float (time, width).
+def positions(time: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Sinusoidal positions 1, 2, …: ``dtype`` (time, width).
 
     The first half of the channels holds sines, the second cosines, and an odd last one 0: as in the original's code.
     """
     half = width // 2
-    rate = torch.exp(torch.arange(half, device=device) * (-math.log(10000) / max(half - 1, 1)))
+    rate = torch.exp(torch.arange(half, device=device, dtype=dtype) * (-math.log(10000) / max(half - 1, 1)))
     angle = torch.arange(1, time + 1, device=device)[:, None] * rate  # (time, half)
     return F.pad(torch.cat([angle.sin(), angle.cos()], dim=-1), (0, width % 2))
 

@@ -93,7 +93,7 @@ class RAVEN(nn.Module):
             gated.append(self.gate[m](torch.cat([h, e], dim=-1)).sigmoid() * h)
         # W_v (w_v h_v) + W_a (w_a h_a) + b, with [W_v W_a] in one matrix.
         shift = self.shift(torch.cat(gated, dim=-1))  # (words, width)
-        shifted = self.dropout(e + shift_scale(e, shift, self.shift_weight).to(shift.dtype) * shift)
+        shifted = self.dropout(e + shift_scale(e, shift, self.shift_weight) * shift)
         sequence = shifted.new_zeros(words.shape).index_put(at, shifted)
         last = self.word_lstm.last(Padded(sequence, text.mask, text.lengths))
         return ModelOutput(self.head(last).squeeze(-1))

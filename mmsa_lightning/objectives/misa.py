@@ -72,8 +72,6 @@ class MISALoss(Objective):
         ValueError: a weight below 0; ``moments`` below 1.
     """
 
-    weights: Tensor
-
     def __init__(self, *, diff_weight: float, sim_weight: float, recon_weight: float, moments: int) -> None:
         super().__init__()
         if min(diff_weight, sim_weight, recon_weight) < 0:
@@ -81,8 +79,7 @@ class MISALoss(Objective):
         if moments < 1:
             raise ValueError(f"moments={moments}: give a number from 1")
         self.moments = moments
-        weights = torch.tensor([1.0, diff_weight, sim_weight, recon_weight])
-        self.register_buffer("weights", weights, persistent=False)  # a setting, no state
+        self.weights = {"multimodal": 1.0, "diff": diff_weight, "sim": sim_weight, "recon": recon_weight}
 
     def setup(self, labels: Tensor, feature_widths: dict[str, int]) -> None:
         """Check that the model gives what the terms are made of.
@@ -114,8 +111,9 @@ class MISALoss(Objective):
                     [(x - y).square().mean() for x, y in zip(reconstructed, projected, strict=True)]
                 ).mean(),
             }
-            total = (self.weights * torch.stack(list(terms.values()))).sum()
-        return Loss(total, terms, dict(zip(terms, self.weights, strict=True)))
+            weights = {name: torch.full_like(terms[name], weight) for name, weight in self.weights.items()}
+            total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        return Loss(total, terms, weights)
 
 
 def _modalities(features: Iterable[str]) -> list[str]:

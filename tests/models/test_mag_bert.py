@@ -116,6 +116,19 @@ def test_the_gate_equals_its_formula_element_by_element(batch: Batch, deep_bert:
         torch.testing.assert_close(shifted[i], _reference_shifted(model, z[i], batch, i), rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+def test_half_precision_does_not_round_how_far_a_word_is_shifted(batch: Batch, deep_bert: str) -> None:
+    mag = build(deep_bert, beta_shift=0.01).mag
+    mag.norm = nn.Identity()
+    z = torch.randn(4, 6, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        moved = mag(z, {m: batch.sequence(m).values for m in ("audio", "vision")}) - z
+    lengths, limit = moved.norm(dim=-1), 0.01 * z.norm(dim=-1)
+    reached = batch.sequence("audio").mask & (lengths > 0.9 * limit)  # padding has only biases to be shifted by
+    assert reached.sum() > 7
+    torch.testing.assert_close(lengths[reached], limit[reached], rtol=1e-4, atol=0)
+
+
 def test_gradients_are_those_of_the_formula(batch: Batch, deep_bert: str) -> None:
     """Of words, audio and vision, through the gates and through α, which holds back some of these shifts."""
     mag = build(deep_bert, beta_shift=0.5).mag

@@ -142,6 +142,17 @@ def test_a_batch_of_one_has_finite_losses_and_gradients(batch_of: Any, same: boo
         assert feature.grad is not None and feature.grad.isfinite().all(), name
 
 
+def test_in_64_bits_the_terms_are_weighted_in_64_bits(batch: Batch) -> None:
+    output = make_output(batch)
+    output.features = {name: feature.detach().double() for name, feature in output.features.items()}
+    batch.label, output.prediction = batch.label.double(), output.prediction.detach().double()
+    loss = MISALoss(**WEIGHTS).double()(output, batch, 1)
+    weights = {"multimodal": 1.0, "diff": 0.1, "sim": 0.3, "recon": 0.7}
+    assert {name: float(weight) for name, weight in loss.weights.items()} == weights
+    expected = sum(weights[name] * float(term) for name, term in loss.terms.items())
+    assert float(loss.total) == pytest.approx(expected, rel=1e-14)
+
+
 def test_losses_stay_in_float32_under_autocast(batch: Batch) -> None:
     output = make_output(batch)
     exact = MISALoss(**WEIGHTS)(output, batch, 1)

@@ -5,13 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmsa_lightning.precision import full
+
 MODES = ("mean", "cls", "attention")
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the real steps alone: float (batch, time, width) and bool (batch, time) -> float (batch, width)."""
-    weights = mask / mask.sum(dim=1, keepdim=True)
-    return torch.einsum("bt,btd->bd", weights.to(values.dtype), values)
+    """Mean over the real steps: float (batch, time, width), bool (batch, time) -> (batch, width), float32 or wider."""
+    return _weighted_sum(mask, values) / mask.sum(dim=1, keepdim=True)
+
+
+def _weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
+    """Σ_t w_t x_t: (batch, time) and (batch, time, width) -> (batch, width), in float32 or wider.
+
+    Autocast would round weights to half precision: near to alike, as they are, all to the same side.
+    """
+    values = full(values)
+    with torch.autocast(values.device.type, enabled=False):
+        return torch.einsum("bt,btd->bd", weights.to(values.dtype), values)
 
 
 class Pooling(nn.Module):
@@ -31,10 +42,10 @@ class Pooling(nn.Module):
         self.score = nn.Linear(width, 1) if mode == "attention" else None
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        """float (batch, time, width) and bool (batch, time) -> float (batch, width)."""
+        """float (batch, time, width) and bool (batch, time) -> (batch, width); means are float32 or wider."""
         if self.mode == "cls":
             return values[:, 0]
         if self.score is None:
             return masked_mean(values, mask)
-        weights = self.score(values).squeeze(-1).masked_fill(~mask, float("-inf")).softmax(dim=1)
-        return torch.einsum("bt,btd->bd", weights.to(values.dtype), values)
+        scores = full(self.score(values)).squeeze(-1).masked_fill(~mask, float("-inf"))
+        return _weighted_sum(scores.softmax(dim=1), values)
