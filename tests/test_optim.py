@@ -88,7 +88,7 @@ def test_adam_steps_by_the_groups_learning_rate() -> None:
     optimizer = build_optimizer(model, algorithm="adam", lr=LR, weight_decay=dict.fromkeys(LR, 0.0))
     model(torch.tensor([[1.0, -2.0, 300.0]])).sum().backward()
     optimizer.step()
-    torch.testing.assert_close(before - model.weight, LR["other"] * torch.tensor([[1.0, -1.0, 1.0]]), rtol=1e-4, atol=0)
+    torch.testing.assert_close(before - model.weight, LR["other"] * torch.tensor([[1.0, -1.0, 1.0]]), rtol=1e-3, atol=0)
 
 
 def test_decay_enters_the_gradient_before_adam_scales_it() -> None:
@@ -100,7 +100,7 @@ def test_decay_enters_the_gradient_before_adam_scales_it() -> None:
     model(torch.tensor([[0.0, 0.001, 0.5]])).sum().backward()
     optimizer.step()
     expected = torch.tensor([[2.0 - 0.001, -5.0 + 0.001, 3.0 - 0.001]])
-    torch.testing.assert_close(model.weight.detach(), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(model.weight.detach(), expected, rtol=0, atol=1e-5)
 
 
 def test_adamw_keeps_decay_out_of_the_gradient() -> None:
@@ -112,7 +112,7 @@ def test_adamw_keeps_decay_out_of_the_gradient() -> None:
     optimizer.step()
     shrunk = torch.tensor([[2.0, -5.0, 3.0]]) * (1 - LR["other"] * 0.5)
     expected = shrunk - LR["other"] * torch.tensor([[-1.0, 1.0, 1.0]])
-    torch.testing.assert_close(model.weight.detach(), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(model.weight.detach(), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

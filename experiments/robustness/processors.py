@@ -70,6 +70,7 @@ def environment(setting: Setting) -> dict[str, str]:
 
 
 def processor() -> str:
+    """The level of this one; of those that torch names otherwise (not x86), the first."""
     code = "import torch; print(torch.backends.cpu.get_cpu_capability().lower())"
     command = [sys.executable, "-c", code]
     return subprocess.run(

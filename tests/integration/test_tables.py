@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,8 +97,9 @@ def test_a_run_shows_what_it_attends_to(
     cli.main(["attention", str(run), test[4]["id"], "--out", str(tmp_path / "chosen")])
     assert {path.suffix for path in (tmp_path / "chosen").iterdir()} == {".png", ".svg"}
     drawn = (tmp_path / "chosen").joinpath(f"attention_{test[4]['id'].replace('$', '_')}.svg").read_text()
-    predicted = f"{test[4]['id']} (label {float(test[4]['label']):+.1f}, predicted {float(test[4]['prediction']):+.2f})"
-    assert predicted in drawn  # from the run's own weights
+    words = re.escape(f"{test[4]['id']} (label {float(test[4]['label']):+.1f}, predicted ")
+    (predicted,) = re.findall(rf"{words}([+-]\d\.\d\d)\)", drawn)
+    assert float(predicted) == pytest.approx(float(test[4]["prediction"]), abs=0.006)  # from the run's own weights
     cli.main(["attention", str(run), "--out", str(tmp_path / "left")])
     assert len(list((tmp_path / "left").iterdir())) == 6
 

@@ -199,9 +199,9 @@ def test_every_reading_ignores_padding_and_trains_every_parameter(
     model = build(tiny_bert, **switches).train()
     output = model(batch)
     padded = model(more_padding(batch, 4))
-    torch.testing.assert_close(output.prediction, padded.prediction, rtol=0, atol=1e-6)
+    torch.testing.assert_close(output.prediction, padded.prediction, rtol=0, atol=1e-5)
     for m in DIMS:
-        torch.testing.assert_close(output.tasks[m], padded.tasks[m], rtol=0, atol=1e-6)
+        torch.testing.assert_close(output.tasks[m], padded.tasks[m], rtol=0, atol=1e-5)
 
     (output.prediction.sum() + sum(task.sum() for task in output.tasks.values())).backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]

@@ -264,11 +264,12 @@ def test_dropout_is_on_the_shifted_vectors_and_before_the_head(batch: Batch, tin
 
 
 def test_what_is_new_starts_small_and_bert_as_it_was(deep_bert: str) -> None:
+    torch.manual_seed(0)
     model = MAGBert({"text": None, "audio": 5, "vision": 400}, text_encoder=deep_bert, **SIZES)
     new = [m for part in (model.mag, model.pooler, model.head) for m in part.modules() if isinstance(m, nn.Linear)]
     assert len(new) == 6 and not any(layer.bias.any() for layer in new)
     assert 0.018 < float(model.mag.gate["vision"].weight.detach().std()) < 0.022
-    assert all(0.01 < float(layer.weight.detach().std()) < 0.03 for layer in new)
+    assert all(layer.weight.std() > 0.004 and layer.weight.abs().max() < 0.12 for layer in new)  # of eight or more
     stored = BertModel.from_pretrained(deep_bert, add_pooling_layer=False).state_dict()
     assert all(torch.equal(value, stored[name]) for name, value in model.encoders["text"].bert.state_dict().items())
 

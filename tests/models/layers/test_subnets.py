@@ -40,11 +40,12 @@ def test_text_is_a_linear_map_of_the_state_at_the_last_real_step(batch: Batch) -
     assert batch.audio is not None
     net = _text(5)
     assert (net.width, net.lstm.lstm.bidirectional) == (2, False)
+    net.linear.bias.fill_(-3)  # more than four states below 1 by weights below 1/2 can make up for
     found = net(batch.audio)
     for i, n in enumerate(batch.audio.lengths.tolist()):
         state = _reference_last_state(net.lstm.lstm, batch.audio.values[i, :n])
         torch.testing.assert_close(found[i], net.linear.weight @ state + net.linear.bias)
-    assert (found < 0).any(), "no ReLU at the end, as in the original"
+    assert (found < 0).all(), "no ReLU at the end, as in the original"
 
 
 @torch.no_grad()
