@@ -55,7 +55,7 @@ class Batch:
 
     Attributes:
         index: int64 (batch,), the utterance's position in its split.
-        label: float32 (batch,), sentiment in [-3, 3].
+        label: float32 (batch,), sentiment, in the range that the store states.
         tokens, text, audio, vision: the sequences; see :class:`Padded`.
     """
 

@@ -20,6 +20,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.metrics import corr
 
 LOOK = 50  # steps
+BINS = 60  # of the histograms of generated labels
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -131,13 +132,15 @@ class GeneratedLabels(L.Callback):
     """Follows the labels that the objective generates: their histograms, agreement with true ones where known.
 
     Args:
-        truth: true per-modality labels (n,) of the train split; empty for real data.
+        truth: true per-modality labels (n,) of the train split, NaN where one is not known; empty for most real data.
+        limit: histograms have :data:`BINS` bins from -limit to limit; what lies beyond counts in the outermost.
         path: of the CSV file of histograms, written anew after each epoch that has labels: a row an epoch and task, the
-            columns after those two how many utterances have a label from the column's name to 0.1 above it.
+            columns after those two how many utterances have a label from the column's name to the next one's.
     """
 
-    def __init__(self, truth: dict[str, np.ndarray], path: Path) -> None:
+    def __init__(self, truth: dict[str, np.ndarray], limit: float, path: Path) -> None:
         self.truth = truth
+        self.edges = np.arange(-BINS // 2, BINS // 2 + 1) / (BINS // 2) * np.float32(limit)
         self.path = path
         self.rows: list[dict[str, Any]] = []
 
@@ -148,10 +151,14 @@ class GeneratedLabels(L.Callback):
             pl_module.log(f"ulgm/std_{task}", value.std(correction=0))
             if task in self.truth:
                 truth = torch.from_numpy(self.truth[task])
-                pl_module.log(f"ulgm/corr_true_{task}", corr(value.double(), truth.double()))
-        histograms = {task: np.histogram(value.numpy(), bins=60, range=(-3, 3)) for task, value in values.items()}
+                known = ~truth.isnan()
+                pl_module.log(f"ulgm/corr_true_{task}", corr(value[known].double(), truth[known].double()))
+        histograms = {
+            task: np.histogram(np.clip(value.numpy(), self.edges[0], self.edges[-1]), bins=self.edges)
+            for task, value in values.items()
+        }
         for task, (counts, edges) in histograms.items():
-            columns = zip((f"{edge:.1f}" for edge in edges), counts.tolist(), strict=False)
+            columns = zip((str(float(f"{edge:.4g}")) for edge in edges), counts.tolist(), strict=False)
             self.rows.append({"epoch": trainer.current_epoch + 1, "task": task, **dict(columns)})
         if histograms and trainer.is_global_zero:
             files.write_rows(self.path, self.rows)

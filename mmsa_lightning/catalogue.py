@@ -52,7 +52,7 @@ def entries() -> list[Entry]:
 def _entry(name: str, text_encoder: str) -> Entry:
     config = plain(compose("train", [f"model={name}", "data=mosi", f"text_encoder={text_encoder}"]))
     dims = {m: None if m == "text" and config["text"] == "bert" else width for m, width in WIDTHS.items()}
-    model = build("model", config["model"], dims=dims)
+    model = build("model", config["model"], dims=dims, where_null={"limit": 3.0})
     own = sum(p.numel() for key, p in model.named_parameters() if "bert" not in key.split("."))
     paper = (sys.modules[type(model).__module__].__doc__ or "").splitlines()[0].rstrip(".")
     return Entry(name, paper, config["text"], getattr(model, "needs_alignment", False), own)

@@ -101,6 +101,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("TRAIN", "VALID", "TEST"),
         help="divide a source without splits by video, in these shares",
     )
+    importing.add_argument(
+        "--label-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="what labels lie between; default: -3 3 for mosi and mosei, else what is found",
+    )
+    importing.add_argument(
+        "--separator", metavar="CHAR", help="of a CSV's columns, or tab; default: seen in the header"
+    )
+    importing.add_argument("--encoding", metavar="NAME", help="of a CSV, such as gbk; default: UTF-8, or what it says")
     for option, meaning in {
         "--audio": "a CSV's audio features",
         "--vision": "a CSV's vision features",
@@ -130,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _import(args: argparse.Namespace) -> None:
     from mmsa_lightning.data.importer import import_file
-    from mmsa_lightning.data.releases import count_warning
+    from mmsa_lightning.data.releases import LABEL_RANGES, count_warning, range_warning
     from mmsa_lightning.data.store import Store
 
     out: Path = args.out or Path("stores", f"{args.dataset}.h5")
@@ -140,6 +151,9 @@ def _import(args: argparse.Namespace) -> None:
         out,
         tokenizer=args.tokenizer,
         split=tuple(args.split) if args.split else None,
+        label_range=tuple(args.label_range) if args.label_range else None,
+        separator=args.separator,
+        encoding=args.encoding,
         text=args.text_features,
         audio=args.audio,
         vision=args.vision,
@@ -147,8 +161,13 @@ def _import(args: argparse.Namespace) -> None:
     )
     for line in meta.report:
         print(line)
+    low, high = meta.label_range
+    if args.label_range is None and args.dataset not in LABEL_RANGES:
+        print(f"labels: found in [{low:g}, {high:g}], taken as their range; --label-range LOW HIGH states another")
     train, valid, test = (len(split) for split in Store(out).splits.values())
     if warning := count_warning(args.dataset, (train, valid, test)):
+        print(f"warning: {warning}", file=sys.stderr)
+    if warning := range_warning(low, high):
         print(f"warning: {warning}", file=sys.stderr)
     release = meta.release or "no known release"
     print(f"{out}: {train} train, {valid} valid, {test} test, read as {meta.layout} ({release})")

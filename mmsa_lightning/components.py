@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import sys
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,21 @@ KINDS: dict[str, tuple[str, type]] = {
 }
 
 
-def build(kind: str, node: dict[str, Any], *, plugins: Path | None = None, **given: Any) -> Any:
+def build(
+    kind: str,
+    node: dict[str, Any],
+    *,
+    plugins: Path | None = None,
+    where_null: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> Any:
     """Build what ``node`` describes.
 
     Args:
         kind: model, objective or data; see :data:`KINDS`.
         node: plain config, ``_target_`` and the arguments.
         plugins: a folder of the user's own; ``_target_: toy.Toy`` then names the class ``Toy`` in its ``toy.py``.
+        where_null: values of arguments that the class needs and the config leaves null.
         given: arguments that are known at run time only; a class gets those that it takes.
 
     Raises:
@@ -49,6 +58,9 @@ def build(kind: str, node: dict[str, Any], *, plugins: Path | None = None, **giv
         if unknown := [name for name in arguments if name not in known]:
             raise UserError(f"{kind}: {cls.__name__} takes no {', '.join(unknown)}; it takes {', '.join(known)}")
     hints = {} if bare else _hints(vars(owner)["__init__"])
+    for name, value in (where_null or {}).items():
+        if arguments.get(name, value) is None and not fits(None, hints.get(name, Any)):
+            arguments[name] = value
     for name, value in arguments.items():
         if not fits(value, hints.get(name, Any)):
             raise UserError(f"{kind}.{name}={value}: {cls.__name__} wants {describe(hints[name])}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         return _answer(finished, identity, run_dir)
     resume = None if config["overwrite"] else _checkpoint_to_resume(run_dir, config["ckpt_path"], data)
     module = build_module(config, data, plugins)
-    trainer = build_trainer(config["trainer"], run_dir, patience=config["patience"], train=data.store.splits["train"])
+    train, limit = data.store.splits["train"], data.store.meta.label_limit
+    trainer = build_trainer(config["trainer"], run_dir, patience=config["patience"], train=train, label_limit=limit)
 
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
     if trainer.is_global_zero:
@@ -115,6 +117,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "seconds": round(training_seconds(trainer), 1),
         "parameters": sum(p.numel() for p in module.model.parameters()),
         "modalities": list(data.dims),
+        "label_range": data.store.meta.label_range,
         "text": config["text"] if "text" in data.dims else None,
         "text_encoder": config["text_encoder"] if data.dims.get("text", 0) is None else None,
         **identity,
@@ -169,7 +172,8 @@ def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
 
 
 def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> SentimentModule:
-    model = build("model", config["model"], plugins=plugins, dims=data.dims)
+    limit = {"limit": data.store.meta.label_limit}
+    model = build("model", config["model"], plugins=plugins, where_null=limit, dims=data.dims)
     if getattr(model, "needs_alignment", False) and not data.aligned:
         raise UserError(
             f"{', '.join(data.dims)} of {data.path} are not aligned, which this model needs: choose one that reads any "
@@ -177,7 +181,7 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
         )
     for encoder in (m for m in model.modules() if isinstance(m, BertEncoder)):
         data.check_encoder(config["text_encoder"], encoder.vocabulary_size, encoder.positions)
-    objective = build("objective", config["objective"])
+    objective = build("objective", config["objective"], where_null=limit)
     labels = torch.from_numpy(data.store.splits["train"].label)
     try:
         objective.setup(labels, getattr(model, "feature_widths", {}))
@@ -219,10 +223,13 @@ def _largest_errors(module: SentimentModule, data: StoreDataModule, shown: int =
 
 
 def _generated_labels(module: SentimentModule, data: StoreDataModule) -> list[dict[str, Any]]:
-    """One row a training utterance: its label, each generated one, and each true one where the data has it."""
+    """One row a training utterance: its label, each generated one, and each true one where it is known."""
     train = data.store.splits["train"]
     made = {f"generated_{task}": result.short(label) for task, label in module.objective.generated_labels().items()}
-    true = {f"true_{modality}": result.short(label) for modality, label in train.unimodal.items()}
+    true = {
+        f"true_{modality}": [None if math.isnan(value) else value for value in result.short(label)]
+        for modality, label in train.unimodal.items()
+    }
     columns = {"id": train.ids, "label": result.short(train.label), **made, **true}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] if made else []
 

@@ -4,7 +4,7 @@
 mae         mean absolute error, nothing clipped
 corr        Pearson correlation
 acc7        both clipped to [-3, 3] and rounded half to even (0.5 -> 0, 1.5 -> 2, -2.5 -> -2), then equality
-acc5        the same with [-2, 2]
+acc5        the same with [-2, 2]; both are of labels in [-3, 3]
 acc2_has0   ``target >= 0`` against ``prediction >= 0``, all samples
 f1_has0     F1 of the same two classes, weighted by true support
 acc2_non0   ``> 0`` for both, after dropping the samples with ``target == 0``; a prediction of exactly 0 is negative
@@ -16,7 +16,7 @@ Other papers differ (swapped arguments of F1, zero labels dropped everywhere), s
 
 Every free function takes ``prediction`` and ``target``, float64 (samples,), unclipped, and returns a float64 scalar.
 What is undefined is NaN, without a warning: every metric of no samples, corr of a constant or of one sample, the
-``non0`` pair when every label is zero.
+``non0`` pair when every label is zero, acc7 and acc5 when a label lies outside [-3, 3].
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def corr(prediction: Tensor, target: Tensor) -> Tensor:
 
 def acc7(prediction: Tensor, target: Tensor) -> Tensor:
     """Accuracy over the seven classes -3 … 3."""
-    return _accuracy(_rounded(prediction, 3), _rounded(target, 3))
+    return _class_accuracy(prediction, target, 3)
 
 
 def acc5(prediction: Tensor, target: Tensor) -> Tensor:
     """Accuracy over the five classes -2 … 2."""
-    return _accuracy(_rounded(prediction, 2), _rounded(target, 2))
+    return _class_accuracy(prediction, target, 2)
 
 
 def acc2_has0(prediction: Tensor, target: Tensor) -> Tensor:
@@ -77,8 +77,10 @@ def f1_non0(prediction: Tensor, target: Tensor) -> Tensor:
     return _weighted_f1(prediction[kept] > 0, target[kept] > 0)
 
 
-def _rounded(values: Tensor, limit: int) -> Tensor:
-    return values.clamp(-limit, limit).round()  # torch rounds half to even, as numpy does
+def _class_accuracy(prediction: Tensor, target: Tensor, limit: int) -> Tensor:
+    if (target.abs() > 3).any():  # on another scale the classes would be those that clipping leaves
+        return prediction.new_tensor(torch.nan)
+    return _accuracy(*(values.clamp(-limit, limit).round() for values in (prediction, target)))  # half to even
 
 
 def _accuracy(predicted: Tensor, true: Tensor) -> Tensor:

@@ -79,7 +79,9 @@ def print_summary(result: dict[str, Any], run_dir: Path) -> None:
         "metric", "valid", "test", title=title, caption=f"best of {result['epochs']} epochs: {result['best_epoch']}"
     )
     for name, value in result["valid"].items():
-        table.add_row(name, *("undefined" if v is None else f"{v:.4f}" for v in (value, result["test"][name])))
+        table.add_row(
+            name, *("undefined" if v is None or math.isnan(v) else f"{v:.4f}" for v in (value, result["test"][name]))
+        )
     console = Console()
     console.print(table)
     console.print(f"run: {run_dir}", soft_wrap=True, markup=False, highlight=False)

@@ -54,7 +54,9 @@ OWN_ARGUMENTS = {
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "64-true")  # labels and losses stay in 32 bits, or in 64
 
 
-def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, train: Split) -> L.Trainer:
+def build_trainer(
+    options: dict[str, Any], run_dir: Path, *, patience: int, train: Split, label_limit: float
+) -> L.Trainer:
     """The trainer of one run, still without a logger.
 
     Args:
@@ -62,6 +64,7 @@ def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, trai
         run_dir: where checkpoints and ``metrics.csv`` go.
         patience: epochs without a better :data:`MONITOR` before training stops.
         train: the split that is trained on: its ids, and true per-modality labels where they are known.
+        label_limit: the largest absolute value that a label can have.
 
     Raises:
         UserError: an option is not Lightning's, or not to be set, or has no such value on this machine.
@@ -90,7 +93,7 @@ def build_trainer(options: dict[str, Any], run_dir: Path, *, patience: int, trai
             callbacks=[
                 Timer(),
                 Finite(train.ids),
-                GeneratedLabels(train.unimodal, run_dir / "label_histograms.csv"),
+                GeneratedLabels(train.unimodal, label_limit, run_dir / "label_histograms.csv"),
                 History(run_dir / "metrics.csv"),
                 Interruption(run_dir / "checkpoints" / LAST),
                 Patience(MONITOR, patience=patience),

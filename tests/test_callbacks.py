@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,7 +70,7 @@ def _correlation(a: list[float], b: list[float]) -> float:
 def test_generated_labels_are_measured_against_the_truth(batch: Batch, tmp_path: Path) -> None:
     truth = [2.0, -1.0, 0.5, -3.0]
     trainer = fit(
-        batch, tmp_path, [GeneratedLabels({"text": np.array(truth, np.float32)}, tmp_path / "h.csv")], epochs=3
+        batch, tmp_path, [GeneratedLabels({"text": np.array(truth, np.float32)}, 3.0, tmp_path / "h.csv")], epochs=3
     )
     labels = {m: label.tolist() for m, label in trainer.lightning_module.objective.generated_labels().items()}
     assert labels["text"] != batch.label.tolist()  # they have moved
@@ -82,7 +83,7 @@ def test_generated_labels_are_measured_against_the_truth(batch: Batch, tmp_path:
 
 def test_histograms_of_generated_labels_by_epoch(batch: Batch, tmp_path: Path) -> None:
     path = tmp_path / "h.csv"
-    trainer = fit(batch, tmp_path, [GeneratedLabels({}, path)], epochs=2)
+    trainer = fit(batch, tmp_path, [GeneratedLabels({}, 3.0, path)], epochs=2)
     with path.open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], row["task"]) for row in rows] == [
@@ -96,9 +97,29 @@ def test_histograms_of_generated_labels_by_epoch(batch: Batch, tmp_path: Path) -
     labels = trainer.lightning_module.objective.generated_labels()["text"].tolist()
     counted = {name: sum(-3 + i / 10 <= label < -2.9 + i / 10 for label in labels) for i, name in enumerate(bins)}
     assert {name: int(rows[2][name]) for name in bins} == counted
-    again = GeneratedLabels({}, path)
+    again = GeneratedLabels({}, 3.0, path)
     again.load_state_dict(next(c for c in trainer.callbacks if isinstance(c, GeneratedLabels)).state_dict())
     assert len(again.rows) == 4
+
+
+def test_truth_that_is_not_known_is_left_out(batch: Batch, tmp_path: Path) -> None:
+    truth = {"text": np.float32([2.0, np.nan, 0.5, -3.0]), "audio": np.float32([np.nan, np.nan, np.nan, 1.0])}
+    trainer = fit(batch, tmp_path, [GeneratedLabels(truth, 3.0, tmp_path / "h.csv")], epochs=3)
+    labels = trainer.lightning_module.objective.generated_labels()["text"].tolist()
+    expected = _correlation([labels[i] for i in (0, 2, 3)], [2.0, 0.5, -3.0])
+    assert float(trainer.callback_metrics["ulgm/corr_true_text"]) == pytest.approx(expected, abs=1e-5)
+    assert trainer.callback_metrics["ulgm/corr_true_audio"].isnan()  # of one label
+
+
+def test_histograms_reach_to_the_limit_and_lose_no_label(batch: Batch, tmp_path: Path) -> None:
+    batch.label = torch.tensor([1.0, -1.0, 0.31, -0.01])
+    for limit, bins in ((1.0, [59, 0, 39, 29]), (0.25, [59, 0, 59, 28])):
+        path = tmp_path / f"{limit}.csv"
+        fit(batch, tmp_path, [GeneratedLabels({}, limit, path)], epochs=1)  # labels have not moved yet
+        counts = [int(count) for count in list(rows(path)[0].values())[2:]]
+        assert {i: count for i, count in enumerate(counts) if count} == Counter(bins)
+    names = [float(name) for name in list(rows(path)[0])[2:]]
+    assert names == pytest.approx([-0.25 + i / 120 for i in range(60)], abs=1e-4)
 
 
 def rows(path: Path) -> list[dict[str, str]]:

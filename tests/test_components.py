@@ -104,6 +104,32 @@ def test_run_time_arguments_reach_those_who_take_them(tmp_path: Path) -> None:
         build("objective", {"_target_": L1_PATH, "tanh_weight": True})
 
 
+def test_what_is_left_null_and_needed_comes_from_the_data(tmp_path: Path) -> None:
+    write_module(
+        tmp_path / "needs.py",
+        """
+        class Needs(nn.Module):
+            def __init__(self, *, limit: float):
+                super().__init__()
+                self.limit = limit
+
+        class MayLack(nn.Module):
+            def __init__(self, *, limit: float | None):
+                super().__init__()
+                self.limit = limit
+        """,
+    )
+
+    def limit_of(name: str, value: float | None) -> float | None:
+        node = {"_target_": f"needs.{name}", "limit": value}
+        return build("model", node, plugins=tmp_path, where_null={"limit": 2.5, "other": 1}).limit
+
+    assert (limit_of("Needs", None), limit_of("Needs", 7.0)) == (2.5, 7.0)
+    assert (limit_of("MayLack", None), limit_of("MayLack", 7.0)) == (None, 7.0)
+    with pytest.raises(UserError, match="limit=None: Needs wants a number"):
+        build("model", {"_target_": "needs.Needs", "limit": None}, plugins=tmp_path)
+
+
 def test_an_error_inside_a_users_class_keeps_its_traceback(tmp_path: Path) -> None:
     (tmp_path / "bug.py").write_text(
         "from torch import nn\n\nclass Bug(nn.Module):\n    def __init__(self):\n        [][1]\n"

@@ -56,11 +56,10 @@ def compose_plain(*overrides: str) -> dict[str, Any]:
 @pytest.mark.parametrize("model", options("model"))
 def test_every_model_composes_and_builds_on_every_data_set(data: str, model: str, tiny_bert: str) -> None:
     config = compose_plain(f"data={data}", f"model={model}", f"text_encoder={tiny_bert}", "data.path=made.h5")
-    built = build(
-        "model", config["model"], dims={"text": None if config["text"] == "bert" else 300, "audio": 5, "vision": 20}
-    )
+    dims, limit = {"text": None if config["text"] == "bert" else 300, "audio": 5, "vision": 20}, {"limit": 3.0}
+    built = build("model", config["model"], where_null=limit, dims=dims)
     assert sum(p.numel() for p in built.parameters()) > 0
-    build("objective", config["objective"])
+    build("objective", config["objective"], where_null=limit)
     check(config)
     optim.check(config["optim"])
     build("data", config["data"], text=config["text"], modalities=None, seed=1)

@@ -15,8 +15,6 @@ from mmsa_lightning.data.store import SPLITS, Split
 from mmsa_lightning.data.tokens import MAX_PIECES, Pieces, on_pieces
 from mmsa_lightning.errors import UserError
 
-LABEL_LIMIT = 3.0
-
 Lists = dict[str, list[np.ndarray]]  # split -> its utterances' sequences
 Arrays = dict[str, np.ndarray]  # split -> an array over its utterances
 
@@ -29,26 +27,33 @@ class Cleaned:
         splits: train, valid and test.
         aligned: every sequence of an utterance has the same steps.
         report: one line for each thing that was found or put right.
+        label_range: the lowest and the highest label, as stated or as found.
     """
 
     splits: dict[str, Split]
     aligned: bool
     report: list[str]
+    label_range: list[float]
 
 
-def clean(source: Source, pieces: dict[str, list[Pieces]] | None = None) -> Cleaned:
+def clean(
+    source: Source,
+    pieces: dict[str, list[Pieces]] | None = None,
+    label_range: tuple[float, float] | None = None,
+) -> Cleaned:
     """Check a source and put right what can be.
 
     Args:
         source: as its reader found it.
         pieces: the word pieces of each split's text, where the source has text and no tokens of its own.
+        label_range: the lowest and the highest label that there can be; None: what is found.
 
     Raises:
         UserError: a split is missing or empty, columns have different lengths, an id stands twice, a label is not a
-            number in [-3, 3], or features do not fit their words or each other.
+            number in its range, or features do not fit their words or each other.
     """
-    splits = _checked(source)
     report = list(source.report)
+    splits = _checked(source, label_range, report)
     sequences: dict[str, Lists] = {}
     if tokens := _tokens(splits, pieces, report):
         sequences["tokens"] = _without_empty(tokens, "text", False, report)
@@ -65,19 +70,21 @@ def clean(source: Source, pieces: dict[str, list[Pieces]] | None = None) -> Clea
     for name, split in splits.items():
         ragged: dict[str, Ragged] = {modality: Loaded(lists[name]) for modality, lists in sequences.items()}
         cleaned[name] = Split(split.ids, split.label, ragged, split.raw_text, split.unimodal)
-    return Cleaned(cleaned, all(split.aligned(sequences) for split in cleaned.values()), report)
+    aligned = all(split.aligned(sequences) for split in cleaned.values())
+    return Cleaned(cleaned, aligned, report, list(label_range or _found_range(splits)))
 
 
 # What cannot be put right.
 
 
-def _checked(source: Source) -> dict[str, SourceSplit]:
+def _checked(source: Source, label_range: tuple[float, float] | None, report: list[str]) -> dict[str, SourceSplit]:
     """The three splits, with labels as float32 (n,)."""
     for name in SPLITS:
         if name not in source.splits or not source.splits[name].ids:
+            found = ", ".join(f"{other} {len(split.ids)}" for other, split in source.splits.items())
             raise UserError(
-                f"the source has no {name} split, or it is empty; train, valid and test are needed (a source that "
-                "names no splits can be divided with --split)"
+                f"the source has no {name} split, or it is empty; train, valid and test are needed, it has {found}: "
+                f"name some of these {name}, or name no splits and divide all by video with --split 70 15 15"
             )
     splits = {name: source.splits[name] for name in SPLITS}
     home: dict[str, str] = {}
@@ -89,14 +96,38 @@ def _checked(source: Source) -> dict[str, SourceSplit]:
         _check_columns(name, split)
         if _contents(split) != _contents(splits["train"]):
             raise UserError(f"{name} holds {_contents(split)}, but train holds {_contents(splits['train'])}")
-    return {
+    splits = {
         name: replace(
             split,
-            label=_label(split.label, split.ids, f"{name}: label"),
-            unimodal={m: _label(label, split.ids, f"{name}: {m} label") for m, label in split.unimodal.items()},
+            label=_label(split.label, split.ids, f"{name}: label", label_range),
+            unimodal={
+                m: _label(label, split.ids, f"{name}: {m} label", label_range, blank=True)
+                for m, label in split.unimodal.items()
+            },
         )
         for name, split in splits.items()
     }
+    known = _known_unimodal(splits, report)
+    return {name: replace(split, unimodal={m: split.unimodal[m] for m in known}) for name, split in splits.items()}
+
+
+def _known_unimodal(splits: dict[str, SourceSplit], report: list[str]) -> list[str]:
+    """The modalities that any utterance has a label of; MMSA's files keep the columns where there are none."""
+    known = []
+    for modality in splits["train"].unimodal:
+        labels = np.concatenate([split.unimodal[modality] for split in splits.values()])
+        if blank := int(np.isnan(labels).sum()):
+            now = "left out" if blank == len(labels) else "unknown there"
+            report.append(f"{modality} label: blank for {blank} of {len(labels)} utterances, {now}")
+        if blank < len(labels):
+            known.append(modality)
+    return known
+
+
+def _found_range(splits: dict[str, SourceSplit]) -> tuple[float, float]:
+    """Of all labels, those of single modalities among them."""
+    labels = np.concatenate([label for split in splits.values() for label in (split.label, *split.unimodal.values())])
+    return tuple(float(str(bound)) for bound in (np.nanmin(labels), np.nanmax(labels)))  # type: ignore[return-value]
 
 
 def _contents(split: SourceSplit) -> str:
@@ -114,16 +145,22 @@ def _check_columns(name: str, split: SourceSplit) -> None:
             raise UserError(f"{name}: {len(values)} rows of {column}, but {len(split.ids)} ids")
 
 
-def _label(label: np.ndarray, ids: list[str], where: str) -> np.ndarray:
+def _label(
+    label: np.ndarray, ids: list[str], where: str, allowed: tuple[float, float] | None, *, blank: bool = False
+) -> np.ndarray:
+    """float32 (n,) of numbers that are ``allowed``, or NaN where it may be ``blank``."""
     if label.size != len(ids):
         raise UserError(f"{where} has shape {label.shape}: one number per utterance is needed")
     with np.errstate(over="ignore", invalid="ignore"):  # what is too large is told of below
         flat = label.reshape(-1).astype(np.float32)
-    wrong = ~(np.abs(flat) <= LABEL_LIMIT)  # NaN is wrong too
+    low, high = (np.float32(bound) for bound in allowed or (-np.inf, np.inf))  # as the labels are rounded
+    right = (low <= flat) & (flat <= high) & np.isfinite(flat)
+    wrong = ~(right | np.isnan(flat)) if blank else ~right
     if wrong.any():
         first = int(wrong.argmax())
+        what = f"outside [{allowed[0]:g}, {allowed[1]:g}]" if allowed else "not a number of float32"
         raise UserError(
-            f"{where} of {ids[first]} is {flat[first]:g}, outside [-3, 3]; so are {wrong.sum() - 1} more of {len(ids)}"
+            f"{where} of {ids[first]} is {flat[first]:g}, {what}; so are {wrong.sum() - 1} more of {len(ids)}"
         )
     return flat
 

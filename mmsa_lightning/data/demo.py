@@ -16,6 +16,7 @@ import numpy as np
 
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.importer import import_source
+from mmsa_lightning.data.releases import LABEL_RANGES
 from mmsa_lightning.data.source import Sequences, Source, SourceSplit
 from mmsa_lightning.data.store import SPLITS, Store
 from mmsa_lightning.errors import UserError
@@ -165,4 +166,12 @@ class DemoDataModule(StoreDataModule):
             if found.source_sha256 == sha256:
                 return
         source = generate(self.generator_seed, self.counts)
-        import_source(source, self.path, dataset="demo", name="made up", sha256=sha256, tokenizer="minilm")
+        import_source(
+            source,
+            self.path,
+            dataset="demo",
+            name="made up",
+            sha256=sha256,
+            tokenizer="minilm",
+            label_range=LABEL_RANGES["demo"],
+        )

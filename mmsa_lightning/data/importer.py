@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from pathlib import Path
 
 from mmsa_lightning.data import formats, store
 from mmsa_lightning.data.clean import clean
-from mmsa_lightning.data.releases import RELEASES
+from mmsa_lightning.data.releases import LABEL_RANGES, RELEASES
 from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.data.store import Meta
 from mmsa_lightning.data.tokens import Pieces, encode, tokenizer, vocabulary
@@ -21,42 +22,76 @@ def import_file(
     out: Path,
     tokenizer: str = "minilm",
     split: tuple[float, float, float] | None = None,
+    label_range: tuple[float, float] | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
     **table_options: Path | None,
 ) -> Meta:
     """Read ``source``, whatever its layout, and write a store at ``out``.
 
     Args:
-        source: see :func:`mmsa_lightning.data.formats.read`, as for ``split`` and ``table_options``.
+        source: see :func:`mmsa_lightning.data.formats.read`, as for ``split``, ``separator``, ``encoding`` and
+            ``table_options``.
         dataset: ``mosi``, ``mosei`` or the user's own name.
         out: the store's place; one that is there is replaced.
         tokenizer: see :func:`import_source`.
+        label_range: the lowest and the highest label that there can be; None: the data set's, or what is found.
 
     Raises:
         UserError: the source is not readable, not known or not sound. ``out`` is then as it was before.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", dataset):
         raise UserError(f"a dataset's name has letters, digits, '.', '-' and '_' only, not {dataset!r}")
+    label_range = _label_range(dataset, label_range)
     try:
-        found = formats.read(source, split=split, **table_options)
-        return _import(found, source, dataset, out, tokenizer, table_options)
+        found = formats.read(source, split=split, separator=separator, encoding=encoding, **table_options)
+        return _import(found, source, dataset, out, tokenizer, label_range, table_options)
     except (UserError, OSError):
         raise
     except Exception as error:  # a stranger's file may hold anything in the place of anything
         raise UserError(f"{source} does not hold what its layout wants ({type(error).__name__}: {error})") from error
 
 
+def _label_range(dataset: str, stated: tuple[float, float] | None) -> tuple[float, float] | None:
+    known = LABEL_RANGES.get(dataset)
+    if stated is None:
+        return known
+    if not all(map(math.isfinite, stated)) or stated[0] >= stated[1]:
+        raise UserError("--label-range wants two numbers, the lower first, such as: --label-range -1 1")
+    if known is not None and stated != known:
+        raise UserError(f"labels of {dataset} lie in [{known[0]:g}, {known[1]:g}]; other data need another --dataset")
+    return stated
+
+
 def _import(
-    found: Source, source: Path, dataset: str, out: Path, tokenizer: str, table_options: dict[str, Path | None]
+    found: Source,
+    source: Path,
+    dataset: str,
+    out: Path,
+    tokenizer: str,
+    label_range: tuple[float, float] | None,
+    table_options: dict[str, Path | None],
 ) -> Meta:
     for option, file in table_options.items():
         if file is not None:
             found.report.append(f"{option.replace('_', ' ')}: from {file.name}, SHA-256 {sha256([file])}")
     files = [source / name for name in sorted(formats.FOLDS)] if source.is_dir() else [source]
     name = source.resolve().name
-    return import_source(found, out, dataset=dataset, name=name, sha256=sha256(files), tokenizer=tokenizer)
+    return import_source(
+        found, out, dataset=dataset, name=name, sha256=sha256(files), tokenizer=tokenizer, label_range=label_range
+    )
 
 
-def import_source(source: Source, out: Path, *, dataset: str, name: str, sha256: str, tokenizer: str) -> Meta:
+def import_source(
+    source: Source,
+    out: Path,
+    *,
+    dataset: str,
+    name: str,
+    sha256: str,
+    tokenizer: str,
+    label_range: tuple[float, float] | None,
+) -> Meta:
     """Clean ``source`` and write it as a store at ``out``.
 
     Args:
@@ -64,13 +99,14 @@ def import_source(source: Source, out: Path, *, dataset: str, name: str, sha256:
         sha256: of that.
         tokenizer: what makes tokens of the words or the text, where the source has no tokens; where it has, the
             name of their vocabulary. ``minilm`` stands for bert-base-uncased's.
+        label_range: the lowest and the highest label that there can be; None: what is found.
 
     Raises:
         UserError: the source is not sound, or there is no such tokenizer. ``out`` is then as it was before.
     """
     pieces = _pieces(source, tokenizer)
     has_tokens = pieces is not None or any(split.tokens is not None for split in source.splits.values())
-    cleaned = clean(source, pieces)
+    cleaned = clean(source, pieces, label_range)
     meta = Meta(
         dataset=dataset,
         layout=source.layout,
@@ -80,6 +116,7 @@ def import_source(source: Source, out: Path, *, dataset: str, name: str, sha256:
         aligned=cleaned.aligned,
         vocabulary=vocabulary(tokenizer) if has_tokens else None,
         report=cleaned.report,
+        label_range=cleaned.label_range,
     )
     return store.write(out, cleaned.splits, meta)
 

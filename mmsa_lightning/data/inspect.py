@@ -7,7 +7,7 @@ import textwrap
 import numpy as np
 
 from mmsa_lightning.batch import MODALITIES
-from mmsa_lightning.data.releases import count_warning
+from mmsa_lightning.data.releases import count_warning, range_warning
 from mmsa_lightning.data.store import SPLITS, Store
 
 WIDTH = 100
@@ -50,12 +50,15 @@ def _sequences(store: Store) -> list[str]:
         kind = f"word pieces of {store.meta.vocabulary}" if dim is None else f"{dim} features"
         lines += _wrapped(name, kind)
     missing = [m for m in MODALITIES if m not in store.modalities]
-    unimodal = store.splits["train"].unimodal
+    known = {m: int(np.isfinite(label).sum()) for m, label in store.splits["train"].unimodal.items()}
+    told = ", ".join(
+        m if count == len(store.splits["train"]) else f"{m} ({count} of train)" for m, count in known.items()
+    )
     return [
         *lines,
         *_wrapped("missing", ", ".join(missing) or "no modality"),
         *_wrapped("aligned", "yes: an utterance's sequences share their steps" if store.meta.aligned else "no"),
-        *_wrapped("unimodal", f"true labels of {', '.join(unimodal)}" if unimodal else "no true labels"),
+        *_wrapped("unimodal", f"true labels of {told}" if told else "no true labels"),
     ]
 
 
@@ -71,17 +74,35 @@ def _lengths(store: Store) -> list[str]:
 
 
 def _labels(store: Store) -> list[str]:
-    """How many labels round to each of the seven classes; halves go to the even class, as in the field's Acc-7."""
-    lines = ["Labels, rounded to seven classes"]
-    classes = {name: np.rint(store.splits[name].label).astype(int) for name in SPLITS}
-    total = sum(len(found) for found in classes.values())
-    lines.append(f"  {'':<12}" + "".join(f"{name:>8}" for name in SPLITS))
-    for value in range(-3, 4):
-        counts = [int((found == value).sum()) for found in classes.values()]
-        share = sum(counts) / total
-        row = "".join(f"{count:>8}" for count in counts)
-        lines.append(f"  {value:<+12d}{row}  {share:>5.1%} {'#' * round(share * 50)}".replace("+0", "0 "))
+    low, high = store.meta.label_range
+    counts = {name: label_counts(store.splits[name].label, low, high) for name in SPLITS}
+    total = sum(len(store.splits[name]) for name in SPLITS)
+    lines = [f"Labels in [{low:g}, {high:g}], rounded", f"  {'':<12}" + "".join(f"{name:>8}" for name in SPLITS)]
+    for i, (value, _) in enumerate(counts["train"]):
+        found = [counts[name][i][1] for name in SPLITS]
+        share = sum(found) / total
+        row = "".join(f"{count:>8}" for count in found)
+        lines.append(f"  {value:<12}{row}  {share:>5.1%} {'#' * round(share * 50)}")
+    if store.meta.label_limit > 3:
+        lines += _wrapped("note", "acc7 and acc5 are of labels in [-3, 3]: undefined here")
+    elif store.meta.label_limit <= 2:
+        classes = f"{round(high) - round(low) + 1} classes, {round(low)} to {round(high)}"
+        lines += _wrapped("note", f"acc7 and acc5 are of labels in [-3, 3]: here they have {classes}")
+    if warning := range_warning(low, high):
+        lines += _wrapped("warning", warning)
     return lines
+
+
+def label_counts(labels: np.ndarray, low: float, high: float) -> list[tuple[str, int]]:
+    """How many labels are nearest to each of some evenly spaced values, which are written with their sign.
+
+    The values are acc7's classes -3 … 3, halves going to the even one; on another scale eleven, ``low`` to ``high``.
+    """
+    if 2 < max(-low, high) <= 3:
+        values, nearest = np.arange(-3.0, 4.0), np.rint(labels) + 3
+    else:
+        values, nearest = low + (high - low) * np.arange(11) / 10, np.rint((labels - low) / ((high - low) or 1) * 10)
+    return [(f"{value:+.4g}" if value else "0", int((nearest == i).sum())) for i, value in enumerate(values)]
 
 
 def _report(store: Store) -> list[str]:

@@ -1,4 +1,4 @@
-"""The published files that are known, and how many utterances a dataset should have."""
+"""The published files that are known, and how many utterances and which labels a dataset should have."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ RELEASES = {
 # The paper's Table 1, with its misprints corrected: train, valid, test.
 TABLE_1 = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659)}
 
+LABEL_RANGES = {"mosi": (-3.0, 3.0), "mosei": (-3.0, 3.0), "demo": (-3.0, 3.0)}
+
 
 def count_warning(dataset: str, counts: tuple[int, int, int]) -> str | None:
     """What to say when the train, valid and test counts are not Table 1's; None when they are, or it has none."""
@@ -21,3 +23,13 @@ def count_warning(dataset: str, counts: tuple[int, int, int]) -> str | None:
         return None
     found, table = (" / ".join(map(str, three)) for three in (counts, expected))
     return f"{found} utterances in train / valid / test, where {dataset} has {table} (Table 1): not comparable"
+
+
+def range_warning(low: float, high: float) -> str | None:
+    """What to say of labels that all lie on one side of 0; None where they have both signs."""
+    if low < 0 < high:
+        return None
+    return (
+        f"labels in [{low:g}, {high:g}] are not negative and positive: acc2, f1 and generated labels mean nothing; "
+        "move their middle to 0"
+    )

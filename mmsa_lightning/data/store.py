@@ -4,8 +4,8 @@ Layout, for each split ``train``, ``valid`` and ``test``::
 
     /<split>/id                   (n,) UTF-8      "video$_$clip"
     /<split>/raw_text             (n,) UTF-8      where the source has it
-    /<split>/label                (n,) float32    sentiment in [-3, 3]
-    /<split>/unimodal/<modality>  (n,) float32    true per-modality labels, where they are known
+    /<split>/label                (n,) float32    sentiment, in the range that ``meta`` states
+    /<split>/unimodal/<modality>  (n,) float32    true per-modality labels, NaN where one is not known
     /<split>/<sequence>/values    (sum of lengths[, dim]) float32, or int32 for tokens
     /<split>/<sequence>/offsets   (n + 1,) int64
 
@@ -37,6 +37,7 @@ from mmsa_lightning.errors import UserError
 
 FORMAT = "mmsa-lightning store 1"
 SPLITS = ("train", "valid", "test")
+UNSTATED = (-3.0, 3.0)  # label range of stores from before it was kept
 SEQUENCES = ("tokens", "text", "audio", "vision")
 
 
@@ -72,7 +73,9 @@ class Meta:
         aligned: every sequence of an utterance has the same steps.
         vocabulary: the tokenizer's name, where there are tokens.
         report: one line for each thing that was found or put right at import.
-        content_sha256: of all arrays, in order; what results call the data hash. Filled in by :func:`write`.
+        label_range: the lowest and the highest label that there can be; [-3, 3] in stores that do not say it.
+        content_sha256: of all arrays, in order, and of the range; what results call the data hash. Filled in by
+            :func:`write`.
     """
 
     dataset: str
@@ -83,7 +86,13 @@ class Meta:
     aligned: bool
     vocabulary: str | None
     report: list[str]
+    label_range: list[float] = field(default_factory=lambda: list(UNSTATED))
     content_sha256: str = ""
+
+    @property
+    def label_limit(self) -> float:
+        """The largest absolute value of the range."""
+        return max(abs(bound) for bound in self.label_range)
 
 
 def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
@@ -98,6 +107,8 @@ def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
     if path.exists() and not h5py.is_hdf5(path):
         raise UserError(f"{path} is there and is no store; choose another place for this one")
     digest = hashlib.sha256(f"aligned={meta.aligned}".encode())
+    if tuple(meta.label_range) != UNSTATED:  # of those the hash is what it was
+        digest.update(f"label_range={meta.label_range}".encode())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.aside(path) as temporary:
@@ -212,6 +223,8 @@ def _read_meta(text: str) -> Meta:
     for name, hint in get_type_hints(Meta).items():
         if not fits(getattr(meta, name), hint):
             raise _Malformed(f"its {name} is {getattr(meta, name)!r}")
+    if len(meta.label_range) != 2 or meta.label_range[0] > meta.label_range[1]:
+        raise _Malformed(f"its label_range is {meta.label_range}")
     return meta
 
 
@@ -247,9 +260,13 @@ def _read_text(parent: h5py.Group, name: str) -> list[str]:
     return texts
 
 
-def _read_column(parent: h5py.Group, name: str, n: int) -> np.ndarray:
+def _read_column(parent: h5py.Group, name: str, n: int, *, blank: bool = False) -> np.ndarray:
+    """float32 (n,): finite, or NaN where it may be ``blank``."""
     column = _dataset(parent, name)
-    if column.shape != (n,) or column.dtype != np.float32 or not np.isfinite(values := column[:]).all():
+    if column.shape != (n,) or column.dtype != np.float32:
+        raise _Malformed(f"{column.name} does not hold a number for each utterance")
+    values = column[:]
+    if not (np.isfinite(values) | (blank & np.isnan(values))).all():
         raise _Malformed(f"{column.name} does not hold a number for each utterance")
     return values
 
@@ -261,7 +278,7 @@ def _read_split(group: h5py.Group, raw: FileIO) -> Split:
         raise _Malformed(f"{group.name} is empty, or holds columns of different lengths")
     label = _read_column(group, "label", len(ids))
     known = _group(group, "unimodal") if "unimodal" in group else {}
-    unimodal = {m: _read_column(known, m, len(ids)) for m in MODALITIES if m in known}
+    unimodal = {m: _read_column(known, m, len(ids), blank=True) for m in MODALITIES if m in known}
     sequences = {name: _ragged(_group(group, name), name, len(ids), raw) for name in SEQUENCES if name in group}
     return Split(ids, label, sequences, raw_text, unimodal)
 

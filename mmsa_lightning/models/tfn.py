@@ -14,7 +14,7 @@ Differences from the original:
 - Dropout on the text too. The released code has none; MMSA has a rate for it, which a one-layer LSTM never uses.
 - Rates and widths go by modality, not by position: MMSA orders dropouts audio, video, text, post-fusion, but widths
   text, audio, video.
-- The output is scaled to [-3, 3], the range of the labels, as in MMSA; the released code scales it to [-4, 4].
+- The output is scaled to the range of the labels, [-3, 3] on MOSI, as in MMSA; the released code scales it to [-4, 4].
 - Any subset of the modalities; the original has all three. Text may be BERT's hidden states in place of word vectors.
 """
 
@@ -45,7 +45,8 @@ class TFN(nn.Module):
         dropout: for each modality: on text's last state, on the means of audio and vision.
         fusion_width: of the two hidden layers after the fusion.
         fusion_dropout: on the fused tensor.
-        limit: predictions lie between -limit and limit.
+        limit: predictions lie between -limit and limit. One that the config leaves null is the largest absolute value
+            of the data's label range.
 
     Raises:
         ValueError: no modality; a width below 1; a limit that is not above 0.

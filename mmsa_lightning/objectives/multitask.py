@@ -39,7 +39,8 @@ class MultiTask(Objective):
         tanh_weight: weight an utterance's auxiliary loss by tanh |y_s - y_m|, (17).
         ratio_weight: weight the tasks by their share of the loss, (19). Off: every task weighs 1.
         detach_ratio: no gradient through the share.
-        positive, limit: of the label generation; see :class:`ULGM`.
+        positive, limit: of the label generation; see :class:`ULGM`. A limit that the config leaves null is the largest
+            absolute value of the data's label range.
     """
 
     ulgm: ULGM

@@ -113,7 +113,7 @@ def label_histograms_figure(rows: Sequence[dict[str, str]], title: str) -> Figur
         bins = list(own[0])[2:]
         counts = np.array([[int(row[name]) for name in bins] for row in own])  # (epochs, bins)
         epochs = [int(row["epoch"]) for row in own]
-        extent = (float(bins[0]), float(bins[-1]) + 0.1, epochs[-1] + 0.5, epochs[0] - 0.5)
+        extent = (float(bins[0]), -float(bins[0]), epochs[-1] + 0.5, epochs[0] - 0.5)
         axis.imshow(counts, aspect="auto", extent=extent, cmap="Greys", interpolation="nearest", norm="log", vmin=0.5)
         axis.set_title(task, fontsize=10)
         axis.set_xlabel("generated label")
@@ -127,12 +127,12 @@ def predictions_figure(row: Row, title: str) -> Figure:
     """Predicted against true on test, mean prediction over the seeds."""
     figure = Figure(figsize=(5, 5), layout="constrained")
     axis = figure.subplots()
-    axis.plot([-3, 3], [-3, 3], color="0.6", lw=1)
-    axis.plot(row.labels, row.predictions.mean(axis=0), ".", color=INK, ms=4, alpha=0.5)
+    predictions = row.predictions.mean(axis=0)
+    ends = [min(row.labels.min(), predictions.min()), max(row.labels.max(), predictions.max())]
+    axis.plot(ends, ends, color="0.6", lw=1)
+    axis.plot(row.labels, predictions, ".", color=INK, ms=4, alpha=0.5)
     axis.set_xlabel("label")
     axis.set_ylabel("mean prediction")
-    axis.set_xlim(-3.3, 3.3)
-    axis.set_ylim(-3.3, 3.3)
     axis.set_aspect("equal")
     axis.grid(color="0.92")
     axis.set_axisbelow(True)

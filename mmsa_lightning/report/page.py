@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files as resources
 from pathlib import Path
@@ -16,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from mmsa_lightning import attention, files, result
+from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report import comparison, figures
 from mmsa_lightning.report.cells import Cell
@@ -92,15 +92,15 @@ def _row_name(record: dict[str, Any]) -> str:
 def _data_card(rows: Sequence[Row]) -> Grid:
     first = next(iter(rows[0].results.values()))
     labels = rows[0].labels
-    counts = Counter(np.clip(labels, -3, 3).round().astype(int).tolist())
+    counts = label_counts(labels, labels.min(), labels.max())
     return Grid(
         f"{first['data']}: {len(labels)} test utterances read with {', '.join(first['modalities'])}; SHA-256 of the "
         f"store's content {first['data_hash']}. Test labels, rounded:",
-        ["", *(f"{value:+d}" if value else "0" for value in range(-3, 4)), "mean", "std"],
+        ["", *(value for value, _ in counts), "mean", "std"],
         [
             [
                 "utterances",
-                *(str(counts[value]) for value in range(-3, 4)),
+                *(str(count) for _, count in counts),
                 f"{labels.mean():.2f}",
                 f"{labels.std():.2f}",
             ]

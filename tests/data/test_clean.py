@@ -237,7 +237,10 @@ def break_label_shape(s):
         (break_width, "audio does not have one width: 2, 7"),
         (break_rows, "test: 2 rows of audio, but 3 ids"),
         (break_label_shape, r"train: label has shape \(3, 2\)"),
-        (lambda s: s.splits.pop("test"), "no test split, or it is empty"),
+        (
+            lambda s: s.splits.pop("test"),
+            r"no test split, or it is empty; .* it has train 3, valid 3: name some of these",
+        ),
         (lambda s: s.splits["valid"].ids.clear(), "no valid split, or it is empty"),
     ],
 )
@@ -253,4 +256,41 @@ def test_a_label_outside_the_scale_is_named(value):
     source = source_of(np.ones((3, 5, 2), np.float32))
     source.splits["valid"].label[1] = value
     with pytest.raises(UserError, match=rf"valid: label of valid\$_\$1 is {value:g}, outside \[-3, 3\]"):
+        clean(source, label_range=(-3, 3))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_a_label_that_is_no_number_is_named_whatever_the_range(value):
+    source = source_of(np.ones((3, 5, 2), np.float32))
+    source.splits["valid"].label[1] = value
+    with pytest.raises(UserError, match=r"valid: label of valid\$_\$1 is (nan|inf), not a number of float32"):
+        clean(source)
+
+
+def test_the_range_is_what_was_stated_or_found():
+    source = source_of(np.ones((3, 5, 2), np.float32))
+    for name, labels in {"train": [1, 2.2, 0.7], "valid": [1, 1, 1], "test": [4.6, 1, 2]}.items():
+        source.splits[name].label = np.array(labels)
+        source.splits[name].unimodal = {"text": np.array([np.nan, 0.3, 1])}
+    assert clean(source).label_range == [0.3, 4.6]
+    assert clean(source, label_range=(0.3, 5)).label_range == [0.3, 5]  # 0.3 as a float32 is not below it
+    with pytest.raises(UserError, match=r"train: text label of train\$_\$1 is 0.3, outside \[0.5, 5\]; so are 0 more"):
+        clean(source, label_range=(0.5, 5))
+
+
+def test_unimodal_labels_may_be_blank():
+    source = source_of(np.ones((3, 5, 2), np.float32))
+    for split in source.splits.values():
+        split.unimodal = {"text": np.full(3, np.nan), "audio": np.array([1.0, np.nan, -1]), "vision": np.ones(3)}
+    cleaned = clean(source)
+    assert {m: label.tolist() for m, label in cleaned.splits["test"].unimodal.items()} == {
+        "audio": pytest.approx([1, np.nan, -1], nan_ok=True),
+        "vision": [1, 1, 1],
+    }
+    assert cleaned.report == [
+        "text label: blank for 9 of 9 utterances, left out",
+        "audio label: blank for 3 of 9 utterances, unknown there",
+    ]
+    source.splits["valid"].unimodal["audio"][1] = np.inf
+    with pytest.raises(UserError, match=r"valid: audio label of valid\$_\$1 is inf"):
         clean(source)

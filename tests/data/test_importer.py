@@ -145,7 +145,7 @@ def test_a_bad_source_ends_in_one_line_and_no_file(tmp_path, layouts, capsys, ca
     out = tmp_path / "stores"
     out.mkdir()
     with pytest.raises(SystemExit) as end:
-        main(["data", "import", str(tmp_path / "x.pkl"), "--dataset", "own", "--out", str(out / "own.h5")])
+        main(["data", "import", str(tmp_path / "x.pkl"), "--dataset", "mosi", "--out", str(out / "own.h5")])
     assert end.value.code == 2
     printed = capsys.readouterr()
     assert printed.err.startswith("error: ") and printed.err.count("\n") == 1

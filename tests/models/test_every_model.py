@@ -40,8 +40,8 @@ def made(name: str, tiny_bert: str) -> Iterator[Build]:
     def make(dims: dict[str, int | None], labels: torch.Tensor) -> tuple[nn.Module, Objective]:
         config = composed(name, tiny_bert)
         torch.manual_seed(0)
-        model = build("model", config["model"], dims=dims)
-        objective = build("objective", config["objective"])
+        model = build("model", config["model"], where_null={"limit": 3.0}, dims=dims)
+        objective = build("objective", config["objective"], where_null={"limit": 3.0})
         objective.setup(labels, getattr(model, "feature_widths", {}))
         return without_dropout(model), objective
 

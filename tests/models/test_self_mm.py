@@ -175,7 +175,7 @@ def _mean(vectors: list[list[float]]) -> list[float]:
 
 def multitask(labels: Tensor, model: SelfMM) -> MultiTask:
     config = composed("data=mosi")
-    objective: MultiTask = build_component("objective", config["objective"])
+    objective: MultiTask = build_component("objective", config["objective"], where_null={"limit": 3.0})
     objective.setup(labels, model.feature_widths)
     return objective
 
@@ -280,7 +280,7 @@ def test_left_over_batches_make_a_step_and_a_step_is_a_mean_over_its_batches(bat
     before = copy.deepcopy(model).train()
 
     config = composed("data=mosi")
-    objective: MultiTask = build_component("objective", config["objective"])
+    objective: MultiTask = build_component("objective", config["objective"], where_null={"limit": 3.0})
     objective.setup(everything.label, model.feature_widths)
 
     def optimizer(model: nn.Module) -> torch.optim.Optimizer:  # stands still: every gradient is at the same weights

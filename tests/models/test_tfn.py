@@ -130,7 +130,8 @@ def test_tuned_settings_are_mmsas_at_the_right_modality(data: str) -> None:
     hidden, text_out, fusion_width, dropouts, batch_size, lr = MMSA[data]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = plain(compose("train", ["model=tfn", f"data={data}"]))
-    model: Any = build_component("model", config["model"], dims={"text": 768, "audio": 5, "vision": 20})
+    dims = {"text": 768, "audio": 5, "vision": 20}
+    model: Any = build_component("model", config["model"], where_null={"limit": 3.0}, dims=dims)
     text, audio, vision = (model.encoders[m] for m in ("text", "audio", "vision"))
     assert [text.lstm.width, audio.width, vision.width] == hidden
     assert [audio.layers[0].p, vision.layers[0].p, text.dropout.p, model.inference[0].p] == dropouts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmsa_lightning.data.formats import misa, mmsa, mult, table
+from mmsa_lightning.data.formats import delimited, misa, mmsa, mult, table
 from mmsa_lightning.data.formats.divide import divide
 from mmsa_lightning.data.formats.fields import SPLIT_NAMES
 from mmsa_lightning.data.formats.unpickle import load
@@ -14,17 +14,26 @@ from mmsa_lightning.errors import UserError
 
 KNOWN = (
     "MMSA's aligned_50.pkl and unaligned_50.pkl, MulT's mosi_data.pkl, MISA's folder of train.pkl, dev.pkl and "
-    "test.pkl or one of them, MAG-BERT's mosi.pkl, or a CSV with the columns id, text, label, split"
+    "test.pkl or one of them, MAG-BERT's mosi.pkl, or a CSV with the columns id, text, label, split or those of MMSA's "
+    "label.csv"
 )
 FOLDS = ("train.pkl", "dev.pkl", "test.pkl")
 
 
-def read(path: Path, *, split: tuple[float, float, float] | None = None, **table_options: Path | None) -> Source:
+def read(
+    path: Path,
+    *,
+    split: tuple[float, float, float] | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
+    **table_options: Path | None,
+) -> Source:
     """Read ``path`` in whichever layout it has.
 
     Args:
         path: a pickle, a folder of MISA's pickles, or a CSV.
         split: shares of train, valid and test, for a source that is not divided.
+        separator, encoding: of a CSV, where they cannot be guessed; see :mod:`.delimited`.
         table_options: ``text``, ``audio``, ``vision``, ``word_vectors``: the files beside a CSV; see :mod:`.table`.
 
     Raises:
@@ -32,8 +41,10 @@ def read(path: Path, *, split: tuple[float, float, float] | None = None, **table
     """
     if not path.exists():
         raise UserError(f"there is no {path}")
-    if path.suffix.lower() == ".csv":
-        source = table.read(path, **table_options)
+    if path.suffix.lower() in (*delimited.SUFFIXES, *delimited.SPREADSHEETS):
+        source = table.read(path, separator=separator, encoding=encoding, **table_options)
+    elif separator is not None or encoding is not None:
+        raise UserError(f"--separator and --encoding go with a CSV, and {path} is none")
     elif any(table_options.values()):
         raise UserError(f"feature files go with a CSV, and {path} is none")
     elif path.is_dir():

@@ -1,32 +1,67 @@
 """One's own data: a CSV of utterances and an ``.npz`` of features per modality.
 
-The CSV has the columns ``id`` (``video$_$clip``), ``text``, ``label`` and ``split`` (train, valid | dev | val, test),
-optionally ``label_text``, ``label_audio`` and ``label_vision``; others are ignored. An ``.npz`` has ``id`` (n,) and
-``features``: (n, dim) with one step per utterance, or (sum of lengths, dim) beside ``lengths`` (n,). Word vectors are
-an ``.npz`` of ``words`` (m,) and ``vectors`` (m, dim).
+The CSV has the columns ``id`` (``video$_$clip``), ``text``, ``label`` and ``split``, optionally ``label_text``,
+``label_audio`` and ``label_vision``, which may be blank; or those of MMSA's ``label.csv``: ``video_id``, ``clip_id``,
+``text``, ``label``, ``label_T``, ``label_A``, ``label_V``, ``mode``. Others are ignored, and reported. For encoding and
+separator see :mod:`.delimited`. An ``.npz`` has ``id`` (n,) and ``features``: (n, dim) with one step per utterance, or
+(sum of lengths, dim) beside ``lengths`` (n,). Word vectors are an ``.npz`` of ``words`` (m,) and ``vectors`` (m, dim).
 """
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.data.formats import delimited
 from mmsa_lightning.data.formats.fields import SPLIT_NAMES, numeric, text
 from mmsa_lightning.data.formats.npz import Archive
 from mmsa_lightning.data.source import Sequences, Source, SourceSplit
 from mmsa_lightning.errors import UserError
 
 _UNKNOWN = ("<unk>", "unk", "[unk]", "<unknown>", "unknown")
+_SPLITS = SPLIT_NAMES | {"training": "train", "validation": "valid", "development": "valid", "testing": "test"}
+# What a column holds, and its name in MMSA's label.csv (https://github.com/thuiar/MMSA); an id is two columns there.
+_COLUMNS = {
+    "text": "text",
+    "label": "label",
+    "split": "mode",
+    "label_text": "label_T",
+    "label_audio": "label_A",
+    "label_vision": "label_V",
+}
+_PARTS = ("video_id", "clip_id")
+_WANTED = (
+    "id (or video_id and clip_id), text, label and split (or mode); optional are label_text, label_audio, label_vision"
+)
 
 
-def read(path: Path, *, word_vectors: Path | None = None, **features: Path | None) -> Source:
+class _Row(NamedTuple):
+    """An utterance; a unimodal label that is blank is NaN."""
+
+    id: str
+    text: str
+    label: float
+    split: str
+    unimodal: dict[str, float]
+
+
+def read(
+    path: Path,
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    word_vectors: Path | None = None,
+    **features: Path | None,
+) -> Source:
     """Read the CSV at ``path``; without a column ``split`` it becomes the one split ``all``, still to be divided.
 
     Args:
         path: the CSV.
+        separator, encoding: of the CSV; see :func:`mmsa_lightning.data.formats.delimited.read`.
         word_vectors: the ``.npz`` that gives each word of the text its vector.
         features: the ``.npz`` of each of text, audio and vision; None where there is none.
 
@@ -35,19 +70,16 @@ def read(path: Path, *, word_vectors: Path | None = None, **features: Path | Non
     """
     if word_vectors and features.get("text"):
         raise UserError("--text-features and --word-vectors both give the text's features; choose one")
-    rows = _rows(path)
     source = Source("table", {}, aligned=False)
-    for row in rows:
-        split = source.splits.setdefault(row["split"], SourceSplit([], np.empty(0), raw_text=[]))
-        split.ids.append(row["id"])
-        assert split.raw_text is not None
-        split.raw_text.append(row["text"])
-    for name, split in source.splits.items():
-        mine = [row for row in rows if row["split"] == name]
-        split.label = np.array([float(row["label"]) for row in mine])
-        for modality in ("text", "audio", "vision"):
-            if f"label_{modality}" in mine[0]:
-                split.unimodal[modality] = np.array([float(row[f"label_{modality}"]) for row in mine])
+    rows = _rows(path, separator, encoding, source.report)
+    for name in dict.fromkeys(row.split for row in rows):
+        mine = [row for row in rows if row.split == name]
+        source.splits[name] = SourceSplit(
+            ids=[row.id for row in mine],
+            label=np.array([row.label for row in mine]),
+            raw_text=[row.text for row in mine],
+            unimodal={m: np.array([row.unimodal[m] for row in mine]) for m in mine[0].unimodal},
+        )
     for modality, file in features.items():
         if file is not None:
             _add_features(source, modality, file)
@@ -56,42 +88,93 @@ def read(path: Path, *, word_vectors: Path | None = None, **features: Path | Non
     return source
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = list(reader.fieldnames or [])
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path} as CSV in UTF-8: {getattr(error, 'strerror', None) or error}") from error
-    if missing := [name for name in ("id", "text", "label") if name not in columns]:
-        raise UserError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(columns) or 'none'}")
-    if not rows:
+def _rows(path: Path, separator: str | None, encoding: str | None, report: list[str]) -> list[_Row]:
+    columns, found = delimited.read(path, encoding=encoding, separator=separator, usable=lambda c: not _missing(c))
+    if missing := _missing(columns):
+        raise UserError(
+            f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(columns) or 'none'}; wanted: {_WANTED}"
+        )
+    names = _names(columns)
+    if twice := [name for name in names.values() if columns.count(name) > 1]:
+        raise UserError(f"{path} has the column {twice[0]} twice")
+    if not found:
         raise UserError(f"{path} has no rows")
-    first_seen: dict[str, int] = {}
-    for number, row in rows:
-        where = f"{path}, row {number}"
-        if None in row or None in row.values():
-            raise UserError(f"{where}: it does not have {len(columns)} columns")
-        if not row["id"]:
-            raise UserError(f"{where}: the id is empty")
-        if row["id"] in first_seen:
-            raise UserError(f"{where}: the id {row['id']} stands in row {first_seen[row['id']]} already")
-        first_seen[row["id"]] = number
-        for name in ("label", "label_text", "label_audio", "label_vision"):
-            if name in row and not _is_finite(row[name]):
-                raise UserError(f"{where}: {name} is {row[name]!r}, not a number")
-        if "split" in columns and row["split"].strip().lower() not in SPLIT_NAMES:
-            raise UserError(f"{where}: split is {row['split']!r}, not train, valid or test")
-        row["split"] = SPLIT_NAMES[row["split"].strip().lower()] if "split" in columns else "all"
-    return [row for _, row in rows]
+    if unread := [name for name in columns if name and name not in names.values()]:
+        report.append(f"columns that were not read: {', '.join(unread)}")
+    place = {role: columns.index(name) for role, name in names.items()}
+    rows: list[_Row] = []
+    first_seen: dict[str, tuple[int, list[str]]] = {}
+    spelled: dict[str, str] = {}
+    repeated = []
+    for number, cells in found:
+        if len(cells) != len(columns):
+            raise UserError(f"{path}, row {number}: it does not have {len(columns)} columns, but {len(cells)}")
+        row = _row({role: cells[i] for role, i in place.items()}, names, f"{path}, row {number}", spelled)
+        if row.id not in first_seen:
+            first_seen[row.id] = number, cells
+            rows.append(row)
+            continue
+        earlier, same = first_seen[row.id]
+        if cells != same:
+            differing = ", ".join(name for name, a, b in zip(columns, same, cells, strict=True) if a != b)
+            raise UserError(
+                f"{path}, row {number}: the id {row.id} stands in row {earlier} already, with another {differing}"
+            )
+        repeated.append(f"{row.id} in rows {earlier} and {number}")
+    if repeated:
+        report.append(f"{len(repeated)} rows repeat an earlier one and were left out; first: {repeated[0]}")
+    return rows
 
 
-def _is_finite(value: str) -> bool:
+def _names(columns: list[str]) -> dict[str, str]:
+    """The column of each thing that is there, ours before MMSA's."""
+    names = {"id": "id"} if "id" in columns else {part: part for part in _PARTS if part in columns}
+    for role, other in _COLUMNS.items():
+        if found := next((name for name in (role, other) if name in columns), None):
+            names[role] = found
+    return names
+
+
+def _missing(columns: list[str]) -> list[str]:
+    """What is needed and not there, or there with other capitals only, which is hardly meant to be ignored."""
+    names = _names(columns)
+    lower = {name.lower() for name in columns}
+    missing = [
+        role
+        for role, other in _COLUMNS.items()
+        if role not in names and (role in ("text", "label") or lower & {role.lower(), other.lower()})
+    ]
+    return missing if {"id"} <= set(names) or set(_PARTS) <= set(names) else ["id", *missing]
+
+
+def _row(cells: dict[str, str], names: dict[str, str], where: str, spelled: dict[str, str]) -> _Row:
+    """Check one row; ``spelled`` keeps how each split was called so far."""
+    parts = [cells[part] for part in ("id", *_PARTS) if part in cells]
+    if not all(parts):
+        raise UserError(f"{where}: the id is empty")
+    labels = {role: _number(value) for role, value in cells.items() if role.startswith("label")}
+    for role, number in labels.items():
+        blank = role != "label" and cells[role].strip().lower() in ("", "nan")
+        if not math.isfinite(number) and not blank:
+            comma = ": the decimal point is a point" if math.isfinite(_number(cells[role].replace(",", "."))) else ""
+            raise UserError(f"{where}: {names[role]} is {cells[role]!r}, not a number{comma}")
+    split = "all"
+    if "split" in cells:
+        called = cells["split"].strip().lower()
+        if called not in _SPLITS:
+            raise UserError(f"{where}: {names['split']} is {cells['split']!r}, not train, valid or test")
+        split = _SPLITS[called]
+        if spelled.setdefault(split, called) != called:
+            raise UserError(f"{where}: {names['split']} is {called}, but {spelled[split]} above: give a split one name")
+    unimodal = {m: labels[f"label_{m}"] for m in MODALITIES if f"label_{m}" in labels}
+    return _Row("$_$".join(parts), cells["text"], labels["label"], split, unimodal)
+
+
+def _number(value: str) -> float:
     try:
-        return math.isfinite(float(value))
+        return float(value)
     except ValueError:
-        return False
+        return math.nan
 
 
 def _add_features(source: Source, modality: str, path: Path) -> None:

@@ -194,7 +194,7 @@ def test_table(tmp_path):
     np.testing.assert_array_equal(train.features["audio"].values[1], audio[2:3])
     np.testing.assert_array_equal(train.features["vision"].values[0], vision[:3])
     assert [len(v) for v in train.features["vision"].values] == [3, 0]
-    assert source.report == ["vision: 1 sequences of v.npz belong to no utterance and were left out"]
+    assert source.report[1:] == ["vision: 1 sequences of v.npz belong to no utterance and were left out"]
 
 
 def test_word_vectors(tmp_path):
@@ -237,7 +237,11 @@ def test_object_strings_in_an_npz_are_read_safely_and_code_is_not(tmp_path):
         ([*ROWS, ("d", "x", "fine", "test")], None, r"row 6: label is 'fine', not a number"),
         ([*ROWS, ("d", "x", "nan", "test")], None, r"row 6: label is 'nan', not a number"),
         ([*ROWS, ("d", "x", "1", "holdout")], None, r"row 6: split is 'holdout'"),
-        ([*ROWS, ROWS[1]], None, r"row 6: the id a\$_\$1 stands in row 3 already"),
+        (
+            [*ROWS, ("a$_$1", "boring", "-1", "test")],
+            None,
+            r"row 6: .* a\$_\$1 .* row 3 already, with another text, split",
+        ),
         ([*ROWS, ("d", "x")], None, r"row 6: it does not have 4 columns"),
         ([*ROWS, ("", "x", "1", "test")], None, r"row 6: the id is empty"),
         ([], None, "has no rows"),
