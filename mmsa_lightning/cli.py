@@ -90,9 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("--out", type=Path, metavar="PATH", help="the store; default: stores/<dataset>.h5")
     importing.add_argument(
         "--tokenizer",
-        default="minilm",
         metavar="NAME",
-        help="minilm (default), a hub name or a directory; for a source with token ids, the name of their vocabulary",
+        help="minilm (default), a hub name or a directory; for a source with token ids, whose they are",
     )
     importing.add_argument(
         "--split",

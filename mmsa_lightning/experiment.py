@@ -15,10 +15,12 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning import attention, files, interruption, optim, ranks, result
-from mmsa_lightning.components import build, plugin_hash
-from mmsa_lightning.config import check, config_hash, plain, run_names
+from mmsa_lightning.components import build
+from mmsa_lightning.config import check, plain, run_names
 from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.identity import differences, identity, text_encoder
 from mmsa_lightning.loggers import build_loggers, close_loggers
 from mmsa_lightning.models.layers.encoders import BertEncoder
 from mmsa_lightning.module import SentimentModule
@@ -53,7 +55,7 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     check(config)
     arguments = (config, run_names(hydra.runtime.choices), Path(hydra.runtime.output_dir), _plugins(hydra))
     if ranks.missing(count := processes(config["trainer"])):
-        build_data(config)  # so that what is wrong with it is said once
+        _compare_vocabularies(config, build_data(config))  # so that what is wrong with them is said once
         return ranks.launch(_run, arguments, count)
     return _run(*arguments)
 
@@ -68,16 +70,15 @@ def _run(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: 
 def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None) -> float:
     L.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
-    identity = {
-        "config_hash": config_hash(config),
-        "data_hash": data.store.meta.content_sha256,
-        "plugin_hash": plugin_hash(config["model"], plugins),
-    }
+    if (unknown := _compare_vocabularies(config, data)) and ranks.rank() == 0:
+        print(unknown)
     finished = result.read(run_dir)
     if finished and not config["overwrite"]:
-        return _answer(finished, identity, run_dir)
-    resume = None if config["overwrite"] else _checkpoint_to_resume(run_dir, config["ckpt_path"], data)
+        return _answer(finished, identity(config, data, plugins), run_dir)
     module = build_module(config, data, plugins)
+    own = identity(config, data, plugins)  # only now: the hub's weights may have come, or moved on, just before
+    resume = None if config["overwrite"] else _checkpoint_to_resume(run_dir, config["ckpt_path"], data, own)
+    module.hparams.update(own)  # which Lightning keeps in each checkpoint
     train, limit = data.store.splits["train"], data.store.meta.label_limit
     trainer = build_trainer(config["trainer"], run_dir, patience=config["patience"], train=train, label_limit=limit)
 
@@ -119,8 +120,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "modalities": list(data.dims),
         "label_range": data.store.meta.label_range,
         "text": config["text"] if "text" in data.dims else None,
-        "text_encoder": config["text_encoder"] if data.dims.get("text", 0) is None else None,
-        **identity,
+        "text_encoder": text_encoder(config, data),
+        **own,
         "device": str(module.device),
         "processes": trainer.world_size,
         "precision": str(trainer.precision),
@@ -162,6 +163,9 @@ def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
     data = build_data(config)
     if data.store.meta.content_sha256 != finished["data_hash"]:
         raise UserError(f"{run_dir} was trained on other data than {data.path} now holds")
+    encoder = identity(config, data, None)["encoder_hash"]
+    if other := differences(finished, {"encoder_hash": encoder}):
+        raise UserError(f"{run_dir} began from other {other} than {config['model']['text_encoder']} now holds")
     module = build_module(config, data, None)
     path = run_dir / "checkpoints" / "best.ckpt"
     try:
@@ -180,7 +184,7 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
             "steps (mmsa models lists them); interactive_attention does with model.values=source"
         )
     for encoder in (m for m in model.modules() if isinstance(m, BertEncoder)):
-        data.check_encoder(config["text_encoder"], encoder.vocabulary_size, encoder.positions)
+        data.check_encoder(encoder.name, encoder.vocabulary_size, encoder.positions)
     objective = build("objective", config["objective"], where_null=limit)
     labels = torch.from_numpy(data.store.splits["train"].label)
     try:
@@ -234,17 +238,24 @@ def _generated_labels(module: SentimentModule, data: StoreDataModule) -> list[di
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] if made else []
 
 
-def _answer(finished: dict[str, Any], identity: dict[str, str | None], run_dir: Path) -> float:
+def _compare_vocabularies(config: dict[str, Any], data: StoreDataModule) -> str | None:
+    name = text_encoder(config, data)
+    return name and compare_vocabularies(data.store.meta, data.path, name)
+
+
+def _answer(finished: dict[str, Any], own: dict[str, str | None], run_dir: Path) -> float:
     """The result that is there already, if it is this very run's."""
-    if any(finished.get(key) != value for key, value in identity.items()):
-        raise UserError(f"{run_dir} holds a result for other data or code; move it away, or overwrite=true replaces it")
+    if other := differences(finished, own):
+        raise UserError(f"{run_dir} holds a result for other {other}; move it away, or overwrite=true replaces it")
     if ranks.rank() == 0:
         print("already finished; overwrite=true runs it again")
         result.print_summary(finished, run_dir)
     return finished["valid"]["mae"]
 
 
-def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None, data: StoreDataModule) -> Path | None:
+def _checkpoint_to_resume(
+    run_dir: Path, ckpt_path: str | None, data: StoreDataModule, own: dict[str, str | None]
+) -> Path | None:
     if ckpt_path not in (None, "last"):
         raise UserError(f"ckpt_path={ckpt_path}: only ckpt_path=last, which continues this very run, is known")
     path = run_dir / "checkpoints" / LAST
@@ -257,10 +268,13 @@ def _checkpoint_to_resume(run_dir: Path, ckpt_path: str | None, data: StoreDataM
             print(f"nothing to resume in {run_dir}: starting from the beginning")
         return None
     try:
-        state = torch.load(path, mmap=True, weights_only=True)[type(data).__qualname__]
+        checkpoint = torch.load(path, mmap=True, weights_only=True)
+        state, began = checkpoint[type(data).__qualname__], checkpoint.get("hyper_parameters", {})
     except Exception as error:  # torch raises nearly anything on a damaged file
         raise UserError(f"{path} is not a checkpoint of a run ({error}); overwrite=true starts again") from error
     data.load_state_dict(state)  # Lightning asks this, too, but only after weights of another shape have failed
+    if other := differences(began, {part: own[part] for part in ("plugin_hash", "encoder_hash")}):
+        raise UserError(f"{path} is of a run with other {other}; overwrite=true starts again")
     return path
 
 

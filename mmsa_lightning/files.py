@@ -1,8 +1,10 @@
-"""Writing a file so that it is there whole or not at all, and keeping a folder to oneself."""
+"""Files: written whole or not at all, known by their SHA-256, seen to be whole; a folder kept to oneself."""
 
 from __future__ import annotations
 
 import csv
+import functools
+import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mmsa_lightning.errors import UserError
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how the file begins that Git LFS leaves in another's place
 
 
 @contextmanager
@@ -65,6 +69,37 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def sha256(path: Path) -> str:
+    """Of the file's bytes. A process reads them once, as long as nobody writes to the file or replaces it.
+
+    Raises:
+        OSError: the file is not there, or not readable.
+    """
+    stat = path.stat()
+    # The time of a file's last change cannot be set; that of its content is an archive's, which may be anything.
+    return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
+@functools.cache
+def _sha256(path: Path, *_: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_content(path: Path) -> None:
+    """See whether a file that was copied or downloaded has come at all.
+
+    Raises:
+        UserError: it is empty, or Git LFS's pointer to it.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(LFS_POINTER))
+    if start == LFS_POINTER:
+        raise UserError(f"{path} is a pointer of Git LFS, not the file that it stands for: git lfs pull fetches that")
+    if not start:
+        raise UserError(f"{path} is empty: copy or download it again")
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

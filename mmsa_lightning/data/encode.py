@@ -13,6 +13,7 @@ from mmsa_lightning.data import store
 from mmsa_lightning.data.datamodule import StoreDataModule, Utterances
 from mmsa_lightning.data.ragged import Ragged
 from mmsa_lightning.data.store import SEQUENCES, Meta, Split
+from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.models.layers.encoders import BertEncoder
 
 TOGETHER = 64  # utterances
@@ -69,6 +70,8 @@ def encode_store(path: Path, text_encoder: str, out: Path) -> Meta:
         num_workers=0,
     )
     data.setup()
+    if unknown := compare_vocabularies(data.store.meta, path, text_encoder):
+        print(unknown)
     encoder = BertEncoder(text_encoder)
     data.check_encoder(text_encoder, encoder.vocabulary_size, encoder.positions)
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,13 +6,14 @@ import hashlib
 import math
 import re
 from pathlib import Path
+from typing import Any
 
-from mmsa_lightning.data import formats, store
+from mmsa_lightning.data import formats, store, tokens
 from mmsa_lightning.data.clean import clean
 from mmsa_lightning.data.releases import LABEL_RANGES, RELEASES
 from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.data.store import Meta
-from mmsa_lightning.data.tokens import Pieces, encode, tokenizer, vocabulary
+from mmsa_lightning.data.tokens import Pieces
 from mmsa_lightning.errors import UserError
 
 
@@ -20,7 +21,7 @@ def import_file(
     source: Path,
     dataset: str,
     out: Path,
-    tokenizer: str = "minilm",
+    tokenizer: str | None = None,
     split: tuple[float, float, float] | None = None,
     label_range: tuple[float, float] | None = None,
     separator: str | None = None,
@@ -68,7 +69,7 @@ def _import(
     source: Path,
     dataset: str,
     out: Path,
-    tokenizer: str,
+    tokenizer: str | None,
     label_range: tuple[float, float] | None,
     table_options: dict[str, Path | None],
 ) -> Meta:
@@ -89,7 +90,7 @@ def import_source(
     dataset: str,
     name: str,
     sha256: str,
-    tokenizer: str,
+    tokenizer: str | None,
     label_range: tuple[float, float] | None,
 ) -> Meta:
     """Clean ``source`` and write it as a store at ``out``.
@@ -97,15 +98,18 @@ def import_source(
     Args:
         name: what the store says it comes from.
         sha256: of that.
-        tokenizer: what makes tokens of the words or the text, where the source has no tokens; where it has, the
-            name of their vocabulary. ``minilm`` stands for bert-base-uncased's.
+        tokenizer: what makes tokens of the words or the text, where the source has no tokens; where it has, whose
+            they are. ``minilm`` stands for bert-base-uncased's; with None it makes tokens, and tokens that the source
+            has are assumed to be of its vocabulary.
         label_range: the lowest and the highest label that there can be; None: what is found.
 
     Raises:
-        UserError: the source is not sound, or there is no such tokenizer. ``out`` is then as it was before.
+        UserError: the source is not sound, or there is no such tokenizer, or it does not know the text. ``out`` is
+            then as it was before.
     """
-    pieces = _pieces(source, tokenizer)
-    has_tokens = pieces is not None or any(split.tokens is not None for split in source.splits.values())
+    pieces, vocabulary = _pieces(source, tokenizer or "minilm")
+    if pieces is None and any(split.tokens is not None for split in source.splits.values()):
+        vocabulary = _stated_vocabulary(source, tokenizer)
     cleaned = clean(source, pieces, label_range)
     meta = Meta(
         dataset=dataset,
@@ -114,20 +118,39 @@ def import_source(
         source_sha256=sha256,
         release=RELEASES.get(sha256),
         aligned=cleaned.aligned,
-        vocabulary=vocabulary(tokenizer) if has_tokens else None,
         report=cleaned.report,
         label_range=cleaned.label_range,
+        **vocabulary,
     )
     return store.write(out, cleaned.splits, meta)
 
 
-def _pieces(source: Source, name: str) -> dict[str, list[Pieces]] | None:
-    """Word pieces of each split's words or text; None where the source has tokens, or no text."""
+def _pieces(source: Source, name: str) -> tuple[dict[str, list[Pieces]] | None, dict[str, Any]]:
+    """Word pieces of each split's words or text, and whose they are; None where the source has tokens, or no text."""
     texts = {split_name: _words(split) for split_name, split in source.splits.items()}
     if not texts or any(words is None for words in texts.values()):
-        return None
-    with_pieces = tokenizer(name)
-    return {split_name: encode(with_pieces, words) for split_name, words in texts.items() if words is not None}
+        return None, {"vocabulary": None}
+    with_pieces = tokens.tokenizer(name)
+    pieces = {split_name: tokens.encode(with_pieces, words) for split_name, words in texts.items() if words is not None}
+    source.report += tokens.check_known(name, [p for split in pieces.values() for p in split])
+    known = {"vocabulary": tokens.vocabulary(name), "vocabulary_sha256": tokens.vocabulary_sha256(with_pieces)}
+    return pieces, known
+
+
+def _stated_vocabulary(source: Source, name: str | None) -> dict[str, Any]:
+    """Whose the source's own tokens are."""
+    if name is None:
+        source.report.append(f"tokens: assumed to be {tokens.UNCASED}'s; --tokenizer NAME says whose they are")
+        return {"vocabulary": tokens.UNCASED, "vocabulary_assumed": True}
+    stated = tokens.vocabulary(name)
+    if stated == tokens.UNCASED:
+        return {"vocabulary": stated, "vocabulary_sha256": tokens.UNCASED_SHA256}
+    try:
+        known = tokens.tokenizer(name)
+    except UserError as error:
+        source.report.append(f"tokens: said to be {stated}'s, which cannot be seen here: {error}")
+        return {"vocabulary": stated}
+    return {"vocabulary": stated, "vocabulary_sha256": tokens.vocabulary_sha256(known)}
 
 
 def _words(split: SourceSplit) -> list[list[str]] | None:

@@ -46,8 +46,9 @@ def _splits(store: Store) -> list[str]:
 
 def _sequences(store: Store) -> list[str]:
     lines = ["Sequences"]
+    assumed = ", it is assumed: the source does not say" if store.meta.vocabulary_assumed else ""
     for name, dim in store.dims.items():
-        kind = f"word pieces of {store.meta.vocabulary}" if dim is None else f"{dim} features"
+        kind = f"word pieces of {store.meta.vocabulary}{assumed}" if dim is None else f"{dim} features"
         lines += _wrapped(name, kind)
     missing = [m for m in MODALITIES if m not in store.modalities]
     known = {m: int(np.isfinite(label).sum()) for m, label in store.splits["train"].unimodal.items()}

@@ -76,6 +76,8 @@ class Meta:
         label_range: the lowest and the highest label that there can be; [-3, 3] in stores that do not say it.
         content_sha256: of all arrays, in order, and of the range; what results call the data hash. Filled in by
             :func:`write`.
+        vocabulary_sha256: of its pieces and their ids, where the tokenizer was at hand.
+        vocabulary_assumed: the source has tokens, and nobody said of which vocabulary.
     """
 
     dataset: str
@@ -88,6 +90,8 @@ class Meta:
     report: list[str]
     label_range: list[float] = field(default_factory=lambda: list(UNSTATED))
     content_sha256: str = ""
+    vocabulary_sha256: str | None = None
+    vocabulary_assumed: bool = False
 
     @property
     def label_limit(self) -> float:

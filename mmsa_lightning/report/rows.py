@@ -101,10 +101,11 @@ def _refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
         ("data_hash", "different data"),
         ("modalities", "different modalities"),
         ("text_encoder", "different text encoders"),
+        ("encoder_hash", "different weights of the text encoder"),
     ):
         kinds: dict[str, Cell] = {}
         for cell, record in found.items():
-            if record[key] is not None:
+            if record.get(key) is not None:
                 kinds.setdefault(str(record[key]), cell)
         if len(kinds) > 1:
             (one, a), (other, b), *_ = kinds.items()

@@ -51,7 +51,7 @@ def test_changed_code_is_not_taken_for_finished(
     (folder / "toy.py").write_text((folder / "toy.py").read_text() + "\n# changed\n")
     with pytest.raises(SystemExit):
         main(command)
-    assert "other data or code" in capsys.readouterr().err
+    assert "other code" in capsys.readouterr().err
 
 
 def test_the_folder_must_be_named(

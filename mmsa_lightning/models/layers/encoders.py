@@ -10,27 +10,28 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import AutoConfig, BertConfig, BertModel
 
-from mmsa_lightning import minilm
 from mmsa_lightning.batch import Padded
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.layers import pretrained
 from mmsa_lightning.models.layers.dropout import replace_dropout
 from mmsa_lightning.models.layers.packing import NAME, Packing, first_of
 
 
 class BertEncoder(nn.Module):
-    """h = BERT(X), equation (1): the last layer of a fine-tuned BERT.
+    """h = BERT(X), equation (1): the last layer of a fine-tuned BERT, in float32 whatever it was saved in.
 
     Args:
         name: ``minilm`` for the packaged all-MiniLM-L6-v2, a local directory, or a name on the Hugging Face hub.
         dropout: of BERT's hidden states and attention.
 
     Raises:
-        UserError: the weights cannot be had, or are not a BERT's.
+        UserError: the weights cannot be had, or are not a whole BERT's.
         ValueError: a dropout outside [0, 1).
     """
 
     def __init__(self, name: str, dropout: float = 0.1) -> None:
         super().__init__()
+        self.name = name
         self.bert = _load_bert(name, dropout)
         self.width: int = self.bert.config.hidden_size
         self.vocabulary_size: int = self.bert.config.vocab_size
@@ -55,34 +56,57 @@ class BertEncoder(nn.Module):
 def _load_bert(name: str, dropout: float) -> BertModel:
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout={dropout} of BERT is not in [0, 1)")
-    where = minilm.directory() if name == "minilm" else name
-    options = {
-        "local_files_only": Path(where).is_dir(),
-        "hidden_dropout_prob": dropout,
-        "attention_probs_dropout_prob": dropout,
-    }
     try:
-        config = AutoConfig.from_pretrained(where, **options)
+        pretrained.check_files(name)
+        where = pretrained.place(name)
+        local = Path(where).is_dir()
+        config = AutoConfig.from_pretrained(
+            where,
+            local_files_only=local,
+            trust_remote_code=False,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+        )
         if not isinstance(config, BertConfig):
-            raise UserError(f"text_encoder={name} is a {config.model_type} model, not a BERT")
+            raise UserError(f"it is a {config.model_type} model, not a BERT")
         loaded: Any = BertModel.from_pretrained(
             where,
             config=config,
             add_pooling_layer=False,
             attn_implementation=NAME,
-            local_files_only=Path(where).is_dir(),
+            dtype=torch.float32,  # whatever it was saved in: what trains, and what reads a store's text, is whole
+            local_files_only=local,
             output_loading_info=True,
         )
         bert, loading = loaded
-    except (OSError, ValueError) as error:
+        _check_weights(bert, loading)
+    except UserError as error:
+        raise UserError(f"text_encoder={name}: {error}") from error
+    except Exception as error:  # of the hub, of a config's values: transformers and torch raise nearly anything
         raise UserError(
-            f"text_encoder={name} cannot be loaded from a local directory or the hub; "
-            "give a directory with a BERT model, or text_encoder=minilm (pip install 'mmsa-lightning[minilm]')"
+            f"text_encoder={name} cannot be loaded ({_reason(error)}); give a local directory with a BERT, a name on "
+            "the hub, or text_encoder=minilm (pip install 'mmsa-lightning[minilm]')"
         ) from error
-    if loading["missing_keys"]:
-        raise UserError(f"text_encoder={name} lacks weights of a BERT, such as {sorted(loading['missing_keys'])[0]}")
     replace_dropout(bert)
     return bert.train()  # it comes in evaluation mode, and Lightning keeps the mode that it finds
+
+
+def _check_weights(bert: BertModel, loading: dict[str, Any]) -> None:
+    """See whether a BERT has all its weights, and they all their place in it."""
+    if loading["missing_keys"]:
+        raise UserError(f"it lacks weights of a BERT, such as {sorted(loading['missing_keys'])[0]}")
+    if left := sorted(key for key in loading["unexpected_keys"] if "encoder.layer." in key):
+        raise UserError(f"its config.json has no place for some of its weights, such as {left[0]}")
+    if broken := next((key for key, weight in bert.named_parameters() if not weight.isfinite().all()), None):
+        raise UserError(f"some of its weights are infinite or not a number, such as in {broken}")
+
+
+def _reason(error: Exception) -> str:
+    """What was wrong, in a line."""
+    if "ignore_mismatched_sizes" in str(error):
+        return "its weights do not have the sizes that its config.json says"
+    first = (str(error).strip().splitlines() or [""])[0]
+    return first if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {first}"
 
 
 class Features(nn.Module):

@@ -1,0 +1,121 @@
+"""The files of a pretrained encoder: which of them are read, whether they are whole, and their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError, safe_open
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
+
+from mmsa_lightning import files, minilm
+from mmsa_lightning.errors import UserError
+
+# transformers reads the first of these that is there.
+WEIGHTS = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
+
+
+def place(name: str) -> str:
+    """Where transformers finds an encoder: ``minilm``'s folder, a local one, or a name on the Hugging Face hub."""
+    return str(minilm.directory()) if name == "minilm" else name
+
+
+def check_files(name: str) -> None:
+    """See whether an encoder's files that are on this machine are whole, as far as they can be read in a moment.
+
+    Args:
+        name: see :func:`place`.
+
+    Raises:
+        FileNotFoundError: a local folder lacks its configuration or weights.
+        UserError: a file is empty, a pointer of Git LFS, cut off or damaged, or a part of the weights is not there.
+    """
+    found = _files(name)
+    if Path(place(name)).is_dir():
+        if CONFIG_NAME not in [path.name for path in found]:
+            raise FileNotFoundError(f"it has no {CONFIG_NAME}")
+        if len(found) < 2:
+            raise FileNotFoundError(f"it has neither {SAFE_WEIGHTS_NAME} nor {WEIGHTS_NAME}")
+    for path in found:
+        files.check_content(path)
+        if path.suffix == ".json":
+            _read_json(path)
+        else:
+            _check_weights(path)
+
+
+def encoder_hash(name: str) -> str | None:
+    """SHA-256 over an encoder's configuration and weights; None where they are not on this machine, or not whole.
+
+    Args:
+        name: see :func:`place`. Of a name on the hub, the snapshot that was downloaded last counts.
+    """
+    try:
+        found = _files(name)
+    except UserError:
+        return None
+    if len(found) < 2:
+        return None
+    return hashlib.sha256("".join(f"{path.name} {files.sha256(path)}\n" for path in found).encode()).hexdigest()
+
+
+def _check_weights(path: Path) -> None:
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt"):  # the sizes in its head against the file's own
+                return
+        weights = torch.load(path, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except SafetensorError as error:
+        raise UserError(f"{path} is cut off or damaged ({error}): copy or download it again") from error
+    except Exception as error:  # torch raises nearly anything on a damaged file
+        raise UserError(
+            f"{path} is cut off or damaged, or holds more than weights ({type(error).__name__}): copy or download it "
+            "again"
+        ) from error
+    if not isinstance(weights, dict):
+        raise UserError(f"{path} holds no weights by their names, but a {type(weights).__name__}")
+
+
+def _files(name: str) -> list[Path]:
+    """What is on this machine of the configuration, the weights or their index, and the parts that an index names."""
+    weights = next((path for path in (_find(name, file) for file in WEIGHTS) if path), None)
+    found = [path for path in (_find(name, CONFIG_NAME), weights) if path]
+    if weights is None or weights.suffix != ".json":
+        return found
+    files.check_content(weights)
+    parts = _read_json(weights).get("weight_map")
+    if not isinstance(parts, dict) or not parts:
+        raise UserError(f"{weights} names no files of weights: copy or download it again")
+    for part in sorted({str(part) for part in parts.values()}):
+        if path := _find(name, part):
+            found.append(path)
+        elif Path(place(name)).is_dir():
+            raise UserError(f"{weights} names {part}, which is not beside it: copy or download that, too")
+        else:
+            return []  # not downloaded yet
+    return found
+
+
+def _find(name: str, file: str) -> Path | None:
+    where = Path(place(name))
+    if where.is_dir():
+        return where / file if (where / file).is_file() else None
+    try:
+        cached = try_to_load_from_cache(name, file)
+    except ValueError:  # the hub has no such names
+        return None
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({error}): copy or download it again") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no JSON object: copy or download it again")
+    return found
