@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     importing = actions.add_parser("import", help="read a published file, check it, and write a store")
     importing.set_defaults(run=_import)
     importing.add_argument(
-        "source", type=Path, metavar="SOURCE", help="pickle of MMSA, MulT or MAG-BERT, MISA's, or CSV"
+        "source", type=Path, metavar="SOURCE", help="pickle of MMSA, MulT, MISA, MMIM or MAG-BERT, a folder, or a CSV"
     )
     importing.add_argument("--dataset", required=True, metavar="NAME", help="mosi, mosei or a name of your own")
     importing.add_argument("--out", type=Path, metavar="PATH", help="the store; default: stores/<dataset>.h5")
@@ -112,12 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     importing.add_argument("--encoding", metavar="NAME", help="of a CSV, such as gbk; default: UTF-8, or what it says")
     for option, meaning in {
-        "--audio": "a CSV's audio features",
-        "--vision": "a CSV's vision features",
-        "--text-features": "a CSV's text features",
-        "--word-vectors": "one vector per word, for a CSV's text",
+        "--audio": "audio features, beside any source, or instead of its own",
+        "--vision": "vision features, likewise",
+        "--text": "text features, likewise",
+        "--word-vectors": "text features: one vector for each word of the source's text",
     }.items():
         importing.add_argument(option, type=Path, metavar="X.npz", help=meaning)
+    importing.add_argument("--text-features", type=Path, dest="text", help=argparse.SUPPRESS)  # its older name
 
     encoding = actions.add_parser("encode", help="have a frozen BERT read a store's tokens once, for text=features")
     encoding.set_defaults(run=_encode)
@@ -153,7 +154,7 @@ def _import(args: argparse.Namespace) -> None:
         label_range=tuple(args.label_range) if args.label_range else None,
         separator=args.separator,
         encoding=args.encoding,
-        text=args.text_features,
+        text=args.text,
         audio=args.audio,
         vision=args.vision,
         word_vectors=args.word_vectors,

@@ -9,11 +9,14 @@ import numpy as np
 
 from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data import padding
+from mmsa_lightning.data.formats.fields import some
 from mmsa_lightning.data.ragged import Loaded, Ragged
 from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.data.store import SPLITS, Split
 from mmsa_lightning.data.tokens import MAX_PIECES, Pieces, on_pieces
 from mmsa_lightning.errors import UserError
+
+NO_TEXT = ("nan", "None", "<NA>")  # str() of NaN, None and pandas.NA
 
 Lists = dict[str, list[np.ndarray]]  # split -> its utterances' sequences
 Arrays = dict[str, np.ndarray]  # split -> an array over its utterances
@@ -54,13 +57,14 @@ def clean(
     """
     report = list(source.report)
     splits = _checked(source, label_range, report)
+    _report_words(splits, report)
     sequences: dict[str, Lists] = {}
     if tokens := _tokens(splits, pieces, report):
         sequences["tokens"] = _without_empty(tokens, "text", False, report)
     features, shared = _stripped(source.aligned, splits, tokens, report)
     for modality, lists in features.items():
         lists = _finite(lists, modality, report)
-        on_grid = _on_grid(source, splits, modality, lists, pieces, report) if pieces else None
+        on_grid = _on_grid(splits, modality, lists, tokens, pieces, report) if tokens else None
         keep_steps = shared or on_grid is not None
         sequences[modality] = _without_empty(on_grid or lists, modality, keep_steps, report)
     if not sequences:
@@ -71,6 +75,8 @@ def clean(
         ragged: dict[str, Ragged] = {modality: Loaded(lists[name]) for modality, lists in sequences.items()}
         cleaned[name] = Split(split.ids, split.label, ragged, split.raw_text, split.unimodal)
     aligned = all(split.aligned(sequences) for split in cleaned.values())
+    if shared and not aligned:
+        _report_steps(cleaned, report)
     return Cleaned(cleaned, aligned, report, list(label_range or _found_range(splits)))
 
 
@@ -93,7 +99,7 @@ def _checked(source: Source, label_range: tuple[float, float] | None, report: li
             if utterance in home:
                 raise UserError(f"the id {utterance} stands twice: in {home[utterance]} and in {name}")
             home[utterance] = name
-        _check_columns(name, split)
+        split.check(name)
         if _contents(split) != _contents(splits["train"]):
             raise UserError(f"{name} holds {_contents(split)}, but train holds {_contents(splits['train'])}")
     splits = {
@@ -135,16 +141,6 @@ def _contents(split: SourceSplit) -> str:
     return ", ".join([*own, *sorted(split.features), *(f"{m} labels" for m in sorted(split.unimodal))]) or "nothing"
 
 
-def _check_columns(name: str, split: SourceSplit) -> None:
-    columns = {column: getattr(split, column) for column in ("label", "raw_text", "words", "tokens")}
-    columns |= {f"{m} label": label for m, label in split.unimodal.items()}
-    for modality, sequences in split.features.items():
-        columns |= {modality: sequences.values, f"{modality} lengths": sequences.lengths}
-    for column, values in columns.items():
-        if values is not None and len(values) != len(split.ids):
-            raise UserError(f"{name}: {len(values)} rows of {column}, but {len(split.ids)} ids")
-
-
 def _label(
     label: np.ndarray, ids: list[str], where: str, allowed: tuple[float, float] | None, *, blank: bool = False
 ) -> np.ndarray:
@@ -166,6 +162,13 @@ def _label(
 
 
 # What is put right and reported.
+
+
+def _report_words(splits: dict[str, SourceSplit], report: list[str]) -> None:
+    """Texts that are the word for no text, which a script may have made of it; they could be meant so."""
+    ids = [i for s in splits.values() for i, text in zip(s.ids, s.raw_text or [], strict=False) if text in NO_TEXT]
+    if ids:
+        report.append(f"text: {some(ids)} read {' or '.join(NO_TEXT)}; if there is no text, leave it empty")
 
 
 def _tokens(splits: dict[str, SourceSplit], pieces: dict[str, list[Pieces]] | None, report: list[str]) -> Lists:
@@ -195,11 +198,11 @@ def _stripped(
                 lists[modality][name] = [_float32(steps) for steps in values]
         if other := dtypes - {"float32"}:
             report.append(f"{modality}: {', '.join(sorted(other))} in the source, stored as float32")
-        _check_widths(modality, [*padded[modality].values(), *(a for part in lists[modality].values() for a in part)])
+        _check_widths(modality, splits)
 
     occupied = {m: {name: padding.occupied(values) for name, values in by.items()} for m, by in padded.items()}
     lengths = {m: _own_lengths(m, splits, by) for m, by in occupied.items()}
-    if aligned:
+    if aligned and any(padded.values()):
         common = _common_lengths(occupied, tokens)
         reaching = {m: padding.stated_side(_all(by), _all(common))[1] for m, by in occupied.items() if by}
         for modality, count in reaching.items():
@@ -256,11 +259,16 @@ def _float32(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32, copy=False)
 
 
-def _check_widths(modality: str, arrays: list[np.ndarray]) -> None:
-    if len(widths := sorted({array.shape[-1] for array in arrays})) != 1:
-        raise UserError(f"{modality} does not have one width: {', '.join(map(str, widths))}")
-    if widths == [0]:
-        raise UserError(f"{modality} has no features: its width is 0")
+def _check_widths(modality: str, splits: dict[str, SourceSplit]) -> None:
+    first: tuple[int, str] | None = None
+    for name, split in splits.items():
+        for utterance, steps in zip(split.ids, split.features[modality].values, strict=True):
+            width = steps.shape[-1]
+            if width == 0:
+                raise UserError(f"{name}: {modality} of {utterance} has no features: its width is 0")
+            first = first or (width, utterance)
+            if width != first[0]:
+                raise UserError(f"{name}: {modality} of {utterance} has width {width}, that of {first[1]} {first[0]}")
 
 
 def _each(lists: Lists, change: Callable[[np.ndarray], np.ndarray]) -> Lists:
@@ -285,37 +293,38 @@ def _finite(lists: Lists, modality: str, report: list[str]) -> Lists:
 
 
 def _on_grid(
-    source: Source,
     splits: dict[str, SourceSplit],
     modality: str,
     lists: Lists,
-    pieces: dict[str, list[Pieces]],
+    tokens: Lists,
+    pieces: dict[str, list[Pieces]] | None,
     report: list[str],
 ) -> Lists | None:
-    """Features per word, or per utterance in a table, as features per word piece; None where they are neither."""
+    """Features per word or per utterance as features per word piece; None where they are neither."""
 
     def all_have(steps: Callable[[str, int], int]) -> bool:
         return all(len(a) == steps(name, row) for name, arrays in lists.items() for row, a in enumerate(arrays))
 
-    def place(put: Callable[[np.ndarray, Pieces], np.ndarray]) -> Lists:
-        return {name: [put(a, p) for a, p in zip(arrays, pieces[name], strict=True)] for name, arrays in lists.items()}
-
     words = {name: split.words for name, split in splits.items() if split.words is not None}
-    if words and all_have(lambda name, row: len(words[name][row])):
+    if pieces and words and all_have(lambda name, row: len(words[name][row])):
         report.append(f"{modality}: one step per word, given to each of its word pieces; [CLS] and [SEP] got zeros")
-        return place(on_pieces)
-    if words and source.aligned:
-        for name, arrays in lists.items():
-            for row, array in enumerate(arrays):
-                if len(array) != len(words[name][row]):
-                    raise UserError(
-                        f"{name}: {splits[name].ids[row]} has {len(words[name][row])} words but {len(array)} steps of "
-                        f"{modality}"
-                    )
-    if source.layout == "table" and all_have(lambda name, row: 1):
+        return {n: [on_pieces(a, p) for a, p in zip(arrays, pieces[n], strict=True)] for n, arrays in lists.items()}
+    if all_have(lambda name, row: 1):
         report.append(f"{modality}: one step per utterance, repeated over the tokens")
-        return place(lambda array, piece: np.repeat(array, len(piece.ids), axis=0))
+        return {
+            name: [np.repeat(array, len(ids), axis=0) for array, ids in zip(arrays, tokens[name], strict=True)]
+            for name, arrays in lists.items()
+        }
     return None
+
+
+def _report_steps(cleaned: dict[str, Split], report: list[str]) -> None:
+    """Which sequences of a source that is aligned are not."""
+    first, *others = cleaned["train"].sequences
+    for other in others:
+        apart = sum(int((s.sequences[first].lengths != s.sequences[other].lengths).sum()) for s in cleaned.values())
+        if apart:
+            report.append(f"{other}: {apart} utterances have other steps than their {first}, so nothing is aligned")
 
 
 def _without_empty(lists: Lists, modality: str, keep_steps: bool, report: list[str]) -> Lists:

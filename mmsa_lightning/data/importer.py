@@ -26,13 +26,13 @@ def import_file(
     label_range: tuple[float, float] | None = None,
     separator: str | None = None,
     encoding: str | None = None,
-    **table_options: Path | None,
+    **features: Path | None,
 ) -> Meta:
     """Read ``source``, whatever its layout, and write a store at ``out``.
 
     Args:
         source: see :func:`mmsa_lightning.data.formats.read`, as for ``split``, ``separator``, ``encoding`` and
-            ``table_options``.
+            ``features``.
         dataset: ``mosi``, ``mosei`` or the user's own name.
         out: the store's place; one that is there is replaced.
         tokenizer: see :func:`import_source`.
@@ -45,8 +45,8 @@ def import_file(
         raise UserError(f"a dataset's name has letters, digits, '.', '-' and '_' only, not {dataset!r}")
     label_range = _label_range(dataset, label_range)
     try:
-        found = formats.read(source, split=split, separator=separator, encoding=encoding, **table_options)
-        return _import(found, source, dataset, out, tokenizer, label_range, table_options)
+        found = formats.read(source, split=split, separator=separator, encoding=encoding, **features)
+        return _import(found, source, dataset, out, tokenizer, label_range, features)
     except (UserError, OSError):
         raise
     except Exception as error:  # a stranger's file may hold anything in the place of anything
@@ -71,9 +71,9 @@ def _import(
     out: Path,
     tokenizer: str | None,
     label_range: tuple[float, float] | None,
-    table_options: dict[str, Path | None],
+    features: dict[str, Path | None],
 ) -> Meta:
-    for option, file in table_options.items():
+    for option, file in features.items():
         if file is not None:
             found.report.append(f"{option.replace('_', ' ')}: from {file.name}, SHA-256 {sha256([file])}")
     files = [source / name for name in sorted(formats.FOLDS)] if source.is_dir() else [source]
@@ -110,7 +110,8 @@ def import_source(
     pieces, vocabulary = _pieces(source, tokenizer or "minilm")
     if pieces is None and any(split.tokens is not None for split in source.splits.values()):
         vocabulary = _stated_vocabulary(source, tokenizer)
-    cleaned = clean(source, pieces, label_range)
+    with formats.naming(Path(name)):
+        cleaned = clean(source, pieces, label_range)
     meta = Meta(
         dataset=dataset,
         layout=source.layout,

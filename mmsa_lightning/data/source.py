@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mmsa_lightning.errors import UserError
+
 
 @dataclass
 class Sequences:
@@ -18,6 +20,12 @@ class Sequences:
 
     values: np.ndarray | list[np.ndarray]
     lengths: np.ndarray | None = None
+
+    def take(self, rows: list[int]) -> Sequences:
+        """Those of the utterances ``rows``."""
+        values, lengths = self.values, self.lengths
+        chosen = values[np.array(rows)] if isinstance(values, np.ndarray) else [values[row] for row in rows]
+        return Sequences(chosen, None if lengths is None else lengths[np.array(rows)])
 
 
 @dataclass
@@ -41,6 +49,36 @@ class SourceSplit:
     tokens: list[np.ndarray] | None = None
     features: dict[str, Sequences] = field(default_factory=dict)
     unimodal: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def check(self, name: str) -> None:
+        """See that every column has a row for each id.
+
+        Raises:
+            UserError: one has not.
+        """
+        columns = {column: getattr(self, column) for column in ("label", "raw_text", "words", "tokens")}
+        columns |= {f"{m} label": label for m, label in self.unimodal.items()}
+        for modality, sequences in self.features.items():
+            columns |= {modality: sequences.values, f"{modality} lengths": sequences.lengths}
+        for column, values in columns.items():
+            if values is not None and len(values) != len(self.ids):
+                raise UserError(f"{name}: {len(values)} rows of {column}, but {len(self.ids)} ids")
+
+    def take(self, rows: list[int]) -> SourceSplit:
+        """The utterances ``rows``, in that order."""
+
+        def taken(column: list | None) -> list | None:
+            return None if column is None else [column[row] for row in rows]
+
+        return SourceSplit(
+            ids=[self.ids[row] for row in rows],
+            label=self.label[rows],
+            raw_text=taken(self.raw_text),
+            words=taken(self.words),
+            tokens=taken(self.tokens),
+            features={modality: sequences.take(rows) for modality, sequences in self.features.items()},
+            unimodal={modality: label[rows] for modality, label in self.unimodal.items()},
+        )
 
 
 @dataclass

@@ -154,7 +154,7 @@ def _write_split(group: h5py.Group, split: Split, digest: Any) -> None:
         written = group.create_dataset(name, ragged.shape, dtype)
         start = 0
         for block in ragged.blocks():
-            block = block.astype(dtype, copy=False)
+            block = np.ascontiguousarray(block, dtype)
             digest.update(block)
             written[start : start + len(block)] = block
             start += len(block)

@@ -186,18 +186,19 @@ def test_word_features_go_on_the_token_grid(layouts):
     np.testing.assert_array_equal(found, [np.zeros(74), steps[0], steps[0], steps[1], np.zeros(74)])
 
 
-def test_words_and_steps_that_disagree_are_refused(layouts):
+def test_features_of_other_steps_leave_the_others_on_the_grid_and_are_told_of(layouts):
     source, pieces = words_source(layouts)
     audio = source.splits["valid"].features["audio"].values
     audio[2] = np.vstack([audio[2], audio[2]])
-    with pytest.raises(UserError, match=r"valid: dev2\$_\$2 has 1 words but 2 steps of audio"):
-        clean(source, pieces)
+    cleaned = clean(source, pieces)
+    assert not cleaned.aligned
+    assert "vision: one step per word, given to each of its word pieces; [CLS] and [SEP] got zeros" in cleaned.report
+    assert "audio: 9 utterances have other steps than their tokens, so nothing is aligned" in cleaned.report
 
 
-def test_one_step_per_utterance_of_a_table_is_repeated():
+def test_one_step_per_utterance_is_repeated():
     source = source_of([np.full((1, 2), float(i + 1), np.float32) for i in range(3)])
     pieces = {name: [Pieces(np.arange(1, 5), np.array([-1, 0, 1, -1]), False)] * 3 for name in source.splits}
-    source.layout = "table"
     cleaned = clean(source, pieces)
     assert cleaned.aligned
     assert cleaned.report == ["audio: one step per utterance, repeated over the tokens"]
@@ -234,7 +235,7 @@ def break_label_shape(s):
         (break_ids, r"the id train\$_\$0 stands twice: in train and in test"),
         (break_column, "valid: 1 rows of raw_text, but 3 ids"),
         (break_contents, "valid holds audio, audio labels, but train holds audio"),
-        (break_width, "audio does not have one width: 2, 7"),
+        (break_width, r"test: audio of test\$_\$0 has width 7, that of train\$_\$0 2"),
         (break_rows, "test: 2 rows of audio, but 3 ids"),
         (break_label_shape, r"train: label has shape \(3, 2\)"),
         (
@@ -294,3 +295,25 @@ def test_unimodal_labels_may_be_blank():
     source.splits["valid"].unimodal["audio"][1] = np.inf
     with pytest.raises(UserError, match=r"valid: audio label of valid\$_\$1 is inf"):
         clean(source)
+
+
+def test_an_aligned_source_whose_modalities_were_all_replaced(layouts):
+    source = mult.read(layouts.mult({"text": 50, "audio": 50, "vision": 50}))
+    for split in source.splits.values():
+        for modality, dim in (("text", 3), ("audio", 4), ("vision", 5)):
+            arrays = [np.ones((2 + row, dim), np.float32) for row in range(len(split.ids))]
+            split.features[modality] = Sequences(arrays)
+    cleaned = clean(source)
+    assert cleaned.aligned
+    assert cleaned.splits["train"].sequences["vision"].lengths.tolist() == [2, 3, 4, 5, 6]
+
+
+def test_texts_that_are_the_word_for_no_text_are_told_of_and_kept(layouts):
+    source = mmsa.read(layouts.mmsa(aligned=True))
+    source.splits["train"].raw_text[1] = "nan"
+    source.splits["test"].raw_text[2] = "None"
+    source.splits["test"].raw_text[3] = "nan and None"
+    cleaned = clean(source)
+    told = "text: train_video$_$1, test_video$_$2 read nan or None or <NA>; if there is no text, leave it empty"
+    assert told in cleaned.report
+    assert cleaned.splits["test"].raw_text[2] == "None"

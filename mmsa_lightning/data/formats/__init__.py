@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmsa_lightning.data.formats import delimited, misa, mmsa, mult, table
+from mmsa_lightning.data.formats.archive import FIRST, load_archive
 from mmsa_lightning.data.formats.divide import divide
+from mmsa_lightning.data.formats.features import add_features, add_vectors
 from mmsa_lightning.data.formats.fields import SPLIT_NAMES
+from mmsa_lightning.data.formats.once import once
 from mmsa_lightning.data.formats.unpickle import load
 from mmsa_lightning.data.source import Source
 from mmsa_lightning.errors import UserError
 
 KNOWN = (
-    "MMSA's aligned_50.pkl and unaligned_50.pkl, MulT's mosi_data.pkl, MISA's folder of train.pkl, dev.pkl and "
-    "test.pkl or one of them, MAG-BERT's mosi.pkl, or a CSV with the columns id, text, label, split or those of MMSA's "
-    "label.csv"
+    "MMSA's aligned_50.pkl and unaligned_50.pkl, MulT's mosi_data.pkl, MISA's or MMIM's folder of train.pkl, "
+    "dev.pkl and test.pkl or one of them, MAG-BERT's mosi.pkl, or a CSV with the columns "
+    "id, text, label, split or those of MMSA's label.csv"
 )
+_OTHERS = {
+    ".csd": ": a computational sequence of CMU's SDK is one modality without labels",
+    ".npz": ": it goes beside a source, with --audio, --vision or --text",
+}
 FOLDS = ("train.pkl", "dev.pkl", "test.pkl")
 
 
@@ -26,33 +35,39 @@ def read(
     split: tuple[float, float, float] | None = None,
     separator: str | None = None,
     encoding: str | None = None,
-    **table_options: Path | None,
+    **features: Path | None,
 ) -> Source:
     """Read ``path`` in whichever layout it has.
 
     Args:
-        path: a pickle, a folder of MISA's pickles, or a CSV.
+        path: a pickle, a file of ``torch.save``, a folder of MISA's or MMIM's pickles, or a CSV.
         split: shares of train, valid and test, for a source that is not divided.
         separator, encoding: of a CSV, where they cannot be guessed; see :mod:`.delimited`.
-        table_options: ``text``, ``audio``, ``vision``, ``word_vectors``: the files beside a CSV; see :mod:`.table`.
+        features: ``text``, ``audio``, ``vision``, ``word_vectors``: files beside it; see :mod:`.features`.
 
     Raises:
         UserError: nothing is there, the layout is unknown or broken, or an option does not fit it.
     """
     if not path.exists():
         raise UserError(f"there is no {path}")
+    if features.get("word_vectors") and features.get("text"):
+        raise UserError("--text and --word-vectors both give the text's features; choose one")
     if path.suffix.lower() in (*delimited.SUFFIXES, *delimited.SPREADSHEETS):
-        source = table.read(path, separator=separator, encoding=encoding, **table_options)
+        source = table.read(path, separator=separator, encoding=encoding)
     elif separator is not None or encoding is not None:
         raise UserError(f"--separator and --encoding go with a CSV, and {path} is none")
-    elif any(table_options.values()):
-        raise UserError(f"feature files go with a CSV, and {path} is none")
     elif path.is_dir():
         source = _read_folder(path)
-    elif path.suffix.lower() in (".pkl", ".pickle"):
+    elif path.suffix.lower() in (".pkl", ".pickle", ".pt", ".pth"):
         source = _read_pickle(path)
     else:
-        raise UserError(f"{path} has no known layout; known are: {KNOWN}")
+        raise UserError(f"{path} has no known layout{_OTHERS.get(path.suffix.lower(), '')}; known are: {KNOWN}")
+    for modality, file in features.items():
+        if file is not None:
+            with naming(file):
+                add_vectors(source, file) if modality == "word_vectors" else add_features(source, modality, file)
+    with naming(path):
+        source = once(source)
 
     undivided = "all" in source.splits
     if undivided and split is None:
@@ -65,23 +80,50 @@ def read(
 def _read_folder(path: Path) -> Source:
     if missing := [name for name in FOLDS if not (path / name).is_file()]:
         raise UserError(f"the folder {path} has no {', '.join(missing)}; known layouts are: {KNOWN}")
-    folds = {name.removesuffix(".pkl"): load(path / name) for name in FOLDS}
-    if not all(isinstance(fold, list) for fold in folds.values()):
-        raise UserError(f"the pickles in {path} are not lists of utterances as MISA's are")
-    return misa.read(folds)
+    folds = {name.removesuffix(".pkl"): _load(path / name) for name in FOLDS}
+    for name, fold in folds.items():
+        if not isinstance(fold, list):
+            raise UserError(f"{path / name}.pkl holds {_described(fold)}, not a list of utterances as MISA's does")
+    with naming(path):
+        return misa.read(folds)
 
 
 def _read_pickle(path: Path) -> Source:
-    data: Any = load(path)
-    if isinstance(data, list):
-        return misa.read(data)
+    data = _load(path)
     parts = [part for name, part in data.items() if name in SPLIT_NAMES] if isinstance(data, dict) else []
-    if parts and all(isinstance(part, list) for part in parts):
-        return misa.read(data)
-    if parts and all(isinstance(part, dict) for part in parts):
-        if all("regression_labels" in part for part in parts):
-            return mmsa.read(data)
-        if all("labels" in part for part in parts):
-            return mult.read(data)
-    found = f"keys {', '.join(map(str, list(data)[:8]))}" if isinstance(data, dict) else type(data).__name__
-    raise UserError(f"{path} holds {found}, which is no known layout; known are: {KNOWN}")
+    with naming(path):
+        if isinstance(data, list) or (parts and all(isinstance(part, list) for part in parts)):
+            return misa.read(data)
+        if parts and all(isinstance(part, dict) for part in parts):
+            if any("regression_labels" in part for part in parts):
+                return mmsa.read(data)
+            if any("labels" in part for part in parts):
+                return mult.read(data)
+    first = f", and in the first split {_described(parts[0])}" if parts else ""
+    raise UserError(f"{path} holds {_described(data)}{first}, which is no known layout; known are: {KNOWN}")
+
+
+def _load(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(4) == FIRST
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    return load_archive(path) if zipped else load(path)
+
+
+def _described(data: Any) -> str:
+    if isinstance(data, dict):
+        return f"the keys {', '.join(str(key)[:20] for key in list(data)[:8])}" if data else "an empty dict"
+    return f"a {type(data).__name__}"
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Say of whatever is wrong in a file which file it is."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
+    except Exception as error:  # a stranger's file may hold anything in the place of anything
+        raise UserError(f"{path} does not hold what its layout wants ({type(error).__name__}: {error})") from error

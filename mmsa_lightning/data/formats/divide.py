@@ -6,9 +6,7 @@ import hashlib
 import math
 from dataclasses import replace
 
-import numpy as np
-
-from mmsa_lightning.data.source import Sequences, Source, SourceSplit
+from mmsa_lightning.data.source import Source
 from mmsa_lightning.data.store import SPLITS
 from mmsa_lightning.errors import UserError
 
@@ -42,26 +40,6 @@ def divide(source: Source, shares: tuple[float, float, float]) -> Source:
     counts = " / ".join(str(len(rows[name])) for name in SPLITS)
     return replace(
         source,
-        splits={name: _take(whole, sorted(rows[name])) for name in SPLITS},
+        splits={name: whole.take(sorted(rows[name])) for name in SPLITS},
         report=[*source.report, f"divided by video into {counts} utterances: not an official split"],
-    )
-
-
-def _take(split: SourceSplit, rows: list[int]) -> SourceSplit:
-    def taken(column: list | None) -> list | None:
-        return None if column is None else [column[row] for row in rows]
-
-    def steps(sequences: Sequences) -> Sequences:
-        values, lengths = sequences.values, sequences.lengths
-        chosen = values[np.array(rows)] if isinstance(values, np.ndarray) else [values[row] for row in rows]
-        return Sequences(chosen, None if lengths is None else lengths[np.array(rows)])
-
-    return SourceSplit(
-        ids=[split.ids[row] for row in rows],
-        label=split.label[rows],
-        raw_text=taken(split.raw_text),
-        words=taken(split.words),
-        tokens=taken(split.tokens),
-        features={modality: steps(sequences) for modality, sequences in split.features.items()},
-        unimodal={modality: label[rows] for modality, label in split.unimodal.items()},
     )

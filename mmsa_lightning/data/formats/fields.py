@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -13,22 +14,77 @@ SPLIT_NAMES = {"train": "train", "valid": "valid", "dev": "valid", "val": "valid
 _SEGMENT = re.compile(r"(.+)\[(\w+)\]")
 
 
-def text(value: Any) -> str:
-    """A string that Python 2 may have written as bytes.
+def by_split(data: dict[str, Any]) -> dict[str, Any]:
+    """What a pickle holds for each split, under the split's usual name.
+
+    Raises:
+        UserError: two keys name the same split.
+    """
+    parts: dict[str, Any] = {}
+    for key, part in data.items():
+        if (name := SPLIT_NAMES.get(key)) in parts:
+            raise UserError(f"{key!r} is a second name of the split {name}, which is there already")
+        if name is not None:
+            parts[name] = part
+    return parts
+
+
+def is_missing(value: Any) -> bool:
+    """Whether it is None or NaN, as pandas has it where there is no text."""
+    return value is None or (isinstance(value, float | np.floating) and bool(value != value))
+
+
+def text(value: Any, what: str) -> str:
+    """A string that Python 2 may have written as bytes; empty where it is None or NaN.
 
     Raises:
         UserError: it is no single value; its text could be longer than memory, where lists stand in lists many times.
     """
-    if not isinstance(value, bytes | str | int | float | np.generic | None):
-        raise UserError(f"a text or an id is a {type(value).__name__}")
+    if is_missing(value):
+        return ""
+    if not isinstance(value, bytes | str | int | float | np.generic):
+        raise UserError(f"{what} is a {type(value).__name__}, not a text")
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def utterance_id(segment: Any) -> str:
-    """``VIDEO[3]``, as CMU's SDK names a segment, as ``VIDEO$_$3``; anything else unchanged."""
-    name = text(segment)
+def texts(values: Any, what: str, report: list[str]) -> list[str]:
+    """Each of ``values`` as text; how many were None or NaN is reported.
+
+    Raises:
+        UserError: one is no single value.
+    """
+    found = entries(values)
+    if missing := sum(map(is_missing, found)):
+        report.append(f"{what}: {missing} of {len(found)} are None or NaN, taken as empty")
+    return [text(value, f"{what}, row {row}") for row, value in enumerate(found)]
+
+
+def utterance_id(segment: Any, what: str) -> str:
+    """``VIDEO[3]``, as CMU's SDK names a segment, as ``VIDEO$_$3``; anything else unchanged.
+
+    Raises:
+        UserError: it is missing: None, NaN, empty, or what numpy makes of None and NaN among texts.
+    """
+    name = text(segment, what)
+    if name in ("", "nan", "None", "<NA>"):
+        raise UserError(f"{what} is {segment!r}; every utterance needs an id, such as VIDEO$_$3")
     match = _SEGMENT.fullmatch(name)
     return f"{match[1]}$_${match[2]}" if match else name
+
+
+def utterance_ids(values: Any, what: str) -> list[str]:
+    """:func:`utterance_id` of each of ``values``."""
+    return [utterance_id(value, f"{what}, row {row}") for row, value in enumerate(entries(values))]
+
+
+def entries(values: Any) -> list[Any]:
+    """The single values of a list or an array of any shape."""
+    return list(np.asarray(values, dtype=object).ravel())
+
+
+def some(names: list[str]) -> str:
+    """The first few, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def column(part: dict[str, Any], key: str, where: str) -> Any:
@@ -58,25 +114,53 @@ def numeric(values: Any, what: str) -> np.ndarray:
     """``values`` as a plain array of numbers; objects and text become float64.
 
     Raises:
-        UserError: something in it is not a number.
+        UserError: something in it is not a number, or its numbers are complex or of a type that machines differ in.
     """
     try:
-        array = rectangular(values)
+        array = np.asarray(values)
+        if array.dtype.kind not in "iufbOSU" or (array.dtype.itemsize > 8 and array.dtype.kind == "f"):
+            raise UserError(f"{what} is of dtype {array.dtype}; save it as float64, float32, integers or bool")
         return array if array.dtype.kind in "iufb" else array.astype(np.float64)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"{what} does not hold numbers in equal rows: {error}") from error
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise UserError(f"{what} does not hold numbers in equal rows{_wrong_row(values) or f': {error}'}") from error
 
 
-def rectangular(values: Any) -> np.ndarray:
-    """``np.asarray``, for what a stranger's pickle holds: lists in it may be one list many times over.
+def _wrong_row(values: Any) -> str:
+    """Which row is no number, or of another shape than the first; empty where none stands out."""
+    first: tuple[int, ...] | None = None
+    rows = values if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim) else ()
+    for row, value in enumerate(rows):
+        try:
+            shape = np.asarray(value).astype(np.float64).shape
+        except (ValueError, TypeError, OverflowError, MemoryError) as error:
+            return f": row {row}: {error}"
+        first = shape if first is None else first
+        if shape != first:
+            return f": row {row} has shape {shape}, but row 0 {first}"
+    return ""
+
+
+def whole_numbers(values: Any, what: str) -> np.ndarray:
+    """int64 (n,): lengths.
 
     Raises:
-        ValueError: it would be larger than any array of that kind that is published.
+        UserError: one is not a whole number from 0 up.
     """
-    size, inner = 1, values
-    while isinstance(inner, list | tuple) and inner:
-        size *= len(inner)
-        inner = inner[0]
-    if size > 1 << 28:
-        raise ValueError(f"lists in lists of {size} entries")
-    return np.asarray(values)
+    array = numeric(values, what).ravel()
+    wrong = ~((array >= 0) & (array == np.floor(array)) & (array < 2**31))
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise UserError(f"{what}, row {first} is {array[first]}, not a whole number from 0 up")
+    return array.astype(np.int64)
+
+
+def sentiment(values: np.ndarray, what: str) -> np.ndarray:
+    """Labels (n, 1), (n, 1, 1) or with MOSEI's seven columns, six emotions behind the sentiment, as (n,).
+
+    Raises:
+        UserError: they have another number of columns.
+    """
+    width = math.prod(values.shape[1:])
+    if values.ndim == 0 or width not in (1, 7):
+        raise UserError(f"{what} has shape {values.shape}: 1 column (sentiment) or 7 (emotions behind it) are needed")
+    return values.reshape(len(values), width)[:, 0]

@@ -4,7 +4,8 @@
 ``text_bert`` (n, 3, 50) of ids, mask and segments as float, ``audio`` (n, time, dim), ``vision`` (n, time, dim),
 ``regression_labels`` (n,), for CH-SIMS also ``regression_labels_T``, ``_A`` and ``_V``, and in unaligned files
 ``audio_lengths`` and ``vision_lengths``. Published at https://github.com/thuiar/MMSA and read there by
-``src/MMSA/data_loader.py``.
+``src/MMSA/data_loader.py``. MMSA-FET (https://github.com/thuiar/MMSA-FET, ``src/MSA_FET/dataset.py``) writes the same,
+features as tensors of torch where it is told ``return_type='pt'``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_lightning.data.formats.fields import SPLIT_NAMES, column, numeric, padded, rectangular, text
+from mmsa_lightning.data.formats.fields import by_split, column, numeric, padded, texts, utterance_ids, whole_numbers
 from mmsa_lightning.data.source import Sequences, Source, SourceSplit
 from mmsa_lightning.errors import UserError
 
@@ -26,27 +27,28 @@ def read(data: dict[str, dict[str, Any]]) -> Source:
     Raises:
         UserError: something that the layout needs is missing or malformed.
     """
-    parts = {name: part for name, part in data.items() if name in SPLIT_NAMES}
-    splits = {SPLIT_NAMES[name]: _split(part, name) for name, part in parts.items()}
+    parts = by_split(data)
+    report: list[str] = []
+    splits = {name: _split(part, name, report) for name, part in parts.items()}
     times = {np.shape(part[m])[1] for part in parts.values() for m in ("text", "audio", "vision") if m in part}
     times |= {np.shape(part["text_bert"])[2] for part in parts.values() if "text_bert" in part}
     stated = any(f"{m}_lengths" in part for part in parts.values() for m in ("audio", "vision"))
-    return Source("mmsa", splits, aligned=len(times) == 1 and not stated)
+    return Source("mmsa", splits, aligned=len(times) == 1 and not stated, report=report)
 
 
-def _split(part: dict[str, Any], where: str) -> SourceSplit:
+def _split(part: dict[str, Any], where: str, report: list[str]) -> SourceSplit:
     split = SourceSplit(
-        ids=[text(i) for i in rectangular(column(part, "id", where)).ravel()],
-        label=numeric(column(part, "regression_labels", where), f"{where}: regression_labels"),
-        raw_text=[text(t) for t in rectangular(part["raw_text"]).ravel()] if "raw_text" in part else None,
-        unimodal={m: numeric(part[key], f"{where}: {key}") for m, key in _UNIMODAL.items() if key in part},
+        ids=utterance_ids(column(part, "id", where), f"{where}: id"),
+        label=np.atleast_1d(numeric(column(part, "regression_labels", where), f"{where}: regression_labels")),
+        raw_text=texts(part["raw_text"], f"{where}: raw_text", report) if "raw_text" in part else None,
+        unimodal={m: np.atleast_1d(numeric(part[k], f"{where}: {k}")) for m, k in _UNIMODAL.items() if k in part},
     )
     for modality in ("text", "audio", "vision"):
         if modality in part:
             lengths = part.get(f"{modality}_lengths")
             split.features[modality] = Sequences(
                 padded(part[modality], f"{where}: {modality}"),
-                None if lengths is None else numeric(lengths, f"{where}: {modality}_lengths").ravel(),
+                None if lengths is None else whole_numbers(lengths, f"{where}: {modality}_lengths"),
             )
     if "text_bert" in part:
         ids, mask = _tokens(part["text_bert"], where)
@@ -70,6 +72,10 @@ def _tokens(text_bert: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
     if array.shape[1] != 3:
         raise UserError(f"{where}: text_bert has shape {array.shape}, not (utterances, 3, time)")
     ids = array[:, 0]
-    if not np.isfinite(ids).all() or (ids < 0).any() or (ids >= 2**31).any() or (ids != np.floor(ids)).any():
-        raise UserError(f"{where}: text_bert holds ids that are not whole numbers from 0 up")
+    wrong = ~((ids >= 0) & (ids < 2**31) & (ids == np.floor(ids)))  # NaN is wrong too
+    if wrong.any():
+        row, step = np.argwhere(wrong)[0]
+        raise UserError(
+            f"{where}: text_bert holds ids that are not whole numbers from 0 up: {ids[row, step]}, row {row}"
+        )
     return ids.astype(np.int64), array[:, 1] > 0

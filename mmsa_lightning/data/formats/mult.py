@@ -1,9 +1,9 @@
 """MulT's pickles ``mosi_data.pkl``, ``mosei_senti_data.pkl`` and their ``_noalign`` forms.
 
 {train, valid, test} -> ``text`` (n, 50, 300) GloVe vectors, ``audio`` (n, time, dim), ``vision`` (n, time, dim),
-``labels`` (n, 1, 1) and mostly ``id``: (n, 3) of video, start and end, bytes in MOSI and text in MOSEI, or (n,) or
-(n, 1) of segment names. Zero-padded in front. There are no words. Published at
-https://github.com/yaohungt/Multimodal-Transformer and read there by ``src/dataset.py``.
+``labels`` (n, 1, 1), or with seven columns, six emotions behind the sentiment, and mostly ``id``: (n, 3) of video,
+start and end, bytes in MOSI and text in MOSEI, or (n,) or (n, 1) of segment names. Zero-padded in front. There are no
+words. Published at https://github.com/yaohungt/Multimodal-Transformer and read there by ``src/dataset.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_lightning.data.formats.fields import SPLIT_NAMES, column, numeric, padded, rectangular, text, utterance_id
+from mmsa_lightning.data.formats.fields import (
+    by_split,
+    column,
+    numeric,
+    padded,
+    sentiment,
+    text,
+    utterance_id,
+    utterance_ids,
+)
 from mmsa_lightning.data.source import Sequences, Source, SourceSplit
 from mmsa_lightning.errors import UserError
 
@@ -27,16 +36,18 @@ def read(data: dict[str, dict[str, Any]]) -> Source:
     """
     source = Source("mult", {}, aligned=False)
     seen: set[str] = set()
-    for name, part in data.items():
-        if name in SPLIT_NAMES:
-            source.splits[SPLIT_NAMES[name]] = _split(part, SPLIT_NAMES[name], seen, source.report)
+    for name, part in by_split(data).items():
+        source.splits[name] = _split(part, name, seen, source.report)
     times = {np.shape(sequences.values)[1] for split in source.splits.values() for sequences in split.features.values()}
     source.aligned = len(times) == 1
     return source
 
 
 def _split(part: dict[str, Any], where: str, seen: set[str], report: list[str]) -> SourceSplit:
-    label = numeric(column(part, "labels", where), f"{where}: labels")
+    labels = numeric(column(part, "labels", where), f"{where}: labels")
+    label = sentiment(labels, f"{where}: labels")
+    if labels.size > label.size:
+        report.append(f"{where}: labels have 7 columns, of which the first, sentiment, was taken")
     if "id" in part:
         ids = _ids(part["id"], where)
     else:
@@ -50,11 +61,15 @@ def _split(part: dict[str, Any], where: str, seen: set[str], report: list[str]) 
 
 
 def _ids(values: Any, where: str) -> list[str]:
-    array = rectangular(values)
+    array = np.asarray(values, dtype=object)
     if array.ndim == 2 and array.shape[1] == 3:
-        return [f"{text(video)}$_${text(start)}_{text(end)}" for video, start, end in array]
-    if array.size == len(array):
-        return [utterance_id(i) for i in array.ravel()]
+        what = f"{where}: id, row"
+        return [
+            f"{utterance_id(video, f'{what} {row}')}$_${text(start, f'{what} {row}')}_{text(end, f'{what} {row}')}"
+            for row, (video, start, end) in enumerate(array)
+        ]
+    if array.ndim and array.size == len(array):
+        return utterance_ids(array, f"{where}: id")
     raise UserError(f"{where}: id has shape {array.shape}, not (utterances, 3) or (utterances,)")
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from mmsa_lightning.data.formats.fields import rectangular
 from mmsa_lightning.data.formats.unpickle import load_stream
 from mmsa_lightning.errors import UserError
 
@@ -29,7 +27,7 @@ class Archive:
         try:
             with zipfile.ZipFile(path) as archive:
                 self.members = {name.removesuffix(".npy") for name in archive.namelist()}
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
             raise UserError(f"cannot read {path} as .npz: {getattr(error, 'strerror', None) or error}") from error
 
     def __contains__(self, name: str) -> bool:
@@ -46,7 +44,9 @@ class Archive:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return self._read(archive, archive.getinfo(f"{name}.npy"))
-        except (OSError, EOFError, KeyError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        except UserError:
+            raise
+        except Exception as error:  # a damaged archive can raise nearly anything
             raise UserError(f"{self.path}: {name} is damaged ({error})") from error
 
     def _read(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
@@ -58,7 +58,7 @@ class Archive:
             shape, _, dtype = header(member)
             left = info.file_size - member.tell()
             if dtype.hasobject:  # strings saved as objects, as pandas does: a pickle behind the header
-                return rectangular(load_stream(member, f"{self.path}: {info.filename.removesuffix('.npy')}", left))  # type: ignore[arg-type]
+                return np.asarray(load_stream(member, f"{self.path}: {info.filename.removesuffix('.npy')}", left))  # type: ignore[arg-type]
             if math.prod(shape) * dtype.itemsize > left:
                 raise ValueError(f"it claims the shape {shape}, and has {left} bytes")
             member.seek(0)

@@ -1,10 +1,9 @@
-"""One's own data: a CSV of utterances and an ``.npz`` of features per modality.
+"""One's own data: a CSV of utterances, beside which :mod:`.features` stand.
 
 The CSV has the columns ``id`` (``video$_$clip``), ``text``, ``label`` and ``split``, optionally ``label_text``,
 ``label_audio`` and ``label_vision``, which may be blank; or those of MMSA's ``label.csv``: ``video_id``, ``clip_id``,
 ``text``, ``label``, ``label_T``, ``label_A``, ``label_V``, ``mode``. Others are ignored, and reported. For encoding and
-separator see :mod:`.delimited`. An ``.npz`` has ``id`` (n,) and ``features``: (n, dim) with one step per utterance, or
-(sum of lengths, dim) beside ``lengths`` (n,). Word vectors are an ``.npz`` of ``words`` (m,) and ``vectors`` (m, dim).
+separator see :mod:`.delimited`.
 """
 
 from __future__ import annotations
@@ -17,12 +16,10 @@ import numpy as np
 
 from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.formats import delimited
-from mmsa_lightning.data.formats.fields import SPLIT_NAMES, numeric, text
-from mmsa_lightning.data.formats.npz import Archive
-from mmsa_lightning.data.source import Sequences, Source, SourceSplit
+from mmsa_lightning.data.formats.fields import SPLIT_NAMES
+from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.errors import UserError
 
-_UNKNOWN = ("<unk>", "unk", "[unk]", "<unknown>", "unknown")
 _SPLITS = SPLIT_NAMES | {"training": "train", "validation": "valid", "development": "valid", "testing": "test"}
 # What a column holds, and its name in MMSA's label.csv (https://github.com/thuiar/MMSA); an id is two columns there.
 _COLUMNS = {
@@ -49,27 +46,16 @@ class _Row(NamedTuple):
     unimodal: dict[str, float]
 
 
-def read(
-    path: Path,
-    *,
-    separator: str | None = None,
-    encoding: str | None = None,
-    word_vectors: Path | None = None,
-    **features: Path | None,
-) -> Source:
+def read(path: Path, *, separator: str | None = None, encoding: str | None = None) -> Source:
     """Read the CSV at ``path``; without a column ``split`` it becomes the one split ``all``, still to be divided.
 
     Args:
         path: the CSV.
         separator, encoding: of the CSV; see :func:`mmsa_lightning.data.formats.delimited.read`.
-        word_vectors: the ``.npz`` that gives each word of the text its vector.
-        features: the ``.npz`` of each of text, audio and vision; None where there is none.
 
     Raises:
-        UserError: a column, a value, or the features of an utterance are missing or malformed.
+        UserError: a column or a value is missing or malformed.
     """
-    if word_vectors and features.get("text"):
-        raise UserError("--text-features and --word-vectors both give the text's features; choose one")
     source = Source("table", {}, aligned=False)
     rows = _rows(path, separator, encoding, source.report)
     for name in dict.fromkeys(row.split for row in rows):
@@ -80,11 +66,6 @@ def read(
             raw_text=[row.text for row in mine],
             unimodal={m: np.array([row.unimodal[m] for row in mine]) for m in mine[0].unimodal},
         )
-    for modality, file in features.items():
-        if file is not None:
-            _add_features(source, modality, file)
-    if word_vectors is not None:
-        _add_vectors(source, word_vectors)
     return source
 
 
@@ -175,53 +156,3 @@ def _number(value: str) -> float:
         return float(value)
     except ValueError:
         return math.nan
-
-
-def _add_features(source: Source, modality: str, path: Path) -> None:
-    archive = Archive(path)
-    ids = [text(i) for i in archive["id"].ravel()]
-    values = numeric(archive["features"], f"{path}: features")
-    if values.ndim != 2:
-        raise UserError(f"{path}: features have shape {values.shape}, not (steps, width)")
-    if "lengths" in archive:
-        lengths = numeric(archive["lengths"], f"{path}: lengths").ravel()
-        if (lengths < 0).any() or (lengths != np.floor(lengths)).any() or lengths.sum() != len(values):
-            raise UserError(f"{path}: lengths do not add up to the {len(values)} rows of features")
-    else:
-        lengths = np.ones(len(values))
-    if len(lengths) != len(ids):
-        raise UserError(f"{path}: {len(ids)} ids but {len(lengths)} sequences")
-    if len(set(ids)) != len(ids):
-        raise UserError(f"{path}: an id stands there twice")
-    sequences = dict(zip(ids, np.split(values, np.cumsum(lengths.astype(np.int64))[:-1]), strict=True))
-    wanted = [i for split in source.splits.values() for i in split.ids]
-    if missing := [i for i in wanted if i not in sequences]:
-        raise UserError(f"{path} has no features for {len(missing)} of {len(wanted)} utterances; first: {missing[0]}")
-    if spare := len(ids) - len(wanted):
-        source.report.append(f"{modality}: {spare} sequences of {path.name} belong to no utterance and were left out")
-    for split in source.splits.values():
-        split.features[modality] = Sequences([sequences[i] for i in split.ids])
-
-
-def _add_vectors(source: Source, path: Path) -> None:
-    archive = Archive(path)
-    words = [text(word).lower() for word in archive["words"].ravel()]
-    vectors = numeric(archive["vectors"], f"{path}: vectors")
-    if vectors.ndim != 2 or len(vectors) != len(words):
-        raise UserError(f"{path}: {len(words)} words but vectors of shape {vectors.shape}")
-    row_of: dict[str, int] = {}
-    for row, word in enumerate(words):
-        row_of.setdefault(word, row)
-    unknown = next((word for word in _UNKNOWN if word in row_of), None)
-    vector_of_unknown = np.zeros(vectors.shape[1], vectors.dtype) if unknown is None else vectors[row_of[unknown]]
-    table = np.vstack([vectors, vector_of_unknown])
-    total = missed = 0
-    for split in source.splits.values():
-        assert split.raw_text is not None
-        split.words = [spoken.split() for spoken in split.raw_text]
-        rows = [[row_of.get(word.lower(), len(vectors)) for word in spoken] for spoken in split.words]
-        split.features["text"] = Sequences([table[np.array(row, dtype=np.int64)] for row in rows])
-        total += sum(len(row) for row in rows)
-        missed += sum(row.count(len(vectors)) for row in rows)
-    got = "zeros" if unknown is None else f"the vector of {unknown!r}"
-    source.report.append(f"text: {missed} of {total} words have no vector and got {got}")

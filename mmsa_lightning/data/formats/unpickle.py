@@ -2,12 +2,14 @@
 
 A pickle names Python objects and calls them. This reader hands it only the few names that plain data needs, and not the
 real ones: each is a :class:`_Maker` that can be called and nothing else. The real ``numpy.dtype`` and ``numpy.ndarray``
-are not among them, because their ``__setstate__`` can be told that an array of objects is an array of bytes.
+are not among them, because their ``__setstate__`` can be told that an array of objects is an array of bytes. Tensors of
+torch become arrays (:mod:`.tensors`).
 """
 
 from __future__ import annotations
 
 import copyreg
+import io
 import math
 import pickle
 import re
@@ -19,8 +21,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from mmsa_lightning.data.formats import tensors
 from mmsa_lightning.errors import UserError
 
+# What a file may unfold to: an object can stand in it once, and be referred to often.
+FREELY = 1 << 28  # bytes
+MOST = 32  # times its size, if that is more
 # bool, integers, floats, bytes, text, objects: no structured, sub-array, void or date dtypes.
 _SIMPLE_DTYPE = re.compile(r"b1|[iu][1248]|f(2|4|8|16)|[SU]\d{1,6}|O[48]?")
 
@@ -38,13 +44,14 @@ def load(path: Path) -> Any:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def load_stream(stream: BinaryIO, name: str, size: int) -> Any:
+def load_stream(stream: BinaryIO, name: str, size: int, storages: tensors.Storages | None = None) -> Any:
     """As :func:`load`, from where ``stream`` stands.
 
     Args:
         stream: what is read.
         name: what error messages call it.
         size: bytes that it may hold.
+        storages: what the pickle's persistent ids stand for.
 
     Raises:
         UserError: as :func:`load`.
@@ -52,21 +59,74 @@ def load_stream(stream: BinaryIO, name: str, size: int) -> Any:
     # Cached extension codes would be handed out without asking find_class.
     copyreg.clear_extension_cache()
     try:
-        # latin1 maps each byte of a Python 2 string to one character, so arrays' bytes survive.
-        return _Restricted(_Whole(stream, size), encoding="latin1").load()
+        value = _load_next(_Whole(stream, size), storages)
+        if _unfolded(value, {}) > _limit(size):
+            raise ValueError(f"it holds the same objects so often that they unfold to more than {_limit(size)} bytes")
+        return value
     except _Refused as refused:
         raise UserError(
             f"{name} asks for {refused} when it is loaded, which could run code: refused; "
-            "only numpy arrays and plain containers are read"
+            f"only numpy arrays, tensors and plain containers are read{refused.advice}"
         ) from None
+    except _Unread as unread:
+        raise UserError(f"{name} holds {unread}") from None
     except OSError:
         raise
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise UserError(f"{name} is not a whole pickle of arrays ({type(error).__name__}: {error})") from error
 
 
+def _load_next(whole: _Whole, storages: tensors.Storages | None = None) -> Any:
+    """The next pickle of a stream; where it opens a file of ``torch.save`` from before its archives, all of that."""
+    value = _Restricted(whole, storages).load()
+    return _load_saved(whole) if type(value) is int and value == tensors.MAGIC else value
+
+
+def _load_saved(whole: _Whole) -> Any:
+    """After the magic number: protocol, system, the object, the keys of its storages, and their numbers."""
+    _protocol, system = _Restricted(whole).load(), _Restricted(whole).load()
+    if not system["little_endian"]:
+        raise ValueError("its tensors were written on a big-endian machine")
+    storages = tensors.Storages(whole.left)
+    value = _Restricted(whole, storages).load()
+    keys = _Restricted(whole).load()
+    if sorted(keys) != sorted(storages.by_key):
+        raise ValueError("its storages are not those that its tensors name")
+    for key in keys:
+        flat = storages.by_key[key].flat
+        if struct.unpack("<q", whole.read(8)) != (len(flat),):
+            raise ValueError(f"the storage {key} does not have the size that its tensors name")
+        flat.view(np.uint8)[:] = np.frombuffer(whole.read(flat.nbytes), np.uint8)
+    return value
+
+
+def _limit(size: int) -> int:
+    return max(FREELY, MOST * size)
+
+
+def _unfolded(value: Any, known: dict[int, float]) -> float:
+    """Bytes that ``value`` would take if nothing in it were shared; infinite where it holds itself."""
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return value.nbytes
+    if isinstance(value, str | bytes | bytearray):
+        return 8 + len(value)
+    if not isinstance(value, list | tuple | set | frozenset | dict | np.ndarray):
+        return 8
+    if id(value) not in known:
+        known[id(value)] = math.inf
+        items = value.items() if isinstance(value, dict) else value.flat if isinstance(value, np.ndarray) else value
+        known[id(value)] = 8 + sum(_unfolded(item, known) for item in items)
+    return known[id(value)]
+
+
 class _Refused(Exception):
     """A name that is not admitted."""
+
+    advice = ""
+
+
+class _Unread(Exception):
+    """Something harmless that is not read."""
 
 
 class _Maker:
@@ -95,7 +155,7 @@ class _Dtype:
     def __init__(self, code: str, *_flags: Any) -> None:
         code = _text(code)
         if not _SIMPLE_DTYPE.fullmatch(code):
-            raise _Refused(f"the dtype {code!r}")
+            raise _Unread(f"an array of dtype {code!r}; numbers, text and objects are read")
         object.__setattr__(self, "_code", code)
         object.__setattr__(self, "_order", "=")
 
@@ -108,7 +168,7 @@ class _Dtype:
         _version, order, *structure = state[:5]
         order = _text(order)
         if any(part is not None for part in structure) or order not in ("<", ">", "=", "|"):
-            raise _Refused("a structured dtype")
+            raise _Unread("a structured array; save each of its fields as an array")
         object.__setattr__(self, "_order", order)
 
     def real(self) -> np.dtype[Any]:
@@ -167,12 +227,15 @@ def _reconstruct(subtype: Any, shape: Any, _dtype: Any) -> _Array:
     return np.empty(0, np.int8).view(_Array)
 
 
-def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> _Array:
     real = _real(dtype)
     if real.hasobject:
         raise _Refused("an array of objects out of bytes")
     _count(shape)
-    return np.frombuffer(_bytes(data), real).reshape(shape, order="F" if order == "F" else "C").view(_Array)
+    flat = np.frombuffer(_bytes(data), real)
+    if order == "K":  # axes in another order than in memory: numpy from 2.3 on
+        return flat.reshape(shape).transpose(axes).view(_Array)
+    return flat.reshape(shape, order="F" if order == "F" else "C").view(_Array)
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
@@ -192,6 +255,16 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     return str(text).encode("latin1")
 
 
+def _load_from_bytes(data: Any) -> Any:
+    """``torch.storage._load_from_bytes``: a storage that was pickled by itself."""
+    raw = _bytes(data)
+    return _load_next(_Whole(io.BytesIO(raw), len(raw)))
+
+
+def _rebuild(*args: Any) -> _Array:
+    return tensors.rebuild(*args).view(_Array)
+
+
 _MODULES: dict[str, dict[str, _Maker]] = {
     "multiarray": {"_reconstruct": _Maker(_reconstruct), "scalar": _Maker(_scalar)},
     "numeric": {"_frombuffer": _Maker(_frombuffer)},
@@ -199,6 +272,8 @@ _MODULES: dict[str, dict[str, _Maker]] = {
     "builtins": {"set": _Maker(set), "frozenset": _Maker(frozenset), "bytes": _Maker(lambda: b"")},
     "collections": {"OrderedDict": _Maker(OrderedDict)},
     "_codecs": {"encode": _Maker(_encode)},
+    "torch._utils": {"_rebuild_tensor": _Maker(_rebuild), "_rebuild_tensor_v2": _Maker(_rebuild)},
+    "torch.storage": {"_load_from_bytes": _Maker(_load_from_bytes)},
 }
 _ALIASES = {
     "numpy.core.multiarray": "multiarray",
@@ -210,6 +285,16 @@ _ALIASES = {
     "__builtin__": "builtins",
     "collections": "collections",
     "_codecs": "_codecs",
+    "torch._utils": "torch._utils",
+    "torch.storage": "torch.storage",
+}
+_CONSTANTS: dict[tuple[str, str], str | None] = {
+    ("pandas._libs.missing", "NA"): None,
+    **{("torch", name): code for name, code in tensors.TYPES.items()},
+}
+_ADVICE = {
+    "pandas": "; save what pandas holds as arrays, with .to_numpy(dtype=object), or as CSV",
+    "torch": "; save other tensors as arrays, with .float().cpu().numpy()",
 }
 
 
@@ -219,6 +304,7 @@ class _Whole:
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self.stream = stream
         self.left = size
+        self.room = _limit(size)
 
     def read(self, n: int) -> bytes:
         if n > self.left:
@@ -239,16 +325,54 @@ def _load_bytearray(unpickler: Any) -> None:
     unpickler.append(bytearray(unpickler.read(length)))
 
 
+def _counted(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """What calls make is counted: a few bytes can call for the same megabyte again and again."""
+
+    def load_and_count(unpickler: Any) -> None:
+        load(unpickler)
+        unpickler.whole.room -= _weight(unpickler.stack[-1])
+        if unpickler.whole.room < 0:
+            raise ValueError("it makes far more than it holds")
+
+    return load_and_count
+
+
+def _weight(made: Any) -> int:
+    if isinstance(made, np.ndarray):
+        return made.nbytes
+    if isinstance(made, tensors.Storage):
+        return made.flat.nbytes
+    if isinstance(made, bytes | set | frozenset | dict):
+        return len(made) * (1 if isinstance(made, bytes) else 8)
+    return 0
+
+
 class _Restricted(pickle._Unpickler):
     """In Python, because the one in C makes a table as long as the largest number that a pickle gives an object."""
 
-    dispatch = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: _load_bytearray}
+    dispatch = pickle._Unpickler.dispatch | {
+        pickle.BYTEARRAY8[0]: _load_bytearray,
+        pickle.REDUCE[0]: _counted(pickle._Unpickler.dispatch[pickle.REDUCE[0]]),
+        pickle.BUILD[0]: _counted(pickle._Unpickler.dispatch[pickle.BUILD[0]]),
+    }
+
+    def __init__(self, whole: _Whole, storages: tensors.Storages | None = None) -> None:
+        # latin1 maps each byte of a Python 2 string to one character, so arrays' bytes survive.
+        super().__init__(whole, encoding="latin1")
+        self.whole = whole
+        self.storages = storages
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _CONSTANTS:
+            return _CONSTANTS[module, name]
         maker = _MODULES.get(_ALIASES.get(module, ""), {}).get(name)
         if maker is None:
-            raise _Refused(f"{module}.{name}")
+            refused = _Refused(f"{module}.{name}")
+            refused.advice = _ADVICE.get(module.split(".")[0], "")
+            raise refused
         return maker
 
     def persistent_load(self, pid: Any) -> Any:
-        raise _Refused(f"the persistent object {pid!r}")
+        if self.storages is None:
+            raise _Refused(f"the persistent object {pid!r}")
+        return self.storages(pid)

@@ -4,7 +4,9 @@ import pickle
 import numpy as np
 import pytest
 
+from mmsa_lightning.cli import main
 from mmsa_lightning.data.formats import read
+from mmsa_lightning.data.store import Store
 from mmsa_lightning.errors import UserError
 
 
@@ -59,7 +61,7 @@ def test_mult(tmp_path, layouts, ids, first):
     assert (source.layout, source.aligned) == ("mult", True)
     split = source.splits["train"]
     assert split.ids[0] == first
-    assert split.label.shape == (5, 1, 1)
+    np.testing.assert_array_equal(split.label, data["train"]["labels"][:, 0, 0])
     assert split.tokens is split.words is None
     np.testing.assert_array_equal(split.features["text"].values, data["train"]["text"])
 
@@ -160,6 +162,170 @@ def test_unknown_suffix_missing_path_and_folder(tmp_path):
         read(tmp_path)
 
 
+def test_texts_that_are_missing_become_empty_and_are_counted(tmp_path, layouts):
+    data = layouts.mmsa(True)
+    data["train"]["raw_text"] = np.array(["so", None, np.nan, "nan", np.float32("nan")], dtype=object)
+    data["valid"]["raw_text"] = [None, "none", b"bytes"]
+    source = read(save(tmp_path / "x.pkl", data))
+    assert source.splits["train"].raw_text == ["so", "", "", "nan", ""]
+    assert source.splits["valid"].raw_text == ["", "none", "bytes"]
+    assert source.report == [
+        "train: raw_text: 3 of 5 are None or NaN, taken as empty",
+        "valid: raw_text: 1 of 3 are None or NaN, taken as empty",
+    ]
+
+
+def test_words_that_are_missing_become_empty_and_keep_their_steps(tmp_path, layouts):
+    folds = {name: layouts.fold(name, 3, own_words=True) for name in ("train", "dev", "test")}
+    folds["train"][0][0][3][1] = None
+    folds["train"][1][0][3][0] = float("nan")
+    path = save(tmp_path / "x.pkl", folds)
+    source = read(path)
+    assert source.splits["train"].words[:2] == [["i", "", "loved", "it"], ["", "bad"]]
+    assert source.splits["train"].raw_text[:2] == ["i loved it", "bad"]
+    assert source.report == ["train: 2 words are None or NaN, taken as empty"]
+    main(["data", "import", str(path), "--dataset", "own", "--out", str(tmp_path / "own.h5")])
+    found = Store(tmp_path / "own.h5").splits["train"].sequences
+    assert found["tokens"][1].tolist() == [101, 2919, 102]  # [CLS] bad [SEP]
+    np.testing.assert_array_equal(found["audio"][1], [np.zeros(74), folds["train"][1][0][2][1], np.zeros(74)])
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), "", "nan", "None", "<NA>"])
+def test_ids_that_are_missing_are_refused_with_their_row(tmp_path, layouts, value):
+    data = layouts.mmsa(True)
+    data["valid"]["id"] = np.array(["a", value, "b"], dtype=object)
+    with pytest.raises(UserError, match=r"x\.pkl: valid: id, row 1 is .*; every utterance needs an id"):
+        read(save(tmp_path / "x.pkl", data))
+    data = layouts.mult({"text": 50, "audio": 50, "vision": 50})
+    data["test"]["id"] = data["test"]["id"].astype(object)
+    data["test"]["id"][3, 0] = value
+    with pytest.raises(UserError, match=r"test: id, row 3 is .*; every utterance needs an id"):
+        read(save(tmp_path / "x.pkl", data))
+    folds = {name: layouts.fold(name, 3, own_words=True) for name in ("train", "dev", "test")}
+    folds["dev"][2] = (*folds["dev"][2][:2], value)
+    with pytest.raises(UserError, match=r"valid, utterance 2: the segment is .*; every utterance needs an id"):
+        read(save(tmp_path / "x.pkl", folds))
+
+
+def with_fold(change):
+    def make(layouts):
+        folds = {name: layouts.fold(name, 2, own_words=True) for name in ("train", "dev", "test")}
+        (ids, visual, acoustic, words), label, segment = folds["dev"][1]
+        folds["dev"][1] = change(ids, visual, acoustic, words, label, segment)
+        return folds
+
+    return make
+
+
+def with_mmsa(change):
+    def make(layouts):
+        data = layouts.mmsa(False)
+        change(data)
+        return data
+
+    return make
+
+
+def mult_of(**columns):
+    return lambda layouts: {
+        name: part | {key: value(len(part["labels"])) for key, value in columns.items()}
+        for name, part in layouts.mult({"text": 50, "audio": 50, "vision": 50}).items()
+    }
+
+
+WRONG = {
+    "fewer steps": (
+        with_fold(lambda i, v, a, w, y, s: ((i, v[:1], a, w), y, s)),
+        r"valid, utterance 1 \(dev1\$_\$1\): 1 steps of visual, but 2 words",
+    ),
+    "another length": (
+        with_fold(lambda i, v, a, w, y, s: ((i, v, a[:1], w, 2, 2), y, s)),
+        r"valid, utterance 1 \(dev1\$_\$1\): 1 steps of acoustic, but 2 as its length",
+    ),
+    "a text for words": (
+        with_fold(lambda i, v, a, w, y, s: ((i, v, a, "un bad"), y, s)),
+        r"valid, utterance 1 \(dev1\$_\$1\): words are a str, not a list",
+    ),
+    "a list for a word": (
+        with_fold(lambda i, v, a, w, y, s: ((i, v, a, [w[0], [1]]), y, s)),
+        r"valid, utterance 1 \(dev1\$_\$1\): word 1 is a list, not a text",
+    ),
+    "a vector": (
+        with_fold(lambda i, v, a, w, y, s: ((i, v[0], a, w), y, s)),
+        r"valid, utterance 1 \(dev1\$_\$1\): visual has shape \(47,\), not \(steps, features\)",
+    ),
+    "two labels": (
+        with_fold(lambda i, v, a, w, y, s: ((i, v, a, w), [0.5, 1], s)),
+        r"valid, utterance 1 \(dev1\$_\$1\): label has shape \(1, 2\): 1 column",
+    ),
+    "no segment": (
+        with_fold(lambda i, v, a, w, y, s: ((i, v, a, w), y)),
+        r"valid, utterance 1: not \(\(words, visual, acoustic\), label, segment\)",
+    ),
+    "no labels": (
+        with_mmsa(lambda d: d["valid"].pop("regression_labels")),
+        r"valid has no 'regression_labels'; it has .*text_bert",
+    ),
+    "a negative length": (
+        with_mmsa(lambda d: d["valid"].update(audio_lengths=[1, -2, 3])),
+        "valid: audio_lengths, row 1 is -2, not a whole number from 0 up",
+    ),
+    "a length that is None": (
+        with_mmsa(lambda d: d["valid"].update(audio_lengths=[1, None, 3])),
+        "valid: audio_lengths, row 1 is nan, not a whole number from 0 up",
+    ),
+    "two axes": (
+        with_mmsa(lambda d: d["valid"].update(vision=np.ones((3, 4)))),
+        r"valid: vision has shape \(3, 4\), not \(utterances, time, features\)",
+    ),
+    "rows that differ": (
+        with_mmsa(lambda d: d["valid"].update(vision=[np.ones((3, 4)), np.ones((2, 4))])),
+        r"valid: vision does not hold numbers in equal rows: row 1 has shape \(2, 4\), but row 0 \(3, 4\)",
+    ),
+    "no number": (
+        with_mmsa(lambda d: d["valid"].update(regression_labels=["1", "2", "good"])),
+        "valid: regression_labels does not hold numbers in equal rows: row 2: .*'good'",
+    ),
+    "a token below 0": (
+        with_mmsa(lambda d: d["valid"]["text_bert"].__setitem__((1, 0, 2), -7)),
+        "valid: text_bert holds ids that are not whole numbers from 0 up: -7.0, row 1",
+    ),
+    "two names": (
+        with_mmsa(lambda d: d.update(dev=d["valid"])),
+        "'dev' is a second name of the split valid",
+    ),
+    "a list for an id": (
+        with_mmsa(lambda d: d["test"].update(id=["a", "b", ["c"], "d"])),
+        "test: id, row 2 is a list, not a text",
+    ),
+    "emotions": (
+        mult_of(labels=lambda n: np.zeros((n, 4, 2))),
+        r"train: labels has shape \(5, 4, 2\): 1 column \(sentiment\) or 7",
+    ),
+    "pairs for ids": (
+        mult_of(id=lambda n: np.zeros((n, 2))),
+        r"train: id has shape \(5, 2\), not \(utterances, 3\) or \(utterances,\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_in_a_pickle_is_named(tmp_path, layouts, case):
+    make, message = WRONG[case]
+    with pytest.raises(UserError, match=rf"x\.pkl: {message}"):
+        read(save(tmp_path / "x.pkl", make(layouts)))
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [("x.csd", "a computational sequence of CMU's SDK is one modality"), ("x.npz", "beside a source, with --audio")],
+)
+def test_files_that_are_no_layout_say_what_they_are(tmp_path, name, message):
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=rf"{name} has no known layout: .*{message}.*; known are"):
+        read(tmp_path / name)
+
+
 ROWS = [
     ("a$_$0", "I LOVED it", "2.5", "train"),
     ("a$_$1", "boring stuff", "-1", "train"),
@@ -176,58 +342,12 @@ def write_csv(path, rows=ROWS, columns=("id", "text", "label", "split")):
 
 def test_table(tmp_path):
     rows = [(*row, 0.5, "ignored") for row in ROWS]
-    path = write_csv(tmp_path / "u.csv", rows, ("id", "text", "label", "split", "label_audio", "mood"))
-    audio = np.arange(8, dtype=np.float32).reshape(4, 2)
-    np.savez(tmp_path / "a.npz", id=np.array([r[0] for r in ROWS])[::-1], features=audio)
-    vision = np.arange(9.0).reshape(9, 1)
-    np.savez(tmp_path / "v.npz", id=[*(r[0] for r in ROWS), "spare"], features=vision, lengths=[3, 0, 2, 1, 3])
-    source = read(path, audio=tmp_path / "a.npz", vision=tmp_path / "v.npz")
+    source = read(write_csv(tmp_path / "u.csv", rows, ("id", "text", "label", "split", "label_audio", "mood")))
     train = source.splits["train"]
-    assert (source.layout, source.aligned, train.ids, train.raw_text[0]) == (
-        "table",
-        False,
-        ["a$_$0", "a$_$1"],
-        "I LOVED it",
-    )
-    assert train.label.tolist() == [2.5, -1]
+    assert (source.layout, source.aligned, train.ids) == ("table", False, ["a$_$0", "a$_$1"])
+    assert (train.raw_text[0], train.label.tolist()) == ("I LOVED it", [2.5, -1])
     assert train.unimodal["audio"].tolist() == [0.5, 0.5]
-    np.testing.assert_array_equal(train.features["audio"].values[1], audio[2:3])
-    np.testing.assert_array_equal(train.features["vision"].values[0], vision[:3])
-    assert [len(v) for v in train.features["vision"].values] == [3, 0]
-    assert source.report[1:] == ["vision: 1 sequences of v.npz belong to no utterance and were left out"]
-
-
-def test_word_vectors(tmp_path):
-    np.savez(tmp_path / "w.npz", words=["<unk>", "<pad>", "i", "loved", "so"], vectors=np.eye(5, dtype=np.float32))
-    source = read(write_csv(tmp_path / "u.csv"), word_vectors=tmp_path / "w.npz")
-    assert source.splits["train"].words[0] == ["I", "LOVED", "it"]
-    np.testing.assert_array_equal(source.splits["train"].features["text"].values[0].argmax(1), [2, 3, 0])
-    assert source.report == ["text: 5 of 8 words have no vector and got the vector of '<unk>'"]
-
-
-def test_word_vectors_without_an_unknown_row_give_zeros(tmp_path):
-    np.savez(tmp_path / "w.npz", words=["so"], vectors=np.ones((1, 4), np.float32))
-    source = read(write_csv(tmp_path / "u.csv"), word_vectors=tmp_path / "w.npz")
-    assert not source.splits["train"].features["text"].values[0].any()
-    assert source.splits["valid"].features["text"].values[0].all()
-    assert source.report == ["text: 7 of 8 words have no vector and got zeros"]
-
-
-def test_object_strings_in_an_npz_are_read_safely_and_code_is_not(tmp_path):
-    path = write_csv(tmp_path / "u.csv")
-    ids = np.array([r[0] for r in ROWS], dtype=object)
-    np.savez(tmp_path / "a.npz", id=ids, features=np.ones((4, 2)))
-    assert len(read(path, audio=tmp_path / "a.npz").splits["test"].features["audio"].values) == 1
-
-    class Trap:
-        def __reduce__(self):
-            return eval, (f"open({str(tmp_path / 'ran')!r}, 'w')",)
-
-    ids[1] = Trap()
-    np.savez(tmp_path / "a.npz", id=ids, features=np.ones((4, 2)))
-    with pytest.raises(UserError, match=r"a\.npz: id asks for builtins\.eval"):
-        read(path, audio=tmp_path / "a.npz")
-    assert not (tmp_path / "ran").exists()
+    assert source.report == ["columns that were not read: mood"]
 
 
 @pytest.mark.parametrize(
@@ -251,32 +371,3 @@ def test_bad_tables_are_named(tmp_path, rows, columns, message):
     path = write_csv(tmp_path / "u.csv", rows, columns or ("id", "text", "label", "split"))
     with pytest.raises(UserError, match=message):
         read(path)
-
-
-@pytest.mark.parametrize(
-    "arrays, message",
-    [
-        ({"id": ["a$_$0", "b$_$0"], "features": np.ones((2, 3))}, r"no features for 2 of 4 utterances; first: a\$_\$1"),
-        ({"id": ["a$_$0"], "features": np.ones((2, 3))}, "1 ids but 2 sequences"),
-        ({"id": ["a$_$0"], "features": np.ones((2, 3)), "lengths": [3]}, "do not add up to the 2 rows"),
-        ({"id": ["x", "x"], "features": np.ones((2, 3))}, "twice"),
-        ({"id": ["x"], "features": np.ones(1)}, "not .steps, width."),
-        ({"features": np.ones((4, 3))}, "has no array 'id'; it has features"),
-        ({"id": ["x"], "features": np.array([["x"]])}, "does not hold numbers"),
-    ],
-)
-def test_bad_feature_files_are_named(tmp_path, arrays, message):
-    np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(UserError, match=message):
-        read(write_csv(tmp_path / "u.csv"), audio=tmp_path / "a.npz")
-
-
-def test_a_damaged_npz_is_a_user_error(tmp_path):
-    (tmp_path / "a.npz").write_bytes(b"no zip")
-    with pytest.raises(UserError, match=r"cannot read .*a\.npz as \.npz"):
-        read(write_csv(tmp_path / "u.csv"), audio=tmp_path / "a.npz")
-
-
-def test_feature_files_beside_a_pickle_are_refused(tmp_path, layouts):
-    with pytest.raises(UserError, match="feature files go with a CSV"):
-        read(save(tmp_path / "x.pkl", layouts.mmsa(True)), audio=tmp_path / "a.npz")

@@ -19,6 +19,10 @@ ARRAYS = [
     np.array([b"ab", b"c"]),
     np.array(["video$_$1", None, [1]], dtype=object),
     np.zeros((0, 3), np.float32),
+    np.asfortranarray(np.arange(24, dtype=np.float16).reshape(2, 3, 4)),
+    np.asfortranarray(np.array([["a", 1], [None, 2.5]], dtype=object)),
+    np.arange(6.0)[::-2],
+    np.arange(24.0).reshape(2, 3, 4).transpose(0, 2, 1),
     np.array(True),
     np.array([-np.inf, np.nan], np.float16),
 ]
@@ -226,3 +230,69 @@ def test_a_length_that_the_file_does_not_have_is_not_believed(opcode):
 def test_a_missing_file_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*No such file"):
         load(tmp_path / "none.pkl")
+
+
+def test_what_pandas_has_for_nothing_is_none():
+    """pandas.NA names itself in its module; pandas need not be there."""
+    assert read(b"\x80\x02cpandas._libs.missing\nNA\n.") is None
+
+
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.zeros(2, complex), "x.pkl holds an array of dtype 'c16'; numbers, text and objects are read"),
+        (np.zeros(2, "M8[s]"), "x.pkl holds an array of dtype 'M8'"),
+        (np.zeros(2, [("a", "f8")]), "x.pkl holds an array of dtype 'V8'"),
+    ],
+)
+def test_other_dtypes_are_named(array, message):
+    with pytest.raises(UserError, match=message):
+        read(pickle.dumps({"audio": array}, 2))
+
+
+def test_other_libraries_come_with_advice():
+    frame = text_pickle("cpandas.core.frame", "DataFrame", ".")
+    with pytest.raises(UserError, match=r"pandas\.core\.frame\.DataFrame .*with \.to_numpy\(dtype=object\), or as CSV"):
+        read(frame)
+
+
+def in_itself():
+    made = []
+    made.append(made)
+    return made
+
+
+MEGABYTE = np.zeros(1 << 17)
+OFTEN = {
+    "an array": [MEGABYTE] * 1000,
+    "an array in arrays of objects": [in_an_object_array(MEGABYTE)] * 1000,
+    "a text": ["x" * (1 << 20)] * 1000,
+    "a list that holds itself": in_itself(),
+    "a list that doubles": [[0.0]] * 2,
+}
+for _ in range(40):
+    OFTEN["a list that doubles"] = [OFTEN["a list that doubles"]] * 2
+
+
+@pytest.mark.parametrize("what", OFTEN)
+def test_what_would_unfold_to_more_than_memory_is_refused(what):
+    with pytest.raises(UserError, match="they unfold to more than 268435456 bytes"):
+        read(pickle.dumps(OFTEN[what]))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        b"c_codecs\nencode\nq\x01h\x00\x85R0",
+        b"cbuiltins\nset\n]q\x01(" + b"K\x01" * 1000 + b"e\x85R0",
+    ],
+    ids=["bytes of one text", "sets"],
+)
+def test_calls_that_make_the_same_again_and_again_are_refused(call):
+    """A megabyte of text that is encoded a thousand times; a set is only counted, as it is small."""
+    many = b"\x80\x02X" + struct.pack("<I", 1 << 20) + b"x" * (1 << 20) + b"q\x00" + call * 1000 + b"."
+    if b"encode" in call:
+        with pytest.raises(UserError, match="it makes far more than it holds"):
+            read(many)
+    else:
+        assert len(read(many)) == 1 << 20

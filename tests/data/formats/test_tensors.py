@@ -1,0 +1,218 @@
+"""Tensors as torch itself writes them, in a pickle and in both of torch.save's forms, and some that it would not."""
+
+import io
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+from mmsa_lightning.data.formats.archive import load_archive
+from mmsa_lightning.data.formats.unpickle import load, load_stream
+from mmsa_lightning.errors import UserError
+
+VALUES = torch.arange(1, 25).reshape(2, 3, 4)
+TENSORS = {
+    "float32": VALUES.float(),
+    "float64": VALUES.double(),
+    "float16": VALUES.half(),
+    "int64": VALUES,
+    "int32": VALUES.int(),
+    "int16": VALUES.short(),
+    "int8": VALUES.to(torch.int8),
+    "uint8": VALUES.to(torch.uint8),
+    "bool": VALUES > 5,
+    "transposed": VALUES.float().transpose(0, 2),
+    "a view from the middle": VALUES.float()[1, 1:, ::2],
+    "of column-major memory": torch.from_numpy(np.asfortranarray(VALUES.numpy())),
+    "a number": torch.tensor(2.5),
+    "empty": torch.zeros(0, 3),
+    "that needs a gradient": torch.ones(2, requires_grad=True),
+}
+
+
+def read(data):
+    return load_stream(io.BytesIO(data), "x.pkl", len(data))
+
+
+def same(found, tensor):
+    expected = tensor.detach().numpy()
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("name", TENSORS)
+def test_tensors_in_a_pickle(name, protocol):
+    data = {"audio": TENSORS[name], "n": np.arange(3.0), "id": ["a"], "again": TENSORS[name]}
+    found = read(pickle.dumps(data, protocol))
+    same(found["audio"], TENSORS[name])
+    same(found["again"], TENSORS[name])
+    assert found["n"].tolist() == [0, 1, 2] and found["id"] == ["a"]
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["archive", "before archives"])
+@pytest.mark.parametrize("name", TENSORS)
+def test_files_of_torch_save(tmp_path, name, archive):
+    tensor = TENSORS[name]
+    data = {"audio": tensor, "one": torch.ones(5), "view": tensor[:1] if tensor.ndim else tensor, "id": np.array(["a"])}
+    torch.save(data, tmp_path / "x.pt", _use_new_zipfile_serialization=archive)
+    found = (load_archive if archive else load)(tmp_path / "x.pt")
+    same(found["audio"], tensor)
+    same(found["one"], torch.ones(5))
+    same(found["view"], data["view"])
+    assert found["id"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        (torch.ones(2, dtype=torch.bfloat16), r"torch\.BFloat16Storage .*; save other tensors as arrays, with \.float"),
+        (torch.ones(2, dtype=torch.complex64), r"torch\.ComplexFloatStorage .*save other tensors as arrays"),
+        (torch.ones(3).expand(4, 3), r"a tensor of shape \(4, 3\) on a storage of 3 numbers; save tensor\.contiguous"),
+        (torch.nn.Parameter(torch.ones(1)), r"torch\._utils\._rebuild_parameter .*save other tensors as arrays"),
+        (torch.nn.Linear(1, 1), r"torch\.nn\.modules\.linear\.Linear"),
+    ],
+)
+def test_other_tensors_are_refused_with_what_to_do(value, message):
+    with pytest.raises(UserError, match=message):
+        read(pickle.dumps({"audio": value}))
+
+
+class Made:
+    """Pickles as ``function`` of ``arguments``."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def tensor(storage, offset, size, stride):
+    return Made(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, OrderedDict())
+
+
+FLOATS = torch.storage.TypedStorage(wrap_storage=torch.ones(6).untyped_storage(), dtype=torch.float32, _internal=True)
+
+
+@pytest.mark.parametrize(
+    "offset, size, stride",
+    [
+        (0, (7,), (1,)),
+        (1, (6,), (1,)),
+        (0, (3,), (3,)),
+        (-1, (2,), (1,)),
+        (0, (2,), (-1,)),
+        (0, (1 << 40,), (0,)),
+        (0, (2, 1 << 62), (0, 0)),
+        (1 << 60, (1,), (1,)),
+        (0, (2, 2), (1,)),
+        (0, (True,), (1,)),
+        (0.0, (1,), (1,)),
+        (0, (0, 1 << 62), (1, 1)),
+    ],
+)
+def test_a_tensor_beyond_its_storage_is_refused(offset, size, stride):
+    assert read(pickle.dumps(tensor(FLOATS, 5, (1,), (1,)))).tolist() == [1]
+    with pytest.raises(UserError, match="not a whole pickle of arrays"):
+        read(pickle.dumps(tensor(FLOATS, offset, size, stride)))
+
+
+def test_an_array_or_a_text_is_no_storage():
+    for storage in (np.arange(4.0), "<f4", None):
+        with pytest.raises(UserError, match="a tensor without storage"):
+            read(pickle.dumps(tensor(storage, 0, (1,), (1,))))
+
+
+def payload(count=6, dtype="FloatStorage", numbers=b"\0" * 24, keys=("0",), stated=None, little=True):
+    """What ``torch.storage._load_from_bytes`` is given: torch's format of before archives."""
+    name = f"torch.{dtype}" if "." not in dtype else dtype
+    module, _, dtype = name.rpartition(".")
+    pid = b"(X\x07\x00\x00\x00storagec" + f"{module}\n{dtype}\n".encode() + b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
+    parts = [
+        pickle.dumps(0x1950A86A20F9469CFC6C, 2),
+        pickle.dumps(1001, 2),
+        pickle.dumps({"little_endian": little}, 2),
+        b"\x80\x02" + pid + b"\x8a\x08" + struct.pack("<q", count) + b"NtQ.",
+        pickle.dumps(list(keys), 2),
+        struct.pack("<q", count if stated is None else stated) + numbers,
+    ]
+    return b"".join(parts)
+
+
+def loaded(data):
+    return read(pickle.dumps(tensor(Made(torch.storage._load_from_bytes, data), 0, (2,), (1,))))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"count": 1 << 50},
+        {"count": -1},
+        {"stated": 7},
+        {"numbers": b"\0" * 23},
+        {"keys": ()},
+        {"keys": ("0", "0")},
+        {"keys": ("1",)},
+        {"little": False},
+        {"dtype": "os.system"},
+        {"dtype": "BFloat16Storage"},
+    ],
+)
+def test_a_storage_that_is_not_what_it_claims_is_refused(changes):
+    assert loaded(payload()).tolist() == [0, 0]
+    with pytest.raises(UserError, match=r"x\.pkl"):
+        loaded(payload(**changes))
+
+
+def test_code_in_a_storage_of_its_own_does_not_run(tmp_path):
+    trap = Made(eval, f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(UserError, match=r"asks for builtins\.eval"):
+        loaded(pickle.dumps(trap))
+    with pytest.raises(UserError, match=r"asks for .*\.eval"):
+        loaded(payload()[: len(payload()) - 32 - len(pickle.dumps(["0"], 2))] + pickle.dumps(trap, 2))
+    torch.save({"audio": torch.ones(2), "x": trap}, tmp_path / "x.pt")
+    with pytest.raises(UserError, match=r"x\.pt asks for .*\.eval"):
+        load_archive(tmp_path / "x.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def rewritten(path, change):
+    """The archive at ``path`` with members as ``change`` of (name, data) gives them, or without where it gives None."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members:
+            if (new := change(name, data)) is not None:
+                archive.writestr(name, *new)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda name, data: None if name.endswith("data.pkl") else (data,), "none of torch.save: it has 0 data.pkl"),
+        (lambda name, data: None if name.endswith("data/0") else (data,), "not a whole pickle"),
+        (lambda name, data: (data[:-4] if name.endswith("data/0") else data,), "does not hold 24 numbers"),
+        (lambda name, data: (data, zipfile.ZIP_DEFLATED) if name.endswith("data/0") else (data,), "or is compressed"),
+        (lambda name, data: (b"big" if name.endswith("byteorder") else data,), "on a big-endian machine"),
+        (
+            lambda name, data: (data.replace(b"K\x18", b"J\0\0\0\x7f") if name.endswith("data.pkl") else data,),
+            "claims 2130706432 numbers, which the file does not have",
+        ),
+    ],
+)
+def test_a_damaged_archive_is_one_line(tmp_path, change, message):
+    torch.save({"audio": VALUES.float()}, tmp_path / "x.pt")
+    rewritten(tmp_path / "x.pt", change)
+    with pytest.raises(UserError, match=message):
+        load_archive(tmp_path / "x.pt")
+
+
+def test_what_is_no_archive_is_one_line(tmp_path):
+    (tmp_path / "x.pt").write_bytes(b"PK\x03\x04" + b"x" * 50)
+    with pytest.raises(UserError, match=r"x\.pt is a damaged archive"):
+        load_archive(tmp_path / "x.pt")
