@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.files import aside, held, remove_unfinished
+from mmsa_lightning.files import LFS_POINTER, aside, check_content, held, remove_unfinished, sha256
 
 
 def test_the_file_is_there_whole(tmp_path: Path) -> None:
@@ -75,3 +76,25 @@ with held(Path({str(folder)!r})):
         other.wait()
         with held(folder):
             assert list(folder.iterdir()) == []
+
+
+def test_a_file_that_takes_anothers_place_has_a_hash_of_its_own(tmp_path: Path) -> None:
+    """Also with the same size and time, as archives set it."""
+    path = tmp_path / "weights"
+    for content in (b"one", b"two"):
+        (tmp_path / "new").write_bytes(content)
+        os.utime(tmp_path / "new", (1, 1))
+        (tmp_path / "new").replace(path)
+        assert sha256(path) == hashlib.sha256(content).hexdigest()
+    path.write_bytes(b"six")
+    os.utime(path, (1, 1))
+    assert sha256(path) == hashlib.sha256(b"six").hexdigest()
+
+
+@pytest.mark.parametrize(("content", "words"), [(LFS_POINTER + b"v1\n", "git lfs pull"), (b"", "is empty")])
+def test_a_file_that_has_not_come_is_said(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        check_content(tmp_path / "x")
+    (tmp_path / "x").write_bytes(b"version")
+    check_content(tmp_path / "x")

@@ -8,20 +8,26 @@ from mmsa_lightning import minilm
 from mmsa_lightning.errors import UserError
 
 
-def test_the_package_holds_the_published_weights():
+def test_the_package_holds_the_published_files():
     folder = minilm.directory()
-    assert {"config.json", "vocab.txt", "tokenizer.json", "model.safetensors"} <= {p.name for p in folder.iterdir()}
-    assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() == minilm.WEIGHTS_SHA256
+    for name, expected in minilm.SHA256.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
 
 
-def test_other_weights_are_refused(tmp_path):
-    (tmp_path / "model.safetensors").write_bytes(b"other")
+@pytest.mark.parametrize("name", sorted(minilm.SHA256))
+def test_other_files_are_refused(tmp_path, name):
+    for path in minilm.directory().iterdir():
+        if path.name in minilm.SHA256:
+            (tmp_path / path.name).symlink_to(path)
+    minilm.check(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=rf"cannot read .*{name} .*reinstall"):
+        minilm.check(tmp_path)
+    (tmp_path / name).write_bytes(b"other")
     with pytest.raises(
-        UserError, match=r"has SHA-256 d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa"
+        UserError, match=rf"{name} has SHA-256 d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa"
     ):
-        minilm.check_weights(tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match="cannot read"):
-        minilm.check_weights(tmp_path / "none")
+        minilm.check(tmp_path)
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):

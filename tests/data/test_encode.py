@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,28 @@ def test_a_bert_of_another_vocabulary_is_refused(path: Path, tmp_path: Path, cap
     assert end.value.code == 2
     assert "knows 100 word pieces" in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+def test_a_bert_saved_in_half_precision_reads_in_float32(path: Path, tmp_path: Path, tiny_bert: str) -> None:
+    half = BertModel.from_pretrained(tiny_bert, add_pooling_layer=False).half()
+    half.save_pretrained(tmp_path / "half")
+    encode.encode_store(path, str(tmp_path / "half"), tmp_path / "encoded.h5")
+    whole = half.float().eval()
+    tokens = torch.tensor(Store(path).splits["valid"].sequences["tokens"][0]).long()
+    with torch.no_grad():
+        expected = whole(tokens[None]).last_hidden_state[0].numpy()
+    found = Store(tmp_path / "encoded.h5").splits["valid"].sequences["text"][0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # computed in half precision, they differ by 1e-3
+
+
+def test_tokens_of_another_vocabulary_are_refused(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    store = Store(path)
+    write(tmp_path / "other.h5", store.splits, replace(store.meta, vocabulary="bert-base-chinese"))
+    with pytest.raises(SystemExit) as end:
+        cli.main(["data", "encode", str(tmp_path / "other.h5"), "--text-encoder", "minilm"])
+    assert end.value.code == 2
+    assert "text_encoder=minilm has another vocabulary" in capsys.readouterr().err
+    assert not (tmp_path / "other_minilm.h5").exists()
 
 
 def test_a_store_without_tokens_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

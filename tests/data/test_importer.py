@@ -9,7 +9,7 @@ from mmsa_lightning.cli import main
 from mmsa_lightning.data import importer
 from mmsa_lightning.data.releases import count_warning
 from mmsa_lightning.data.store import Store
-from mmsa_lightning.data.tokens import tokenizer
+from mmsa_lightning.data.tokens import UNCASED, UNCASED_SHA256, tokenizer
 
 
 def save(path, data, protocol=2):
@@ -161,6 +161,50 @@ def test_a_failed_import_leaves_the_older_store(tmp_path, layouts):
     with pytest.raises(SystemExit):
         run_import(tmp_path / "x.pkl", out)
     assert Store(out).meta == before
+
+
+def test_a_source_with_ids_is_assumed_to_be_bert_base_uncaseds(tmp_path, layouts, capsys):
+    path = save(tmp_path / "x.pkl", layouts.mmsa(True))
+    assumed = run_import(path, tmp_path / "a.h5").meta
+    assert (assumed.vocabulary, assumed.vocabulary_sha256, assumed.vocabulary_assumed) == (UNCASED, None, True)
+    line = "tokens: assumed to be bert-base-uncased's; --tokenizer NAME says whose they are"
+    assert line in assumed.report and line in capsys.readouterr().out
+    stated = run_import(path, tmp_path / "b.h5", "--tokenizer", "minilm").meta
+    assert (stated.vocabulary, stated.vocabulary_sha256, stated.vocabulary_assumed) == (UNCASED, UNCASED_SHA256, False)
+    assert not any("assumed" in line for line in stated.report)
+    assert stated.content_sha256 == assumed.content_sha256
+
+
+def test_ids_of_a_vocabulary_that_is_not_here_keep_its_name(tmp_path, layouts):
+    path = save(tmp_path / "x.pkl", layouts.mmsa(True))
+    meta = run_import(path, tmp_path / "a.h5", "--tokenizer", tmp_path / "none").meta
+    assert (meta.vocabulary, meta.vocabulary_sha256, meta.vocabulary_assumed) == (str(tmp_path / "none"), None, False)
+    assert any("cannot be seen here: no tokenizer" in line for line in meta.report)
+
+
+TABLE = "id,text,label,split\na$_$1,so good,1,train\nb$_$1,bad \u2603 one,-1,dev\nc$_$1,fine,0,test\n"
+
+
+def test_a_store_knows_the_vocabulary_of_its_text_and_what_is_unknown(tmp_path):
+    (tmp_path / "u.csv").write_text(TABLE, encoding="utf-8")
+    meta = run_import(tmp_path / "u.csv", tmp_path / "own.h5").meta
+    assert (meta.vocabulary, meta.vocabulary_sha256, meta.vocabulary_assumed) == (UNCASED, UNCASED_SHA256, False)
+    assert meta.report == ["text: 1 of 6 word pieces are unknown to the tokenizer ([UNK])"]
+
+
+def test_a_tokenizer_that_does_not_know_the_text_leaves_no_store(tmp_path, tiny_bert, capsys):
+    (tmp_path / "u.csv").write_text(TABLE, encoding="utf-8")
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "config.json").write_text('{"model_type": "bert"}')
+    (foreign / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nbad\n")
+    for folder, words in ((tiny_bert, "knows no words"), (foreign, "does not know the text: 5 of 6 word pieces")):
+        with pytest.raises(SystemExit) as end:
+            run_import(tmp_path / "u.csv", tmp_path / "own.h5", "--tokenizer", folder)
+        assert end.value.code == 2
+        said = capsys.readouterr().err
+        assert words in said and said.count("\n") == 1
+        assert not (tmp_path / "own.h5").exists()
 
 
 @pytest.mark.parametrize("dataset", ["", "../x", "a b", "a/b"])

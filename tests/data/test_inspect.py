@@ -26,7 +26,7 @@ def test_provenance_counts_and_report(described):
         assert part in text
     assert re.search(r"train +5\n +valid +3\n +test +4\n", text)
     assert "1284 / 229 / 686 (Table 1)" in " ".join(text.split())
-    assert "word pieces of bert-base-uncased" in text
+    assert "word pieces of bert-base-uncased, it is assumed" in text
     assert "768 features" in text
     assert re.search(r"missing +no modality", text)
     assert re.search(r"aligned +yes", text)
@@ -57,6 +57,7 @@ def test_lengths_labels_and_what_is_missing(tmp_path):
     assert re.search(r"missing +audio, vision", text)
     assert "true labels of text" in text
     assert "nothing had to be put right" in text
+    assert "word pieces of bert-base-uncased\n" in text
     assert "Table 1" not in text
 
 

@@ -52,6 +52,13 @@ def test_what_is_written_is_read(path):
     assert store.modalities == ["text", "audio"]
 
 
+def test_an_older_store_says_nothing_of_its_vocabularys_hash(path):
+    with h5py.File(path, "r+") as file:
+        meta = json.loads(file.attrs["meta"])
+        file.attrs["meta"] = json.dumps({key: meta[key] for key in meta if not key.startswith("vocabulary_")})
+    assert Store(path).meta == make_meta(content_sha256=meta["content_sha256"])
+
+
 def test_sequences_are_read_only(path):
     with pytest.raises(ValueError, match="read-only"):
         Store(path).splits["train"].sequences["audio"][0][0] = 1

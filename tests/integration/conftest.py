@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 
 @pytest.fixture
@@ -27,6 +29,18 @@ def arguments(tiny_bert: str, tmp_path: Path, tmp_path_factory: pytest.TempPathF
         ]
 
     return build
+
+
+@pytest.fixture
+def own_bert(tiny_bert: str, tmp_path: Path) -> tuple[Path, Callable[[], None]]:
+    """A copy of the tiny BERT, and a function that puts other weights in its folder."""
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "bert"))
+
+    def replace() -> None:
+        weights = load_file(folder / "model.safetensors")
+        save_file({k: v * 1.5 for k, v in weights.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return folder, replace
 
 
 @pytest.fixture

@@ -196,6 +196,25 @@ def test_a_run_does_not_continue_on_other_data(
     main([*overrides, "overwrite=true"])
 
 
+def test_a_run_does_not_go_on_from_another_encoder(
+    arguments: Callable[..., list[str]],
+    own_bert: tuple[Path, Callable[[], None]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bert, replace = own_bert
+    overrides = arguments(f"text_encoder={bert}", "trainer.max_epochs=1")
+    stop_before_the_result(monkeypatch, overrides)
+    (last,) = (tmp_path / "runs").rglob("last.ckpt")
+    saved = torch.load(last, weights_only=True)
+    replace()
+    refuses(capsys, [*overrides, "ckpt_path=last"], f"{last} is of a run with other weights of the text encoder")
+    del saved["hyper_parameters"]  # as an older version wrote it
+    torch.save(saved, last)
+    main([*overrides, "ckpt_path=last"])
+
+
 def test_a_killed_run_is_not_thrown_away_by_forgetting_to_resume(
     arguments: Callable[..., list[str]],
     tmp_path: Path,

@@ -13,12 +13,16 @@ import pytest
 import torch
 import wandb
 import yaml
+from transformers import BertModel
 
-from mmsa_lightning import metrics
+from mmsa_lightning import metrics, minilm
 from mmsa_lightning.app import main
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import Store, write
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment import restore
 from mmsa_lightning.files import held
+from mmsa_lightning.models.layers.pretrained import encoder_hash
 
 Arguments = Callable[..., list[str]]
 
@@ -166,6 +170,75 @@ def test_a_result_on_other_data_is_not_overwritten(
     path.write_text(json.dumps(other))
     fails(arguments(), capsys, "holds a result for other data")
     assert json.loads(path.read_text()) == other
+
+
+def test_other_weights_in_the_encoders_folder_are_another_run(
+    arguments: Arguments,
+    own_bert: tuple[Path, Callable[[], None]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bert, replace = own_bert
+    command = arguments(f"text_encoder={bert}", "trainer.max_epochs=1")
+    main(command)
+    assert capsys.readouterr().out.count("has the vocabulary of") == 1  # there is none beside its weights
+    run = the_run(tmp_path)
+    first = result(run)
+    assert first["encoder_hash"] == encoder_hash(str(bert))
+    restore(run)
+    main(command)
+    assert "already finished" in capsys.readouterr().out
+    replace()
+    fails(command, capsys, "holds a result for other weights of the text encoder")
+    with pytest.raises(UserError, match=f"other weights of the text encoder than {bert} now holds"):
+        restore(run)
+
+    # What an older version left does not say which weights it began from: it stands.
+    (run / "result.json").write_text(json.dumps({k: v for k, v in first.items() if k != "encoder_hash"}))
+    main(command)
+    assert "already finished" in capsys.readouterr().out
+    restore(run)
+
+    main([*command, "overwrite=true"])
+    second = result(run)
+    assert second["encoder_hash"] == encoder_hash(str(bert)) != first["encoder_hash"]
+    assert second["test"] != first["test"]
+
+
+def test_the_encoder_that_is_named_to_the_model_is_the_one_that_is_told(
+    arguments: Arguments, tiny_bert: str, tmp_path: Path
+) -> None:
+    main(arguments("text_encoder=minilm", f"model.text_encoder={tiny_bert}", "trainer.max_epochs=1"))
+    outcome = result(the_run(tmp_path))
+    assert (outcome["text_encoder"], outcome["encoder_hash"]) == (tiny_bert, encoder_hash(tiny_bert))
+
+
+def test_an_encoder_of_another_vocabulary_is_refused(
+    arguments: Arguments,
+    own_bert: tuple[Path, Callable[[], None]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One that is large enough for the ids, so that they all have some place in it."""
+    bert, _ = own_bert
+    known = (minilm.directory() / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    (bert / "vocab.txt").write_text("\n".join([*known[:1000], *reversed(known[1000:])]) + "\n", encoding="utf-8")
+    fails(arguments(f"text_encoder={bert}"), capsys, "has another vocabulary", "tokens are bert-base-uncased's")
+    assert not list(tmp_path.rglob("*.ckpt"))
+    (bert / "vocab.txt").write_text("\n".join(known) + "\n", encoding="utf-8")
+    main(arguments(f"text_encoder={bert}", "trainer.max_epochs=1"))
+    assert "has the vocabulary of" not in capsys.readouterr().out
+
+
+def test_a_bert_in_half_precision_trains_in_the_trainers(arguments: Arguments, tiny_bert: str, tmp_path: Path) -> None:
+    BertModel.from_pretrained(tiny_bert, add_pooling_layer=False).half().save_pretrained(tmp_path / "half")
+    for precision, dtype in (("32-true", torch.float32), ("64-true", torch.float64)):
+        runs = tmp_path / "runs" / precision
+        more = (f"trainer.precision={precision}", "trainer.max_epochs=1", f"runs={runs}")
+        main([*arguments(f"text_encoder={tmp_path / 'half'}"), *more])
+        (best,) = runs.rglob("best.ckpt")
+        weights = torch.load(best, weights_only=True)["state_dict"]
+        assert {value.dtype for key, value in weights.items() if ".bert." in key} == {dtype}
 
 
 def test_a_sweep_leaves_a_result_for_each_job(arguments: Arguments, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def finished(runs: Path, row: str, seed: int, **changes: Any) -> Cell:
     record = {
         **{split: dict.fromkeys(METRICS, 0.5) for split in ("valid", "test")},
         **{"epochs": 1, "best_epoch": 1, "config_hash": "c", "data_hash": "d", "modalities": ["text"]},
-        **{"text": "bert", "text_encoder": "minilm"},
+        **{"text": "bert", "text_encoder": "minilm", "encoder_hash": "e"},
     }
     (run_dir / "result.json").write_text(json.dumps(record | changes))
     (run_dir / "predictions.csv").write_text(
@@ -50,6 +50,7 @@ def test_undefined_is_not_a_number(tmp_path: Path):
         ({"data_hash": "e"}, "different data in one table: tfn seed 1 has d, lmf seed 1 has e"),
         ({"modalities": ["audio"]}, "different modalities"),
         ({"text_encoder": "bert-base-uncased"}, "different text encoders"),
+        ({"encoder_hash": "f"}, "different weights of the text encoder"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(tmp_path: Path, changes: dict[str, Any], words: str):

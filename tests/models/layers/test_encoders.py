@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
+from transformers import BertModel, DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.errors import UserError
@@ -136,6 +136,15 @@ def test_the_packaged_minilm_embeds_like_its_neighbours() -> None:
 def test_weights_that_cannot_be_had_are_one_clear_error(tmp_path: object) -> None:
     with pytest.raises(UserError, match=r"text_encoder=.* cannot be loaded.*minilm"):
         BertEncoder(str(tmp_path))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_bert_is_float32_whatever_it_was_saved_in(tiny_bert: str, tmp_path: Path, dtype: torch.dtype) -> None:
+    bert = BertModel.from_pretrained(tiny_bert, add_pooling_layer=False).to(dtype)
+    bert.save_pretrained(tmp_path)
+    found = BertEncoder(str(tmp_path)).bert.state_dict()
+    assert {value.dtype for value in found.values() if value.is_floating_point()} == {torch.float32}
+    assert all(torch.equal(found[name], value.to(found[name].dtype)) for name, value in bert.state_dict().items())
 
 
 SMALL: dict[str, Any] = {"vocab_size": 50, "max_position_embeddings": 16}
