@@ -198,7 +198,7 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
     options = dict(config["optim"])
     schedule = options.pop("schedule") and functools.partial(build_schedule, options=config["optim"]["schedule"])
     optimizer = functools.partial(optim.build_optimizer, **options)
-    return SentimentModule(model, objective, optimizer, config["seed"], schedule)
+    return SentimentModule(model, objective, optimizer, config["seed"], schedule, data.store.meta.has_classes)
 
 
 def _evaluate(

@@ -4,19 +4,21 @@
 mae         mean absolute error, nothing clipped
 corr        Pearson correlation
 acc7        both clipped to [-3, 3] and rounded half to even (0.5 -> 0, 1.5 -> 2, -2.5 -> -2), then equality
-acc5        the same with [-2, 2]; both are of labels in [-3, 3]
+acc5        the same with [-2, 2]
 acc2_has0   ``target >= 0`` against ``prediction >= 0``, all samples
 f1_has0     F1 of the same two classes, weighted by true support
 acc2_non0   ``> 0`` for both, after dropping the samples with ``target == 0``; a prediction of exactly 0 is negative
 f1_non0     F1 of the same two classes, weighted by true support
 ==========  =====================================================================================================
 
-The protocol is that of MMSA, https://github.com/thuiar/MMSA, ``src/MMSA/utils/metricsTop.py``, for MOSI and MOSEI.
+The protocol is that of MMSA, https://github.com/thuiar/MMSA, ``src/MMSA/utils/metricsTop.py``, for MOSI and MOSEI. On
+another scale acc7 and acc5 are left undefined: rounded, labels in [-1, 1] have three classes, clipped, labels from 1 to 5
+have as few, and the acc5 that MMSA reports on CH-SIMS has classes of its own.
 Other papers differ (swapped arguments of F1, zero labels dropped everywhere), so their figures do not always compare.
 
 Every free function takes ``prediction`` and ``target``, float64 (samples,), unclipped, and returns a float64 scalar.
 What is undefined is NaN, without a warning: every metric of no samples, corr of a constant or of one sample, the
-``non0`` pair when every label is zero, acc7 and acc5 when a label lies outside [-3, 3].
+``non0`` pair when every label is zero.
 """
 
 from __future__ import annotations
@@ -47,12 +49,12 @@ def corr(prediction: Tensor, target: Tensor) -> Tensor:
 
 def acc7(prediction: Tensor, target: Tensor) -> Tensor:
     """Accuracy over the seven classes -3 … 3."""
-    return _class_accuracy(prediction, target, 3)
+    return _accuracy(_rounded(prediction, 3), _rounded(target, 3))
 
 
 def acc5(prediction: Tensor, target: Tensor) -> Tensor:
     """Accuracy over the five classes -2 … 2."""
-    return _class_accuracy(prediction, target, 2)
+    return _accuracy(_rounded(prediction, 2), _rounded(target, 2))
 
 
 def acc2_has0(prediction: Tensor, target: Tensor) -> Tensor:
@@ -77,10 +79,8 @@ def f1_non0(prediction: Tensor, target: Tensor) -> Tensor:
     return _weighted_f1(prediction[kept] > 0, target[kept] > 0)
 
 
-def _class_accuracy(prediction: Tensor, target: Tensor, limit: int) -> Tensor:
-    if (target.abs() > 3).any():  # on another scale the classes would be those that clipping leaves
-        return prediction.new_tensor(torch.nan)
-    return _accuracy(*(values.clamp(-limit, limit).round() for values in (prediction, target)))  # half to even
+def _rounded(values: Tensor, limit: int) -> Tensor:
+    return values.clamp(-limit, limit).round()  # torch rounds half to even, as numpy does
 
 
 def _accuracy(predicted: Tensor, true: Tensor) -> Tensor:
@@ -97,10 +97,17 @@ def _weighted_f1(predicted: Tensor, true: Tensor) -> Tensor:
     return total / len(true)
 
 
+def undefined(prediction: Tensor, target: Tensor) -> Tensor:
+    """NaN."""
+    return prediction.new_tensor(torch.nan)
+
+
 METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     function.__name__: function for function in (mae, corr, acc7, acc5, acc2_has0, f1_has0, acc2_non0, f1_non0)
 }
 """Every metric by its name."""
+
+OF_CLASSES = ("acc7", "acc5")
 
 
 def distinct(prediction: Tensor, target: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,7 +129,7 @@ class SplitMetric(Metric):
     NaN if any prediction or label is NaN, where a comparison would quietly call it negative.
 
     Args:
-        function: one of :data:`METRICS`.
+        function: one of :data:`METRICS`, or :func:`undefined`.
     """
 
     full_state_update = False
@@ -177,18 +184,22 @@ class SplitMetric(Metric):
         return torch.float32 if self.device.type == "mps" else torch.float64  # MPS has no float64
 
 
-def sentiment_metrics(prefix: str) -> MetricCollection:
+def sentiment_metrics(prefix: str, *, classes: bool = True) -> MetricCollection:
     """All of :data:`METRICS`, named ``prefix`` + name, over one set of states.
 
     Feed with ``update(prediction, target, index)``, see :meth:`SplitMetric.update`.
 
     Args:
         prefix: of every name, separator included: ``"val/"`` gives ``"val/mae"``.
+        classes: whether the labels are on the scale that :data:`OF_CLASSES` are of; else these are NaN.
     """
     # The group is given: torchmetrics would find it by comparing states, which fails where a prediction is NaN. Sorted,
     # as the collection is: states follow the group's first member, which ``forward`` must therefore visit first.
     return MetricCollection(
-        {name: SplitMetric(function) for name, function in METRICS.items()},
+        {
+            name: SplitMetric(function if classes or name not in OF_CLASSES else undefined)
+            for name, function in METRICS.items()
+        },
         prefix=prefix,
         compute_groups=[sorted(METRICS)],
     )

@@ -91,7 +91,7 @@ def import_source(
     name: str,
     sha256: str,
     tokenizer: str | None,
-    label_range: tuple[float, float] | None,
+    label_range: tuple[float, float] | None = None,
 ) -> Meta:
     """Clean ``source`` and write it as a store at ``out``.
 

@@ -84,11 +84,8 @@ def _labels(store: Store) -> list[str]:
         share = sum(found) / total
         row = "".join(f"{count:>8}" for count in found)
         lines.append(f"  {value:<12}{row}  {share:>5.1%} {'#' * round(share * 50)}")
-    if store.meta.label_limit > 3:
+    if not store.meta.has_classes:
         lines += _wrapped("note", "acc7 and acc5 are of labels in [-3, 3]: undefined here")
-    elif store.meta.label_limit <= 2:
-        classes = f"{round(high) - round(low) + 1} classes, {round(low)} to {round(high)}"
-        lines += _wrapped("note", f"acc7 and acc5 are of labels in [-3, 3]: here they have {classes}")
     if warning := range_warning(low, high):
         lines += _wrapped("warning", warning)
     return lines
@@ -99,7 +96,7 @@ def label_counts(labels: np.ndarray, low: float, high: float) -> list[tuple[str,
 
     The values are acc7's classes -3 … 3, halves going to the even one; on another scale eleven, ``low`` to ``high``.
     """
-    if 2 < max(-low, high) <= 3:
+    if 1 < max(-low, high) <= 3:
         values, nearest = np.arange(-3.0, 4.0), np.rint(labels) + 3
     else:
         values, nearest = low + (high - low) * np.arange(11) / 10, np.rint((labels - low) / ((high - low) or 1) * 10)

@@ -37,7 +37,7 @@ from mmsa_lightning.errors import UserError
 
 FORMAT = "mmsa-lightning store 1"
 SPLITS = ("train", "valid", "test")
-UNSTATED = (-3.0, 3.0)  # label range of stores from before it was kept
+UNSTATED = (-3.0, 3.0)  # label range of stores and runs from before it was kept
 SEQUENCES = ("tokens", "text", "audio", "vision")
 
 
@@ -97,6 +97,11 @@ class Meta:
     def label_limit(self) -> float:
         """The largest absolute value of the range."""
         return max(abs(bound) for bound in self.label_range)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether labels fall into classes of whole numbers, -3 to 3 at most, which acc7 and acc5 are of."""
+        return 1 < self.label_limit <= 3
 
 
 def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from mmsa_lightning import attention, files, result
 from mmsa_lightning.data.inspect import label_counts
+from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report import comparison, figures
 from mmsa_lightning.report.cells import Cell
@@ -92,7 +93,7 @@ def _row_name(record: dict[str, Any]) -> str:
 def _data_card(rows: Sequence[Row]) -> Grid:
     first = next(iter(rows[0].results.values()))
     labels = rows[0].labels
-    counts = label_counts(labels, labels.min(), labels.max())
+    counts = label_counts(labels, *first.get("label_range", UNSTATED))
     return Grid(
         f"{first['data']}: {len(labels)} test utterances read with {', '.join(first['modalities'])}; SHA-256 of the "
         f"store's content {first['data_hash']}. Test labels, rounded:",

@@ -1,3 +1,4 @@
+import csv
 import hashlib
 import multiprocessing
 import pickle
@@ -106,6 +107,83 @@ def test_a_table_without_features_is_text_alone(tmp_path):
     store = run_import(path, tmp_path / "own.h5")
     assert store.modalities == ["text"]
     assert store.splits["test"].sequences["tokens"][0].tolist() == [101, 102]
+
+
+def table(tmp_path, *labels):
+    path = tmp_path / "u.csv"
+    rows = [f"v{i}$_$0,so,{y},{s}" for i, (y, s) in enumerate(zip(labels, ("train", "valid", "test"), strict=True))]
+    path.write_text("\n".join(["id,text,label,split", *rows]))
+    return path
+
+
+@pytest.mark.parametrize(
+    "labels, options, expected",
+    [
+        ((-0.8, 1, 0.2), (), [-0.8, 1]),
+        ((-0.8, 1, 0.2), ("--label-range", -1, 1), [-1, 1]),
+        ((-0.8, 1, 0.2), ("--label-range", -1.5, 2), [-1.5, 2]),
+        ((-30, 70, 0), (), [-30, 70]),
+    ],
+)
+def test_the_label_range_is_what_was_said_or_found(tmp_path, capsys, labels, options, expected):
+    store = run_import(table(tmp_path, *labels), tmp_path / "own.h5", *options)
+    assert store.meta.label_range == expected
+    printed = capsys.readouterr()
+    assert ("labels: found in" in printed.out) == (not options)
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize("dataset", ["mosi", "mosei"])
+def test_known_data_keep_their_range(tmp_path, capsys, dataset):
+    store = run_import(table(tmp_path, 1, -0.5, 0), tmp_path / "x.h5", dataset=dataset)
+    assert store.meta.label_range == [-3, 3]
+    assert "labels: found" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "labels, dataset, options, message",
+    [
+        (
+            (1, -5, 0),
+            "own",
+            ("--label-range", -3, 3),
+            "valid: label of v1$_$0 is -5, outside [-3, 3]; so are 0 more of 1",
+        ),
+        ((1, -5, 0), "mosi", (), "valid: label of v1$_$0 is -5, outside [-3, 3]"),
+        ((1, -1, 0), "own", ("--label-range", 1, -1), "--label-range wants two numbers, the lower first"),
+        ((1, -1, 0), "own", ("--label-range", "nan", 1), "--label-range wants two numbers"),
+        (
+            (1, -1, 0),
+            "mosi",
+            ("--label-range", -1, 1),
+            "labels of mosi lie in [-3, 3]; other data need another --dataset",
+        ),
+    ],
+)
+def test_labels_and_ranges_that_do_not_go_together(tmp_path, capsys, labels, dataset, options, message):
+    with pytest.raises(SystemExit) as end:
+        run_import(table(tmp_path, *labels), tmp_path / "x.h5", *options, dataset=dataset)
+    assert end.value.code == 2
+    printed = capsys.readouterr().err
+    assert message in printed and printed.count("\n") == 1
+    assert not (tmp_path / "x.h5").exists()
+
+
+@pytest.mark.parametrize("labels", [(1, 3, 5), (0, 0.5, 1), (-3, -1, 0), (0, 0, 0)])
+def test_labels_on_one_side_of_0_get_one_line(tmp_path, capsys, labels):
+    run_import(table(tmp_path, *labels), tmp_path / "own.h5")
+    printed = capsys.readouterr().err
+    assert "are not negative and positive: acc2, f1 and generated labels mean nothing" in printed
+    assert printed.startswith("warning: ") and printed.count("\n") == 1
+
+
+def test_separator_and_encoding_reach_the_table(tmp_path):
+    path = tmp_path / "u.csv"
+    rows = ["id~text~label~split", "a~你好~1~train", "b~so~-1~val", "c~so~0~TEST"]
+    path.write_text("\n".join(rows), encoding="gbk")
+    store = run_import(path, tmp_path / "own.h5", "--separator", "~", "--encoding", "gbk")
+    assert store.splits["train"].raw_text == ["你好"]
+    assert list(store.splits["test"].ids) == ["c"]
 
 
 def test_the_store_lies_in_stores_by_default(tmp_path, layouts, monkeypatch):
@@ -244,6 +322,23 @@ def test_real_mosi(tmp_path, real_data):
     audio = store.splits["test"].sequences["audio"][5]
     assert len(audio) == len(store.splits["test"].sequences["tokens"][5])
     assert (audio == audio[0]).all() and audio.any()
+
+
+def test_real_sims_has_its_range_and_its_unimodal_labels(tmp_path, real_data):
+    path = real_data.parent / "sims" / "utterances.csv"
+    store = run_import(path, tmp_path / "sims.h5")
+    assert {name: len(split) for name, split in store.splits.items()} == {"train": 1368, "valid": 456, "test": 457}
+    assert (store.meta.label_range, list(store.splits["test"].unimodal)) == ([-1, 1], ["text", "audio", "vision"])
+    with path.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    assert store.splits["test"].unimodal["vision"].tolist() == pytest.approx([float(r["label_vision"]) for r in rows])
+
+
+def test_real_mosei_says_which_split_it_lacks(tmp_path, real_data, capsys):
+    with pytest.raises(SystemExit):
+        run_import(real_data.parent / "mosei" / "utterances.csv", tmp_path / "mosei.h5", dataset="mosei")
+    printed = capsys.readouterr().err
+    assert "no test split" in printed and "it has train 16274, valid 1861: name some of these test" in printed
 
 
 def test_real_misa_fold(tmp_path, real_data):

@@ -2,6 +2,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,26 @@ def test_lengths_labels_and_what_is_missing(tmp_path):
     assert "nothing had to be put right" in text
     assert "word pieces of bert-base-uncased\n" in text
     assert "Table 1" not in text
+
+
+def test_labels_on_another_scale(tmp_path):
+    tokens = Loaded([np.ones(1, np.int32)] * 22)
+    label = np.repeat(np.linspace(-1, 1, 11, dtype=np.float32), 2)
+    audio = np.where(np.arange(22) < 5, np.float32(np.nan), label)
+    split = Split([str(n) for n in range(22)], label, {"tokens": tokens}, unimodal={"text": label, "audio": audio})
+    texts = {}
+    for bounds in ([-1.0, 1.0], [1.0, 5.0]):
+        meta = Meta("own", "table", "x.csv", "0" * 64, None, True, "bert-base-uncased", [], label_range=bounds)
+        shown = replace(split, label=label * 2 + 3 if bounds[0] > 0 else label)
+        store.write(tmp_path / "x.h5", dict.fromkeys(store.SPLITS, shown), meta)
+        texts[bounds[1]] = " ".join(describe(Store(tmp_path / "x.h5")).split())
+    for value in ("-1", "-0.8", "-0.6", "-0.4", "-0.2", "0", "+0.2", "+0.4", "+0.6", "+0.8", "+1"):
+        assert f" {value} 2 2 2 9.1% #####" in texts[1]
+    assert "true labels of text, audio (17 of train)" in texts[1]
+    assert "Labels in [-1, 1], rounded" in texts[1] and "Labels in [1, 5], rounded" in texts[5]
+    assert " +1 2 2 2 9.1%" in texts[5] and " +1.4 2 2 2 9.1%" in texts[5] and " +5 2 2 2 9.1%" in texts[5]
+    assert all("acc7 and acc5 are of labels in [-3, 3]: undefined here" in text for text in texts.values())
+    assert "warning labels in [1, 5] are not negative and positive" in texts[5] and "warning" not in texts[1]
 
 
 def test_the_command_prints_it(described, capsys):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import pickle
@@ -95,6 +96,52 @@ def test_the_content_hash_is_of_the_content(tmp_path, path, alter):
     assert write(tmp_path / "y.h5", splits, make_meta()).content_sha256 != original
 
 
+def test_the_label_range_is_content_and_older_stores_are_of_minus_3_to_3(tmp_path, path):
+    splits = {name: make_split(4, i) for i, name in enumerate(SPLITS)}
+    original = Store(path).meta
+    assert (original.label_range, original.label_limit, original.has_classes) == ([-3, 3], 3, True)
+    with h5py.File(path, "r+") as file:
+        older = json.loads(file.attrs["meta"])
+        del older["label_range"]
+        file.attrs["meta"] = json.dumps(older)
+    assert Store(path).meta == original
+    seen = {original.content_sha256}
+    for bounds, limit, classes in (([-1.0, 0.6], 1, False), ([-2.4, 2.0], 2.4, True), ([1.0, 5.0], 5, False)):
+        write(tmp_path / "y.h5", splits, make_meta(label_range=bounds))
+        meta = Store(tmp_path / "y.h5").meta
+        assert (meta.label_range, meta.label_limit, meta.has_classes) == (bounds, limit, classes)
+        seen.add(meta.content_sha256)
+    assert len(seen) == 4
+
+
+def test_the_hash_of_labels_from_minus_3_to_3_is_what_it_was(tmp_path):
+    """Runs that were finished before the range was kept are known by it."""
+    split = Split(["a"], np.zeros(1, np.float32), {"audio": Loaded([np.ones((1, 2), np.float32)])})
+    digest = hashlib.sha256(b"aligned=True")
+    for name in SPLITS:
+        digest.update(f'/{name}/id ["a"]'.encode())
+        for column, array in {
+            "label": split.label,
+            "audio/values": np.ones((1, 2), np.float32),
+            "audio/offsets": np.array([0, 1]),
+        }.items():
+            digest.update(f"/{name}/{column} {array.dtype} {array.shape}".encode())
+            digest.update(array)
+    assert write(tmp_path / "z.h5", dict.fromkeys(SPLITS, split), make_meta()).content_sha256 == digest.hexdigest()
+
+
+def test_only_unimodal_labels_may_be_blank(tmp_path, path):
+    with h5py.File(path, "r+") as file:
+        file["train/unimodal/audio"][2] = np.nan
+    assert np.isnan(Store(path).splits["train"].unimodal["audio"]).tolist() == [False, False, True, False]
+    for name, value in (("train/unimodal/audio", np.inf), ("train/label", np.nan)):
+        with h5py.File(path, "r+") as file:
+            file["train/unimodal/audio"][2] = 0
+            file[name][1] = value
+        with pytest.raises(UserError, match=f"{name} does not hold a number for each utterance"):
+            Store(path)
+
+
 def test_a_failed_write_leaves_the_older_store_and_no_other_file(tmp_path, path):
     before = path.read_bytes()
     splits = {name: make_split(4) for name in ("train", "valid")}  # no test: fails midway
@@ -135,6 +182,14 @@ def other_meta(file):
     file.attrs["meta"] = json.dumps({"dataset": "x"})
 
 
+def range_of_three(file):
+    file.attrs["meta"] = json.dumps(json.loads(file.attrs["meta"]) | {"label_range": [-3, 0, 3]})
+
+
+def range_upside_down(file):
+    file.attrs["meta"] = json.dumps(json.loads(file.attrs["meta"]) | {"label_range": [3, -3]})
+
+
 def short_label(file):
     del file["train/label"]
     file["train/label"] = np.zeros(1, np.float32)
@@ -142,7 +197,18 @@ def short_label(file):
 
 @pytest.mark.parametrize(
     "breaks",
-    [delete_values, cut_offsets, shuffle_offsets, link_out, compress, other_format, other_meta, short_label],
+    [
+        delete_values,
+        cut_offsets,
+        shuffle_offsets,
+        link_out,
+        compress,
+        other_format,
+        other_meta,
+        range_of_three,
+        range_upside_down,
+        short_label,
+    ],
 )
 def test_a_broken_store_is_a_user_error(path, breaks):
     with h5py.File(path, "r+") as file:

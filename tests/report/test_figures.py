@@ -8,7 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mmsa_lightning.report.figures import attention_figure, losses_figure, rows_figure
+from mmsa_lightning.report.figures import (
+    attention_figure,
+    label_histograms_figure,
+    losses_figure,
+    predictions_figure,
+    rows_figure,
+)
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import METRICS, Row
 
@@ -57,3 +63,16 @@ def test_attention_shows_each_map_with_the_words_of_both_sides():
     assert [label.get_text() for label in within.get_xticklabels()] == steps["audio"]
     assert cross.get_title() == "text ← audio, 0 to 0.80"
     figure.savefig(io.BytesIO())  # an id with dollar signs is no formula
+
+
+def test_predictions_and_labels_are_all_shown_whatever_their_range(row: Callable[..., Row]):
+    made = row("tfn", [1.0], np.array([[-4.0, 1.0, 7.5, 0.2]]))  # its labels are 0
+    (axis,) = predictions_figure(made, "t").axes
+    for low, high in (axis.get_xlim(), axis.get_ylim()):
+        assert low < -4 and high > 7.5
+
+
+def test_histograms_of_labels_end_at_their_limit():
+    bins = [f"{-1 + i / 30:.4g}" for i in range(60)]
+    figure = label_histograms_figure([{"epoch": "1", "task": "text"} | dict.fromkeys(bins, "1")], "t")
+    assert figure.axes[0].images[0].get_extent() == [-1, 1, 1.5, 0.5]
