@@ -12,8 +12,8 @@ f1_non0     F1 of the same two classes, weighted by true support
 ==========  =====================================================================================================
 
 The protocol is that of MMSA, https://github.com/thuiar/MMSA, ``src/MMSA/utils/metricsTop.py``, for MOSI and MOSEI. On
-another scale acc7 and acc5 are left undefined: rounded, labels in [-1, 1] have three classes, clipped, labels from 1 to 5
-have as few, and the acc5 that MMSA reports on CH-SIMS has classes of its own.
+another scale acc7 and acc5 are left undefined: labels in [-1, 1] would round to three classes, those from 1 to 5 be
+clipped to as few, and the acc5 that MMSA reports on CH-SIMS has classes of its own.
 Other papers differ (swapped arguments of F1, zero labels dropped everywhere), so their figures do not always compare.
 
 Every free function takes ``prediction`` and ``target``, float64 (samples,), unclipped, and returns a float64 scalar.
