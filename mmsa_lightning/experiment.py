@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import functools
 import math
 import shutil
@@ -35,6 +36,9 @@ from mmsa_lightning.trainer import (
     quieten,
     training_seconds,
 )
+
+SHOWN = 8  # predictions that are compared when a run is restored
+NEAR = 0.02  # of the largest label: as far as half precision moves a prediction
 
 
 def run(cfg: DictConfig, hydra: HydraConf) -> float:
@@ -172,7 +176,29 @@ def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
         module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
     except Exception as error:
         raise UserError(f"{path} does not hold the weights of this run ({error})") from error
+    _check_predictions(run_dir, module, data)
     return module, data
+
+
+def _check_predictions(run_dir: Path, module: SentimentModule, data: StoreDataModule) -> None:
+    """See whether some predictions are still those that the run left: a version that reads data otherwise is told of.
+
+    Raises:
+        UserError: they are not, nor near enough for another precision.
+    """
+    with (run_dir / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        left = {row["id"]: float(row["prediction"]) for row in csv.DictReader(file) if row["split"] == "valid"}
+    positions = list(range(min(SHOWN, len(left))))
+    module.eval()
+    with torch.no_grad():
+        now = module.model(data.split("valid")[positions]).prediction.tolist()
+    for i, prediction in zip(positions, now, strict=True):
+        id = data.store.splits["valid"].ids[i]
+        if abs(prediction - left[id]) > NEAR * data.store.meta.label_limit:
+            raise UserError(
+                f"{run_dir}: its weights now predict {prediction:.3f} for {id}, and {left[id]:.3f} stands in "
+                "predictions.csv: it was made by another version of mmsa-lightning; run it again"
+            )
 
 
 def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> SentimentModule:

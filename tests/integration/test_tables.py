@@ -103,6 +103,16 @@ def test_a_run_shows_what_it_attends_to(
     cli.main(["attention", str(run), "--out", str(tmp_path / "left")])
     assert len(list((tmp_path / "left").iterdir())) == 6
 
+    # A version that reads data otherwise would predict something else, and attend to something else.
+    kept = (run / "predictions.csv").read_text()
+    (first,) = [row for row in csv.DictReader(kept.splitlines()) if row["split"] == "valid"][:1]
+    (run / "predictions.csv").write_text(kept.replace(first["prediction"], f"{float(first['prediction']) + 0.2:.4f}"))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["attention", str(run), test[4]["id"]])
+    assert stop.value.code == 2
+    assert f"for {first['id']}, and" in capsys.readouterr().err
+    (run / "predictions.csv").write_text(kept)
+
     for words, wrong in ((str(run), "nobody"), "nobody is in no split"), ((str(tmp_path),), "has no attention.json"):
         with pytest.raises(SystemExit) as stop:
             cli.main(["attention", *words])
