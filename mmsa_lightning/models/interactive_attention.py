@@ -1,7 +1,9 @@
 """Multimodal Emotion Analysis Model based on Interactive Attention Mechanism (Zhou & Li).
 
 The paper has no released code. Where its words, formulas and shapes disagree, both readings are arguments here;
-``docs/equations.md`` lists them with the decision taken for the default.
+``docs/equations.md`` lists them with the decision taken for the default. Of the data it says little: here audio and
+vision are standardised over the train split (``data.standardize``), and a batch holds utterances of similar lengths
+(``data.order``).
 """
 
 from __future__ import annotations

@@ -9,14 +9,19 @@ Differences from the original:
 - Every parameter is trained, as in the original. MMSA leaves the weights over ranks and the bias out of its optimiser.
 - Each rank's factor is initialised by itself (Xavier). The released code gives PyTorch all ranks as one tensor, taken
   for a convolution's, with the rank as the number of outputs.
-- No batch normalisation of the audio and vision means: a batch of one has none, and the data module standardises these
-  features over the train split instead.
+- No batch normalisation, which in the original, and in MMSA, gives the utterance means of audio and vision zero mean
+  and unit variance over a batch, and of which a batch of one has none. Here every step of audio and vision is
+  standardised, over the train split (``data.standardize``), so that the means vary less.
 - Means and the LSTM leave padding out; the original, and MMSA after it, average and read the zero padding as well.
 - No dropout after the fusion: the released code and MMSA have a rate for it and never use it. Dropout on the text, as
   in the released code; in MMSA a one-layer LSTM never uses the rate.
 - Rates and widths go by modality, not by position: MMSA orders dropouts audio, video, text, post-fusion, but widths
   text, audio, video.
 - Any subset of the modalities; the original has all three. Text may be BERT's hidden states in place of word vectors.
+- A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
+  ``data.order=uniform`` does.
+- The loss is a mean over the batch, as MMSA's, whose L2 decay this has. The original's is a sum, beside which decay
+  weighs as many times less as a batch has utterances.
 """
 
 from __future__ import annotations

@@ -19,6 +19,16 @@ Differences from the original:
   without warm-up; from it come the tuned rates and dropouts alone.
 - Audio or vision alone will do. Text that comes as features has no BERT: the gate shifts the word vectors, and the last
   state of an LSTM over them stands in for the pooled [CLS].
+- Audio and vision are standardised over the train split (``data.standardize``). The original and MMSA read them as they
+  are.
+- A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
+  ``data.order=uniform`` does.
+- AdamW is torch's, with an ε of 1e-8. The original's, of transformers 3, adds 1e-6 before it corrects the second moment
+  for its start: as much as 3e-5 here in the first step. It decays after the step and not before, which makes a
+  difference of 1e-12 a step.
+- The weights of the epoch with the lowest validation MAE are kept, and ``patience`` may stop training before its 40
+  epochs are over. The original trains on to the end, keeps no weights, and reports the lowest validation squared error
+  and the highest test accuracy of any epoch.
 """
 
 from __future__ import annotations

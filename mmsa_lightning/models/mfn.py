@@ -10,6 +10,12 @@ Differences from the original:
   50 times, which leaves nothing to fuse over time.
 - Any subset of the modalities; the original has all three.
 - Text may be BERT's hidden states in place of word vectors.
+- Audio and vision are standardised over the train split (``data.standardize``). The original divides vision by its
+  largest value in train, and leaves audio as it is; MMSA leaves both.
+- A batch holds utterances of similar lengths, and every epoch has other batches. The original shuffles the train split
+  once: its batches and their order are the same in every epoch, and what is left over is never trained on. MMSA draws
+  batches uniformly, as ``data.order=uniform`` does.
+- Training stops early, by ``patience``; the original always trains all its epochs.
 """
 
 from __future__ import annotations

@@ -13,6 +13,15 @@ Differences from the original:
 - Any two modalities will do; the hidden layer of the head is then as much narrower as its input.
 - Text that comes as features goes through the same recurrent encoder as audio and vision, as the original's word
   vectors do; they are features of the data, and not trained.
+- Audio and vision are standardised over the train split (``data.standardize``). The original standardises each
+  utterance by itself, and MMSA reads the features as they are.
+- A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
+  ``data.order=uniform`` does.
+- The best epoch has the lowest validation MAE, and ``patience`` says when to stop. The original and MMSA choose by the
+  squared error, the mean of its batches' means.
+- A step's gradient is a mean over its accumulated batches, and is clipped once, before the step. MMSA sums, and clips
+  after every batch what it has summed so far; the clip is converted in ``conf/``, Adam's ε is not. The original
+  accumulates nothing.
 """
 
 from __future__ import annotations

@@ -19,6 +19,14 @@ Differences from the original:
 - The input text has a dropout of its own, as in MMSA; in the original it is the embedding dropout.
 - Any two of the modalities will do. Text may be BERT's hidden states in place of word vectors.
 - No weight decay, as in the original. MMSA states one that its optimiser never gets; here one that is set is applied.
+- Audio and vision are standardised over the train split (``data.standardize``). The original and MMSA read them as they
+  are.
+- A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
+  ``data.order=uniform`` does.
+- Training stops early, by ``patience``; the original always trains its 40 epochs.
+- With the tuned settings, which are MMSA's, a step's gradient is a mean over its accumulated batches, and is clipped
+  once, before the step. MMSA sums, and clips after every batch what it has summed so far; the clip is converted in
+  ``conf/``, Adam's ε is not.
 """
 
 from __future__ import annotations

@@ -14,6 +14,11 @@ Differences from the original:
   word timings. Word-aligned data have one frame a word, exactly its own.
 - Frames are neither averaged to 20 a second nor cut at 20 a word, and padding is read by no LSTM.
 - Audio or vision alone will do. Text may be BERT's hidden states, [CLS] and [SEP] included, in place of word vectors.
+- Audio and vision are standardised over the train split (``data.standardize``). The original reads them as they
+  are, through its batch normalisation.
+- A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
+  ``data.order=uniform`` does.
+- Training stops early, by ``patience``; the original always trains its 500 epochs. It leaves out a batch of one.
 """
 
 from __future__ import annotations

@@ -13,6 +13,10 @@ Differences from the original:
 - The heads of single modalities run in training alone: the prediction does not depend on them.
 - Each head has three layers, as in the released code; the paper writes two.
 - Any subset of modalities will do. Text that comes as features goes through an LSTM, as audio and vision do.
+- Audio and vision are standardised over the train split (``data.standardize``). The original and MMSA read them as they
+  are.
+- A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
+  ``data.order=uniform`` does.
 """
 
 from __future__ import annotations

@@ -5,8 +5,10 @@ modalities' features. Original: https://github.com/A2Zadeh/TensorFusionNetwork.
 
 Differences from the original:
 
-- No batch normalisation of the audio and vision means: a batch of one has none, and the data module standardises these
-  features over the train split instead.
+- No batch normalisation, which in the original, and in MMSA, gives the utterance means of audio and vision zero mean
+  and unit variance over a batch, and of which a batch of one has none. Here every step of audio and vision is
+  standardised, over the train split (``data.standardize``), so that the means vary less. The original has before that
+  divided vision by its largest value in train.
 - Means and the LSTM leave padding out. The original, and MMSA after it, average over the zero padding, so that an
   utterance's mean depends on how far it is padded, and run the LSTM through it.
 - Text's vector is a linear map of the LSTM's last state, as in the released code and in MMSA; the paper describes a
@@ -16,6 +18,8 @@ Differences from the original:
   text, audio, video.
 - The output is scaled to the range of the labels, [-3, 3] on MOSI, as in MMSA; the released code scales it to [-4, 4].
 - Any subset of the modalities; the original has all three. Text may be BERT's hidden states in place of word vectors.
+- A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
+  ``data.order=uniform`` does.
 """
 
 from __future__ import annotations
