@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -110,6 +111,24 @@ def pickles(trap: Path) -> dict[str, bytes]:
         "one_list_many_times": pickle.dumps({s: {"id": _nested(40), "regression_labels": [0.0]} for s in SPLITS}),
         "labels_many_times": pickle.dumps({s: {"id": ["a"], "regression_labels": _nested(40)} for s in SPLITS}),
         "an_id_of_lists": pickle.dumps({s: {"id": _objects(_nested(40), 1), "regression_labels": [0]} for s in SPLITS}),
+        "one_array_many_times": _splits([_fold(np.zeros(1 << 17))] * 4000),
+        "one_text_many_times": _splits([_fold(np.zeros((1, 1)), ["x" * (1 << 20)])] * 4000),
+        "a_text_encoded_many_times": b"\x80\x02" + text("x" * (1 << 20)) + b"q\x00"
+        + b"c_codecs\nencode\nh\x00\x85R0" * 4000 + b".",
+        "a_list_in_itself": b"\x80\x02]q\x00h\x00a.",
+        "a_tensor_that_runs_code": pickle.dumps({"audio": torch.ones(2), "id": call}),
+        "a_storage_that_runs_code": pickle.dumps(Calls(torch.storage._load_from_bytes, pickle.dumps(call))),
+        "a_storage_of_petabytes": _storage(1 << 50),
+        "a_storage_below_0": _storage(-1),
+        "a_storage_without_its_numbers": _storage(3)[:-8],
+        "a_storage_made_many_times": b"\x80\x02" + b"B" + struct.pack("<I", 1 << 20)
+        + _saved(1 << 17).ljust(1 << 20, b"\0") + b"q\x00"
+        + b"ctorch.storage\n_load_from_bytes\nh\x00\x85R0" * 4000 + b".",
+        "a_tensor_past_its_storage": _tensor(1, (4,), (1,)),
+        "a_tensor_before_its_storage": _tensor(-1, (4,), (1,)),
+        "a_tensor_backwards": _tensor(3, (4,), (-1,)),
+        "a_tensor_of_one_number_many_times": _tensor(0, (1 << 40,), (0,)),
+        "a_tensor_of_other_axes": _tensor(0, (2, 1 << 62), (0,)),
         "numbers_for_splits": pickle.dumps(dict.fromkeys(SPLITS, 1)),
         "complex": pickle.dumps({s: {"id": ["a"], "regression_labels": [1j]} for s in SPLITS}),
     }  # fmt: skip
@@ -122,6 +141,37 @@ def _nested(depth: int) -> list[Any]:
     return made
 
 
+def _splits(fold: list[Any]) -> bytes:
+    return pickle.dumps(dict.fromkeys(SPLITS, fold))
+
+
+def _fold(steps: np.ndarray, words: list[str] | None = None) -> tuple[Any, ...]:
+    return (words or ["a"], steps.reshape(1, -1), steps.reshape(1, -1)), np.zeros((1, 1)), "v[1]"
+
+
+def _saved(count: int) -> bytes:
+    """A storage of so many float64 as torch pickles it, with three numbers behind it."""
+    key = b"X\x01\x00\x00\x000"
+    pid = b"(X\x07\x00\x00\x00storagectorch\nDoubleStorage\n" + key + b"X\x03\x00\x00\x00cpu\x8a\x08"
+    parts = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    return (
+        b"".join(pickle.dumps(part, 2) for part in parts)
+        + b"\x80\x02" + pid + struct.pack("<q", count) + b"NtQ."
+        + pickle.dumps(["0"], 2) + struct.pack("<q3d", count, 1, 2, 3)
+    )  # fmt: skip
+
+
+def _storage(count: int) -> bytes:
+    return pickle.dumps({"train": {"labels": Calls(torch.storage._load_from_bytes, _saved(count))}})
+
+
+def _tensor(offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
+    """On a storage of four numbers."""
+    flat = torch.storage.TypedStorage(wrap_storage=torch.ones(4).untyped_storage(), dtype=torch.float32, _internal=True)
+    call = Calls(torch._utils._rebuild_tensor_v2, flat, offset, size, stride, False, OrderedDict())
+    return pickle.dumps({s: {"id": ["a"], "regression_labels": [0.5], "audio": call} for s in SPLITS})
+
+
 def _pickle(name: str) -> Case:
     def make(folder: Path) -> list[str]:
         path = folder / "x.pkl"
@@ -132,6 +182,46 @@ def _pickle(name: str) -> Case:
 
 
 CASES |= {f"pickle_{name}": _pickle(name) for name in pickles(Path("ran"))}
+
+
+# Files of torch.save.
+
+
+def _archive(name: str, alter: Callable[[str, bytes], tuple[Any, ...] | None], **more: Any) -> None:
+    def make(folder: Path) -> list[str]:
+        path, buffer = folder / "x.pt", io.BytesIO()
+        calls = {key: Calls(os.system, f"touch {folder / 'ran'}") for key in more}
+        torch.save({"train": {"labels": torch.ones(1 << 10)}} | calls, buffer)
+        with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(path, "w") as archive:
+            for member in whole.namelist():
+                if (new := alter(member, whole.read(member))) is not None:
+                    archive.writestr(member, *new)
+        return ["data", "import", str(path), "--dataset", "mosi", "--out", str(folder / "out" / "mosi.h5")]
+
+    CASES[f"archive_{name}"] = make
+
+
+def _only(end: str, alter: Callable[[bytes], tuple[Any, ...] | None]) -> Callable[[str, bytes], tuple[Any, ...] | None]:
+    return lambda name, data: alter(data) if name.endswith(end) else (data,)
+
+
+_archive("that_runs_code", lambda name, data: (data,), trap=True)
+_archive("of_petabytes", _only("data.pkl", lambda data: (data.replace(b"M\x00\x04", b"J\xff\xff\xff\x7f"),)))
+_archive("that_unpacks_a_thousandfold", _only("data/0", lambda data: (bytes(1 << 27), zipfile.ZIP_DEFLATED)))
+_archive("with_a_pickle_that_unpacks_a_thousandfold",
+         _only("data.pkl", lambda data: (b"\x80\x02B" + struct.pack("<I", 1 << 27) + bytes(1 << 27),
+                                         zipfile.ZIP_DEFLATED)))  # fmt: skip
+_archive("with_a_byte_order_that_unpacks_a_thousandfold",
+         _only("byteorder", lambda data: (bytes(1 << 27), zipfile.ZIP_DEFLATED)))  # fmt: skip
+_archive("without_its_numbers", _only("data/0", lambda data: None))
+_archive("without_its_pickle", _only("data.pkl", lambda data: None))
+
+
+@case
+def archive_cut_off(folder: Path) -> list[str]:
+    torch.save({"train": {"labels": torch.ones(9)}}, folder / "x.pt")
+    (folder / "x.pt").write_bytes((folder / "x.pt").read_bytes()[:-100])
+    return ["data", "import", str(folder / "x.pt"), "--dataset", "mosi", "--out", str(folder / "out" / "mosi.h5")]
 
 
 # Stores.
@@ -367,6 +457,10 @@ _npz("of_terabytes", member("features", header("(3, 1099511627776)")))
 _npz("of_negative_size", member("features", header("(3, -1)") + b"x" * 12))
 _npz("that_unpacks_a_thousandfold", member("features", header("(3, 10000000)") + bytes(120_000_000)))
 _npz("with_code_for_a_header", member("features", header("__import__('os').system('touch ran')")))
+_npz("with_lengths_below_0", lambda path: np.savez(path, id=np.array(["a", "b"]), features=np.zeros((3, 2)),
+                                                   lengths=np.array([4, -1])))  # fmt: skip
+_npz("of_one_array_many_times", lambda path: np.savez(path, id=np.array(["a"]), features=_objects(
+    *[np.zeros((1, 1 << 17))] * 4000)))  # fmt: skip
 _npz("with_a_dtype_of_objects", member("features", header("(3, 2)", "'|O'") + pickle.dumps(Calls(eval, "1"))))
 _npz("that_is_none", lambda path: path.write_bytes(b"PK\x03\x04" + b"x" * 40))
 _npz("with_lengths_that_do_not_add_up", lambda path: np.savez(path, id=np.array(["a"]), features=np.zeros((3, 2)),

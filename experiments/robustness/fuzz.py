@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import io
 import json
 import pickle
 import struct
@@ -22,6 +23,7 @@ from typing import Any
 
 import corpus
 import numpy as np
+import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -55,6 +57,16 @@ def sound(folder: Path) -> dict[str, bytes]:
     }
     steps = rng.normal(size=(2, 2))
     misa = {s: [((["so", "it"], steps, steps), np.array([[0.5]]), f"v{i}{s}[1]") for i in range(3)] for s in SPLITS}
+    mmim = {
+        s: [(([], steps, steps[:1], ["so"], 2, 1), np.array([[0.5]]), f"v{i}_{i}") for i in range(3)] for s in SPLITS
+    }
+    tensors = {
+        split: part | {name: torch.from_numpy(part[name]) for name in ("text_bert", "audio")}
+        for split, part in mmsa.items()
+    }
+    archive, before = io.BytesIO(), io.BytesIO()
+    torch.save(tensors, archive)
+    torch.save(tensors, before, _use_new_zipfile_serialization=False)
     table = "id,text,label,split\n" + "\n".join(f"v{i}$_${s},so it is,{i},{s}" for s in SPLITS for i in range(3))
     np.savez_compressed(
         folder / "x.npz", id=np.array([i for s in SPLITS for i in ids[s]]), features=rng.normal(size=(9, 2))
@@ -63,7 +75,10 @@ def sound(folder: Path) -> dict[str, bytes]:
     import_source(source, folder / "x.h5", dataset="own", name="made", sha256="0", tokenizer="minilm")
     files = {f"{name} {p}": pickle.dumps(data, p) for name, data in (("mmsa", mmsa), ("mult", mult), ("misa", misa))
              for p in (0, 2, 4, 5)}  # fmt: skip
+    files |= {f"tensors {p}": pickle.dumps(tensors, p) for p in (2, 5)} | {"mmim 4": pickle.dumps(mmim, 4)}
     return files | {
+        "archive": archive.getvalue(),
+        "before archives": before.getvalue(),
         "table": table.encode(),
         "npz": (folder / "x.npz").read_bytes(),
         "store": (folder / "x.h5").read_bytes(),
@@ -113,7 +128,7 @@ def survives(kind: str, data: bytes, folder: Path) -> None:
         except UserError as error:
             counts["refused"] += 1
             assert str(error).strip()
-        left = {path.name for path in place.iterdir()} - {"x.pkl", "x.csv", "x.npz", "x.h5", "out.h5"}
+        left = {path.name for path in place.iterdir()} - {"x.pkl", "x.pt", "x.csv", "x.npz", "x.h5", "out.h5"}
         assert not left, left
 
 
@@ -128,7 +143,7 @@ def _read(kind: str, data: bytes, place: Path) -> None:
                 sum(block.sum() for block in ragged.blocks())
         return
     options: dict[str, Any] = {}
-    source = place / {"table": "x.csv", "npz": "x.csv"}.get(kind, "x.pkl")
+    source = place / {"table": "x.csv", "npz": "x.csv", "archive": "x.pt"}.get(kind, "x.pkl")
     if kind == "npz":
         source.write_text("id,text,label,split\n" + "\n".join(f"v{i}$_${s},a,0,{s}" for s in SPLITS for i in range(3)))
         options["audio"] = place / "x.npz"

@@ -29,7 +29,7 @@ def test_the_pickles_are_real(name: str, tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists()
 
 
-KINDS = ("mmsa 2", "mmsa 5", "mult 4", "misa 0", "table", "npz", "store")
+KINDS = ("mmsa 2", "mmsa 5", "mult 4", "misa 0", "mmim 4", "tensors 2", "archive", "table", "npz", "store")
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,10 @@ def load_archive(path: Path) -> Any:
             if len(roots) != 1:
                 raise UserError(f"{path} is a zip archive, but none of torch.save: it has {len(roots)} data.pkl")
             (root,) = roots
-            if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
-                raise UserError(
-                    f"{path} was written by torch.save on a big-endian machine; save its arrays with pickle"
-                )
+            if f"{root}byteorder" in archive.namelist():
+                with archive.open(f"{root}byteorder") as member:
+                    if member.read(6) != b"little":
+                        raise UserError(f"{path} is of torch.save on a big-endian machine; save its arrays with pickle")
             info = archive.getinfo(f"{root}data.pkl")
             size = path.stat().st_size
             with archive.open(info) as member:

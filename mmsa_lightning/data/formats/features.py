@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from mmsa_lightning.data import padding
-from mmsa_lightning.data.formats.fields import entries, numeric, some, text, utterance_id, utterance_ids, whole_numbers
+from mmsa_lightning.data.formats.fields import entries, numeric, some, text, utterance_ids, whole_numbers
 from mmsa_lightning.data.formats.npz import Archive
 from mmsa_lightning.data.source import Sequences, Source
 from mmsa_lightning.errors import UserError
 
+SDK = ("misa", "mult")  # the layouts whose segments are named as CMU's SDK does, VIDEO[3]
 _UNKNOWN = ("<unk>", "unk", "[unk]", "<unknown>", "unknown")
 
 
@@ -27,27 +28,28 @@ def add_features(source: Source, modality: str, path: Path) -> None:
         UserError: something in the file is missing or malformed, an id stands there twice, or an utterance has none.
     """
     archive = Archive(path)
-    ids = utterance_ids(archive["id"], f"{path}: id")
+    ids = utterance_ids(archive["id"], f"{path}: id", source.layout in SDK)
     row_of: dict[str, int] = {}
     for row, name in enumerate(ids):
         if row_of.setdefault(name, row) != row:
             raise UserError(f"{path}: the id {name} stands there twice, in row {row_of[name]} and in row {row}")
     sequences = _sequences(archive, ids, modality, source.report)
 
-    key_of = {name: utterance_id(name, "an id") for split in source.splits.values() for name in split.ids}
-    if missing := [name for name, key in key_of.items() if key not in row_of]:
+    wanted = dict.fromkeys(name for split in source.splits.values() for name in split.ids)
+    if missing := [name for name in wanted if name not in row_of]:
+        first = ": CMU's SDK counts segments from 0, MMSA from 1" if all(m.endswith("$_$0") for m in missing) else ""
         raise UserError(
-            f"{path} has no features for {len(missing)} of {len(key_of)} utterances: {some(missing)}; "
-            f"it has them for {some(ids)}"
+            f"{path} has no features for {len(missing)} of {len(wanted)} utterances: {some(missing)}; "
+            f"it has them for {some(ids)}{first}"
         )
-    if spare := sorted(row_of.keys() - set(key_of.values()), key=lambda name: row_of[name]):
+    if spare := [name for name in ids if name not in wanted]:
         source.report.append(
             f"{modality}: {len(spare)} sequences of {path.name} belong to no utterance and were left out: {some(spare)}"
         )
     if any(modality in split.features for split in source.splits.values()):
         source.report.append(f"{modality}: {path.name} replaces the source's own features")
     for split in source.splits.values():
-        split.features[modality] = Sequences([sequences[row_of[key_of[name]]] for name in split.ids])
+        split.features[modality] = Sequences([sequences[row_of[name]] for name in split.ids])
 
 
 def _sequences(archive: Archive, ids: list[str], modality: str, report: list[str]) -> list[np.ndarray]:

@@ -59,22 +59,27 @@ def texts(values: Any, what: str, report: list[str]) -> list[str]:
     return [text(value, f"{what}, row {row}") for row, value in enumerate(found)]
 
 
-def utterance_id(segment: Any, what: str) -> str:
-    """``VIDEO[3]``, as CMU's SDK names a segment, as ``VIDEO$_$3``; anything else unchanged.
+def utterance_id(value: Any, what: str, sdk: bool = True) -> str:
+    """An id as text, ``VIDEO[3]``, as CMU's SDK names a segment, as ``VIDEO$_$3``.
+
+    Args:
+        value: the id.
+        what: what messages call it.
+        sdk: whether names are the SDK's: it counts from 0, MMSA's ids ``VIDEO$_$4`` count from 1 in MOSI.
 
     Raises:
         UserError: it is missing: None, NaN, empty, or what numpy makes of None and NaN among texts.
     """
-    name = text(segment, what)
+    name = text(value, what)
     if name in ("", "nan", "None", "<NA>"):
-        raise UserError(f"{what} is {segment!r}; every utterance needs an id, such as VIDEO$_$3")
-    match = _SEGMENT.fullmatch(name)
+        raise UserError(f"{what} is {value!r}; every utterance needs an id, such as VIDEO$_$3")
+    match = _SEGMENT.fullmatch(name) if sdk else None
     return f"{match[1]}$_${match[2]}" if match else name
 
 
-def utterance_ids(values: Any, what: str) -> list[str]:
+def utterance_ids(values: Any, what: str, sdk: bool = True) -> list[str]:
     """:func:`utterance_id` of each of ``values``."""
-    return [utterance_id(value, f"{what}, row {row}") for row, value in enumerate(entries(values))]
+    return [utterance_id(value, f"{what}, row {row}", sdk) for row, value in enumerate(entries(values))]
 
 
 def entries(values: Any) -> list[Any]:

@@ -6,7 +6,8 @@ MMIM (https://github.com/declare-lab/Multimodal-Infomax, ``src/create_dataset.py
 ((none, visual (frames, dim), acoustic (frames, dim), words, visual length, acoustic length), label, segment).
 MAG-BERT (https://github.com/WasifurRahman/BERT_multimodal_transformer, ``multimodal_driver.py``): {train, dev, test} ->
 list of ((words, visual, acoustic), label, segment). A label is (1, 1), or in MOSEI (1, 7) with six emotions behind
-the sentiment. A segment is ``VIDEO[3]``, in MMIM's MOSI ``VIDEO_3``, and in MMIM's MOSEI the video alone.
+the sentiment. A segment is ``VIDEO[3]``, counted from 0; in MMIM's MOSI ``VIDEO_4``, counted from 1 as MMSA does; in
+MMIM's MOSEI the video alone.
 """
 
 from __future__ import annotations

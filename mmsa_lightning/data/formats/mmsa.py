@@ -38,7 +38,7 @@ def read(data: dict[str, dict[str, Any]]) -> Source:
 
 def _split(part: dict[str, Any], where: str, report: list[str]) -> SourceSplit:
     split = SourceSplit(
-        ids=utterance_ids(column(part, "id", where), f"{where}: id"),
+        ids=utterance_ids(column(part, "id", where), f"{where}: id", sdk=False),
         label=np.atleast_1d(numeric(column(part, "regression_labels", where), f"{where}: regression_labels")),
         raw_text=texts(part["raw_text"], f"{where}: raw_text", report) if "raw_text" in part else None,
         unimodal={m: np.atleast_1d(numeric(part[k], f"{where}: {k}")) for m, k in _UNIMODAL.items() if k in part},

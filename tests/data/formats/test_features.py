@@ -115,14 +115,33 @@ def test_bools_are_zeros_and_ones(tmp_path, table):
     np.testing.assert_array_equal(np.concatenate(found), [[1, 0], [0, 1]])
 
 
-def test_ids_are_matched_and_what_is_left_over_is_named(tmp_path, table):
+def test_what_belongs_to_no_utterance_is_named(tmp_path, table):
     arrays = sequences()
-    ids = ["c[0]", *IDS[:3], "spare", "other"]
+    ids = [IDS[3], *IDS[:3], "spare", "other"]
     np.savez(tmp_path / "a.npz", id=np.array(ids, object), features=objects([arrays[3], *arrays[:3], *arrays[:2]]))
     source = read(table, audio=tmp_path / "a.npz")
     np.testing.assert_array_equal(source.splits["test"].features["audio"].values[0], arrays[3])
     np.testing.assert_array_equal(source.splits["train"].features["audio"].values[1], arrays[1])
     assert source.report == ["audio: 2 sequences of a.npz belong to no utterance and were left out: spare, other"]
+
+
+def test_segments_of_the_sdk_match_its_own_names_alone(tmp_path, table, layouts):
+    """It counts from 0 where MMSA counts from 1: ``VIDEO[3]`` is not the ``VIDEO$_$3`` of a table."""
+    folds = {name: layouts.fold(name, 3, own_words=True) for name in ("train", "dev", "test")}
+    segments = [segment for fold in folds.values() for *_, segment in fold]
+    np.savez(tmp_path / "a.npz", id=segments, features=np.arange(18.0).reshape(9, 2))
+    pickled = save(tmp_path / "x.pkl", folds)
+    np.testing.assert_array_equal(read(pickled, audio=tmp_path / "a.npz").splits["valid"].features["audio"].values[1],
+                                  [[8, 9]])  # fmt: skip
+    np.savez(tmp_path / "a.npz", id=["a[0]", "a[1]", "b[0]", "c[0]"], features=np.ones((4, 2)))
+    with pytest.raises(
+        UserError, match=r"no features for 4 of 4 .*; it has them for a\[0\], a\[1\], b\[0\] and 1 more"
+    ):
+        read(table, audio=tmp_path / "a.npz")
+    ids = [segment.replace("[", "$_$").rstrip("]") for segment in segments]
+    np.savez(tmp_path / "a.npz", id=[i for i in ids if not i.endswith("$_$0")], features=np.ones((6, 2)))
+    with pytest.raises(UserError, match=r"no features for 3 of 9 .*: CMU's SDK counts segments from 0, MMSA from 1"):
+        read(pickled, audio=tmp_path / "a.npz")
 
 
 def beside(tmp_path, source, **saved):

@@ -198,7 +198,7 @@ def rewritten(path, change):
         (lambda name, data: None if name.endswith("data/0") else (data,), "not a whole pickle"),
         (lambda name, data: (data[:-4] if name.endswith("data/0") else data,), "does not hold 24 numbers"),
         (lambda name, data: (data, zipfile.ZIP_DEFLATED) if name.endswith("data/0") else (data,), "or is compressed"),
-        (lambda name, data: (b"big" if name.endswith("byteorder") else data,), "on a big-endian machine"),
+        (lambda name, data: (b"big" if name.endswith("byteorder") else data,), "of torch.save on a big-endian machine"),
         (
             lambda name, data: (data.replace(b"K\x18", b"J\0\0\0\x7f") if name.endswith("data.pkl") else data,),
             "claims 2130706432 numbers, which the file does not have",
