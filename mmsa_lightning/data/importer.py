@@ -139,19 +139,25 @@ def _pieces(source: Source, name: str) -> tuple[dict[str, list[Pieces]] | None, 
 
 
 def _stated_vocabulary(source: Source, name: str | None) -> dict[str, Any]:
-    """Whose the source's own tokens are."""
+    """Whose the source's own tokens are, as far as it is known."""
+    stated = tokens.vocabulary(name or tokens.UNCASED)
     if name is None:
-        source.report.append(f"tokens: assumed to be {tokens.UNCASED}'s; --tokenizer NAME says whose they are")
-        return {"vocabulary": tokens.UNCASED, "vocabulary_assumed": True}
-    stated = tokens.vocabulary(name)
-    if stated == tokens.UNCASED:
-        return {"vocabulary": stated, "vocabulary_sha256": tokens.UNCASED_SHA256}
+        source.report.append(f"tokens: assumed to be {stated}'s; --tokenizer NAME says whose they are")
+    known: dict[str, Any] = {"vocabulary": stated, "vocabulary_assumed": name is None}
     try:
-        known = tokens.tokenizer(name)
+        tokenizer = tokens.tokenizer("minilm" if stated == tokens.UNCASED else stated)
     except UserError as error:
-        source.report.append(f"tokens: said to be {stated}'s, which cannot be seen here: {error}")
-        return {"vocabulary": stated}
-    return {"vocabulary": stated, "vocabulary_sha256": tokens.vocabulary_sha256(known)}
+        if name is not None:
+            source.report.append(f"tokens: said to be {stated}'s, which cannot be seen here: {error}")
+        return known
+    splits = source.splits.values()
+    texts = [pair for split in splits for pair in zip(split.tokens or [], split.raw_text or [], strict=False)]
+    found, total = tokens.spelled(tokenizer, texts)
+    if found < total / 2:
+        source.report.append(
+            f"tokens: read as {stated}'s, {total - found} of {total} word pieces do not stand in their text"
+        )
+    return known | ({"vocabulary_sha256": tokens.vocabulary_sha256(tokenizer)} if name is not None else {})
 
 
 def _words(split: SourceSplit) -> list[list[str]] | None:

@@ -162,6 +162,21 @@ def check_known(name: str, pieces: Iterable[Pieces]) -> list[str]:
     return report
 
 
+def spelled(tokenizer: Any, utterances: Iterable[tuple[np.ndarray, str]]) -> tuple[int, int]:
+    """How many of the pieces of utterances stand in their text, small or capital, and how many there are.
+
+    Args:
+        utterances: of each its ids, (pieces,), and its text.
+    """
+    special, found, total = {None, *tokenizer.all_special_tokens}, 0, 0
+    for ids, text in utterances:
+        pieces = [p for p in tokenizer.convert_ids_to_tokens(ids.tolist()) if p not in special]
+        lowered = text.lower()
+        found += sum(piece.lower().removeprefix("##") in lowered for piece in pieces)
+        total += len(pieces)
+    return found, total
+
+
 def encode(tokenizer: Any, utterances: list[list[str]]) -> list[Pieces]:
     """The word pieces of each utterance, given as words; what exceeds :data:`MAX_PIECES` is cut."""
     if not utterances:

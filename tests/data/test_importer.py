@@ -253,6 +253,22 @@ def test_a_source_with_ids_is_assumed_to_be_bert_base_uncaseds(tmp_path, layouts
     assert stated.content_sha256 == assumed.content_sha256
 
 
+def test_ids_that_do_not_spell_their_text_are_told(tmp_path, layouts):
+    data, said = layouts.mmsa(True), "do not stand in their text"
+    for part in data.values():
+        for row, text in zip(part["text_bert"], part["raw_text"], strict=True):
+            ids = tokenizer("minilm")(str(text))["input_ids"]
+            row[:] = 0
+            row[:2, : len(ids)] = [ids, [1] * len(ids)]
+    meta = run_import(save(tmp_path / "x.pkl", data), tmp_path / "a.h5").meta
+    assert not any(said in line for line in meta.report)
+    for part in data.values():
+        inner = part["text_bert"][:, 0] > 102
+        part["text_bert"][:, 0][inner] += 9000
+    meta = run_import(save(tmp_path / "y.pkl", data), tmp_path / "b.h5").meta
+    assert any(line.startswith("tokens: read as bert-base-uncased's, ") and said in line for line in meta.report)
+
+
 def test_ids_of_a_vocabulary_that_is_not_here_keep_its_name(tmp_path, layouts):
     path = save(tmp_path / "x.pkl", layouts.mmsa(True))
     meta = run_import(path, tmp_path / "a.h5", "--tokenizer", tmp_path / "none").meta
