@@ -323,7 +323,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = str(Path(mmsa_lightning.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, __file__, str(folder)], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, __file__, str(folder)], env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     return folder

@@ -355,7 +355,7 @@ def test_two_ranks_are_stopped_and_go_on(arguments: Callable[..., list[str]], tm
     while time.monotonic() < deadline and not list((tmp_path / "stopped").rglob("metrics.csv")):
         time.sleep(0.01)
     process.terminate()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM
     assert errors.count("ckpt_path=last continues") == 1
     assert "Traceback" not in errors
@@ -377,7 +377,7 @@ def test_an_interrupt_says_how_to_go_on(
     while time.monotonic() < deadline and not list(tmp_path.rglob("metrics.csv")):
         time.sleep(0.05)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 128 + number
     assert "ckpt_path=last continues" in errors
     assert "Traceback" not in errors
