@@ -12,11 +12,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mmsa_lightning.config import config_dir
 from mmsa_lightning.errors import UserError, one_line, one_line_errors
+from mmsa_lightning.overrides import arrange, explain
 
 TRACEBACK = "HYDRA_FULL_ERROR"  # Hydra's own switch: 1 shows tracebacks
 MISTAKE = 2  # exit code
@@ -36,6 +37,8 @@ def _train(cfg: DictConfig) -> float:
 
     job = HydraConfig.get()
     try:
+        if job.mode == RunMode.MULTIRUN:
+            _refuse_one_id(cfg)
         return run(cfg, job)
     except Exception as error:
         # Handled in here, because Hydra announces an error that leaves its job and forgets the jobs after it. Not so in
@@ -73,7 +76,9 @@ def main(argv: list[str] | None = None) -> None:
     os.environ[TRACEBACK] = "1"  # so that errors reach us instead of being printed by Hydra
     try:
         with one_line_errors():
-            _refuse_foreign_code(sys.argv[1:])
+            flags, overrides = arrange(sys.argv[1:])
+            _refuse_foreign_code([*flags, *overrides])
+            sys.argv[1:] = [*flags, *overrides]  # where Hydra reads them
             try:
                 _train()
             except (HydraException, OmegaConfBaseException) as error:
@@ -90,9 +95,12 @@ def _refuse_foreign_code(words: list[str]) -> None:
     """Hydra would call whatever its own part of a config names, before anything of ours is asked.
 
     Raises:
-        UserError: an override names a function or class for it to call, or a place outside of the runs' folder.
+        UserError: an override names a function or class for it to call, or a place outside of the runs' folder; a flag
+            names a pickle for it to load.
     """
     for word in words:
+        if word.startswith("--experimental-rerun"):
+            raise UserError(f"{word} names a pickle for Hydra to load: refused")
         name, _, value = word.lstrip("+~").partition("=")
         if not name.startswith("hydra."):
             continue
@@ -102,12 +110,23 @@ def _refuse_foreign_code(words: list[str]) -> None:
             raise UserError(f"{word}: a run's folder is named without ..")
 
 
+def _refuse_one_id(cfg: DictConfig) -> None:
+    """W&B would take all runs of a sweep for one.
+
+    Raises:
+        UserError: they log to W&B under an id that was given.
+    """
+    given = OmegaConf.select(cfg, "logger.id") or os.environ.get("WANDB_RUN_ID")
+    if given and OmegaConf.select(cfg, "logger.name") == "wandb":
+        raise UserError(f"W&B id {given} for every run of a sweep: unset WANDB_RUN_ID or logger.id")
+
+
 def _message(error: Exception) -> str:
     """Hydra's own, or how to install the plugin that it did not find."""
     plugin = getattr(error, "missing_cfg_file", None)
     if plugin in EXTRAS:
         return f"{plugin} is not installed: pip install 'mmsa-lightning[{EXTRAS[plugin]}]'"
-    return str(error)
+    return explain(error)
 
 
 def _remove_empty(run_dir: Path, runs: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,17 +29,29 @@ def main(argv: list[str] | None = None) -> None:
 
             return app.main(argv[1:])
         parser = _parser()
+        ids: list[str] = []
+        if argv[:1] == ["attention"]:
+            argv, ids = _ids_apart(argv)
         args, rest = parser.parse_known_args(argv)
         if wrong := [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]:
             parser.error(f"unrecognized arguments: {' '.join(wrong)}")
         if rest:
             args.overrides = rest
+        if ids:
+            args.ids += ids
         try:
             args.run(args)
             sys.stdout.flush()
         except BrokenPipeError:  # `| head` has read enough; nor need Python's own exit complain
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return None
+
+
+def _ids_apart(argv: list[str]) -> tuple[list[str], list[str]]:
+    """``mmsa attention``'s arguments without the ids that begin with a dash, which argparse would take for options."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    ids = [word for word in argv[:end] if word.startswith("-") and not re.fullmatch(r"-h|--help|--out(=.*)?", word)]
+    return [word for word in argv if word not in ids], ids
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     dashboard = commands.add_parser("dashboard", help="W&B workspaces for Tables 3 to 6; offline, what they hold")
     dashboard.set_defaults(run=_dashboard)
     dashboard.add_argument("numbers", nargs="*", default=["3", "4", "5", "6"], metavar="N", help="3 to 6; default: all")
-    dashboard.add_argument("--project", default="mmsa-lightning", metavar="NAME", help="default: mmsa-lightning")
+    project = os.environ.get("WANDB_PROJECT") or "mmsa-lightning"
+    dashboard.add_argument(
+        "--project", default=project, metavar="NAME", help="default: WANDB_PROJECT or mmsa-lightning"
+    )
     dashboard.add_argument("--entity", metavar="NAME", help="user or team; default: the login's own")
     commands.add_parser("train", help="train a model; what follows goes to Hydra", add_help=False)
     actions = data.add_subparsers(required=True, metavar="ACTION")
@@ -194,7 +210,9 @@ def _report(args: argparse.Namespace) -> None:
     with _extra("report", "tables, figures and reports"):
         from mmsa_lightning.report.write import write_figure, write_table
     write = {"table": write_table, "figure": write_figure}[args.kind]
-    print(write(args.number, args.overrides, args.out, partial=args.partial))
+    # The number may stand behind overrides.
+    number, *overrides = sorted([args.number, *args.overrides], key=lambda word: "=" in word or word.startswith("~"))
+    print(write(number, overrides, args.out, partial=args.partial))
 
 
 def _attention(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmsa_lightning.config import config_dir, run_names
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.overrides import explain
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def cells(experiment: str, overrides: Sequence[str]) -> list[Cell]:
             axis = "ablation" if "+ablation" in params else "model"
             return [_cell(job, axis) for job in jobs]
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(str(error)) from error
+        raise UserError(explain(error)) from error
 
 
 def _cell(job: list[str], axis: str) -> Cell:

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import build_data
+from mmsa_lightning.overrides import explain
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.paper import Printed
 
@@ -30,7 +31,7 @@ def configs(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             return {name: plain(compose("train", [f"data={name}", *others])) for name in chosen[-1].split(",")}
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(str(error)) from error
+        raise UserError(explain(error)) from error
 
 
 def counts_grid(configs: dict[str, dict[str, Any]], paper: dict[str, Printed]) -> Grid:

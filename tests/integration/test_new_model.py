@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_trains_from_a_folder_of_its_own(arguments: Callable[..., list[str]], folder: Path, tmp_path: Path) -> None:
-    main(["--config-dir", str(folder), *arguments("model=toy", "model.width=12")])
+    main([*arguments("model=toy"), "--config-dir", str(folder), "model.width=12"])
     (path,) = (tmp_path / "runs").rglob("result.json")
     outcome = json.loads(path.read_text())
     assert (outcome["model"], outcome["ablation"]) == ("toy", "full")

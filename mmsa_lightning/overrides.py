@@ -1,0 +1,74 @@
+"""Hydra's command line: flags anywhere among the overrides, and what to say of an override that it cannot read."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException, OverrideParseException
+
+PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: \t]*", re.ASCII)  # what Hydra reads without quotes
+QUOTES = ("'", '"')
+
+
+def arrange(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags and overrides, wherever the flags stand: Hydra would take an override after ``-m`` for an unknown argument.
+
+    Args:
+        words: the command line without the command.
+
+    Returns:
+        flags, each with its value in one word, and overrides, in their order.
+
+    Raises:
+        SystemExit: with code 2 and Hydra's usage, a flag is unknown or lacks its value.
+    """
+    # --info has a value or none, and would take the override after it for one.
+    following = [*words, ""][1:]
+    words = ["--info=all" if w in ("--info", "-i") and "=" in f else w for w, f in zip(words, following, strict=True)]
+    given = vars(get_args_parser().parse_intermixed_args(words))
+    overrides = given.pop("overrides")
+    flags = {f"--{name.replace('_', '-')}": value for name, value in given.items() if value not in (None, False)}
+    return [flag if value is True else f"{flag}={value}" for flag, value in flags.items()], overrides
+
+
+def explain(error: Exception) -> str:
+    """What Hydra says, with the override and, where quotes would make it one, the override as a shell wants it."""
+    if not isinstance(error, OverrideParseException):
+        return str(error)
+    override, reason = error.override, str(error)
+    _, equals, value = override.partition("=")
+    if not equals and not override.startswith("~"):
+        return f"{override} is no override, which is name=value"
+    if not reason.startswith("LexerNoViableAlt"):
+        hint = f"; as text: {quoted}" if (quoted := _quoted(override)) else ""
+        return f"{override}: {reason}{hint}"
+    if value[:1] in QUOTES:
+        return f"{override}: quotes close, and stand around a whole value"
+    hint = f": {quoted}" if (quoted := _quoted(override)) else ""
+    return f"{override}: names are of the letters a to z, values with other letters or signs want quotes{hint}"
+
+
+def _quoted(override: str) -> str | None:
+    """``override`` with quotes around what wants them, quoted for the shell; None where they do not help."""
+    key, _, value = override.partition("=")
+    if value[:1] in QUOTES or any(value.count(a) != value.count(b) for a, b in ("[]", "{}")):
+        return None
+    parts = re.split(r"(\s*[,\[\]{}]\s*|:\s+)", value)  # every other one is such a sign
+    for i in range(0, len(parts), 2):
+        if parts[i].count("(") != parts[i].count(")"):
+            return None
+        parts[i] = str(Path(parts[i]).expanduser()) if parts[i].startswith("~/") else parts[i]
+        if not PLAIN.fullmatch(parts[i]):
+            parts[i] = QuotedString(parts[i], Quote.double).with_quotes()
+    candidate = f"{key}={''.join(parts)}"
+    try:
+        OverridesParser.create().parse_override(candidate)
+    except HydraException:
+        return None
+    return shlex.quote(candidate)
