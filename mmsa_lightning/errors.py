@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,19 @@ class UserError(Exception):
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End the process with exit code 2 and one line, without a traceback, on a mistake; see :func:`one_line`."""
+    print_anything()
     try:
         yield
     except (UserError, OSError) as error:
         print(one_line(error), file=sys.stderr)
         sys.exit(2)
+
+
+def print_anything() -> None:
+    """Print a character that the output's encoding lacks (GBK, Latin-1, a log file on Windows) as ``\\u2022``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not a notebook's
+            stream.reconfigure(errors="backslashreplace")
 
 
 def one_line(error: Exception) -> str:

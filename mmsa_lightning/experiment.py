@@ -20,7 +20,7 @@ from mmsa_lightning.components import build
 from mmsa_lightning.config import check, plain, run_names
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.tokens import compare_vocabularies
-from mmsa_lightning.errors import UserError
+from mmsa_lightning.errors import UserError, print_anything
 from mmsa_lightning.identity import differences, identity, text_encoder
 from mmsa_lightning.loggers import build_loggers, close_loggers
 from mmsa_lightning.models.layers.encoders import BertEncoder
@@ -66,6 +66,7 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
 
 def _run(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None) -> float:
     """What :func:`run` does, in each process of the run."""
+    print_anything()
     quieten()
     with files.held(run_dir) if ranks.rank() == 0 else contextlib.nullcontext():
         return _train(config, names, run_dir, plugins)

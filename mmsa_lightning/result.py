@@ -26,7 +26,7 @@ PACKAGES = ("mmsa-lightning", "torch", "lightning", "transformers", "hydra-core"
 def write(run_dir: Path, result: dict[str, Any]) -> None:
     """Write ``result.json``, whole or not at all; undefined figures (NaN) become null."""
     with files.aside(run_dir / NAME) as temporary:
-        temporary.write_text(json.dumps(_without_nan(result), indent=2, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(_without_nan(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read(run_dir: Path) -> dict[str, Any] | None:
@@ -39,7 +39,7 @@ def read(run_dir: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         found = None
     if not isinstance(found, dict) or not {"valid", "test", "epochs", "best_epoch", "config_hash"} <= set(found):
@@ -62,7 +62,9 @@ def git_commit() -> str | None:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(PACKAGE.parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=True
+        ).stdout.strip()
 
     try:
         # A wheel in a virtual environment inside somebody's own checkout is not ours.

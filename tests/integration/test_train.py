@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,21 @@ def test_the_same_seed_gives_the_same_figures_and_another_does_not(arguments: Ar
         outcomes.append(json.loads(found.read_text()))
     assert outcomes[0]["test"] == outcomes[1]["test"]
     assert outcomes[0]["test"] != outcomes[2]["test"]
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "cp437", "ascii"])
+def test_progress_and_summary_in_any_encoding(
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    written = io.BytesIO()
+    output = io.TextIOWrapper(written, encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", output)
+    main(arguments("trainer.max_epochs=1", "trainer.enable_progress_bar=true", f"runs='{tmp_path}/実験'"))
+    output.flush()
+    text = written.getvalue().decode(encoding)
+    assert "Epoch 0/0" in text and "mae" in text
+    assert list((tmp_path / "実験").rglob("result.json"))
+    assert f"run: {tmp_path}/実験".encode(encoding, "backslashreplace").decode(encoding) in text
 
 
 def test_a_finished_run_is_not_run_again_unless_told(
@@ -242,7 +259,7 @@ def test_a_bert_in_half_precision_trains_in_the_trainers(arguments: Arguments, t
 
 
 def test_a_sweep_leaves_a_result_for_each_job(arguments: Arguments, tmp_path: Path) -> None:
-    main(["-m", *arguments("trainer.max_epochs=1", "+ablation=bi,uni,weight", "seed=1,2")])
+    main(arguments("trainer.max_epochs=1", "+ablation=bi,uni,weight", "-m", "seed=1,2"))
     found = sorted((tmp_path / "runs").rglob("result.json"))
     jobs = {(r["ablation"], r["seed"]) for r in map(result, (path.parent for path in found))}
     assert jobs == {(a, s) for a in ("bi", "uni", "weight") for s in (1, 2)}
@@ -401,7 +418,9 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("data=nowhere", ["data/nowhere", "mosi", "mosei", "demo"]),
         ("model=nothing", ["model/nothing", "interactive_attention"]),
         ("+ablation=everything", ["ablation/everything", "bi_uni"]),
-        ("a b", []),
+        ("a b", ["name=value"]),
+        ("runs=实验", ["""'runs="实验"'"""]),
+        ("modalities=[text", ["modalities=[text: no viable alternative"]),
         ("model.widht=3", ["widht"]),
         ("+model.widht=3", ["widht", "width"]),
         ("model.width=wide", ["model.width=wide", "a whole number"]),
