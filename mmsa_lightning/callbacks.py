@@ -107,6 +107,9 @@ class Finite(L.Callback):
 class History(L.Callback):
     """One row of all logged values an epoch, in ``metrics.csv``; a resumed run continues it.
 
+    W&B is told of the epochs before, where it does not know them: a process that is killed takes along what its client
+    had not written yet.
+
     Args:
         path: of the CSV file, written anew after each epoch.
     """
@@ -114,6 +117,12 @@ class History(L.Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for run in _ignorant(trainer):
+            for row in self.rows:
+                place = {"epoch": row["epoch"] - 1, "trainer/global_step": row["step"] - 1}  # as Lightning counts
+                run.log({name: value for name, value in row.items() if name != "step"} | place)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
@@ -144,6 +153,14 @@ class GeneratedLabels(L.Callback):
         self.path = path
         self.rows: list[dict[str, Any]] = []
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        steps = {row["epoch"]: row["step"] for c in trainer.callbacks if isinstance(c, History) for row in c.rows}  # type: ignore[attr-defined]
+        for run in _ignorant(trainer):
+            for epoch, step in steps.items():
+                shown = {f"ulgm/label_{row['task']}": _histogram(row) for row in self.rows if row["epoch"] == epoch}
+                if shown:
+                    run.log(shown | {"trainer/global_step": step})
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         labels = pl_module.objective.generated_labels()  # type: ignore[operator, union-attr]
         values = {task: label.cpu() for task, label in labels.items()}
@@ -172,3 +189,15 @@ class GeneratedLabels(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
+
+
+def _ignorant(trainer: L.Trainer) -> list[wandb.Run]:
+    """W&B's runs to which what was logged before a run was resumed is to be told: all that its server does not know."""
+    found = [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+    return [run for run in found if not run.resumed]
+
+
+def _histogram(row: dict[str, Any]) -> wandb.Histogram:
+    """Of a row that :class:`GeneratedLabels` wrote."""
+    edges, counts = zip(*((float(name), n) for name, n in row.items() if name not in ("epoch", "task")), strict=True)
+    return wandb.Histogram(np_histogram=(np.array(counts), np.array([*edges, 2 * edges[-1] - edges[-2]])))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.config import config_hash
 from mmsa_lightning.errors import UserError
+
+# Seconds that W&B tries to reach its server, before a run and after it; its own variables of these names go before.
+TIMEOUTS = {"init_timeout": 15.0, "finish_timeout": 60.0}
+VARIABLES = {"group": "WANDB_RUN_GROUP", "job_type": "WANDB_JOB_TYPE", "name": "WANDB_NAME", "tags": "WANDB_TAGS"}
 
 
 def build_loggers(
@@ -34,7 +40,7 @@ def build_loggers(
     known: dict[str | None, set[str]] = {
         "csv": set(),
         "tensorboard": set(),
-        "wandb": {"offline", *inspect.signature(wandb.init).parameters},
+        "wandb": {"offline", *inspect.signature(wandb.init).parameters} - {"dir"},  # a run's files are its own
     }
     if name not in known:
         raise UserError(f"logger.name={name}: choose csv, wandb or tensorboard")
@@ -43,35 +49,62 @@ def build_loggers(
     if name == "csv":
         return []  # metrics.csv is written anyway
     if name == "wandb":
-        # Without a login W&B would stop and ask: write locally then, for `wandb sync`.
-        offline = options.pop("offline", None)
-        if not fits(offline, bool | None):
-            raise UserError(f"logger.offline={offline}: give true, false or null")
-        if offline is None:
-            offline = not wandb.login(prompt=False, verify=False)
         place = [names[key] for key in ("data", "model", "ablation")]
-        arguments = {
-            "save_dir": run_dir,
-            "mode": "offline" if offline else "online",
-            "settings": wandb.Settings(quiet=True),
+        ours = {
             "group": "-".join([*place, _row_hash(config)]),
             "job_type": "train",
             "name": f"{names['model']}-{names['ablation']}-seed{names['seed']}",
             "tags": place,
+        }
+        arguments: dict[str, Any] = {
+            "save_dir": run_dir,
+            **{option: value for option, value in ours.items() if not os.environ.get(VARIABLES[option])},
             "config": config,
         }
-        if resumed and (earlier := _wandb_id(run_dir)):
-            arguments |= {"id": earlier, "resume": "allow"}
         try:
-            logger = WandbLogger(**arguments | options)
+            mode = _mode(options)
+            if mode == "disabled":
+                print("W&B is disabled (WANDB_MODE, `wandb disabled`): nothing is logged there")
+                return []
+            if resumed and (earlier := _wandb_id(run_dir)):
+                # Offline it starts from nothing, is told of the epochs before, and replaces what the server may have.
+                arguments |= {"id": earlier, "resume": None if mode == "offline" else "allow"}
+            waits = {name: t for name, t in TIMEOUTS.items() if f"WANDB_{name.upper()}" not in os.environ}
+            settings = {"quiet": True, "finish_timeout_raises": True, **waits}
+            logger = WandbLogger(**arguments | {"mode": mode, "settings": settings} | options)
             _ = logger.experiment  # starts the run, which is when W&B looks at its arguments
-        except (wandb.errors.Error, TypeError, ValueError) as error:
+        except wandb.errors.Error as error:  # no login, no connection
+            todo = "logger.offline=true logs here, to be sent later; WANDB_INIT_TIMEOUT=90 waits longer"
+            raise UserError(f"logger=wandb: {error}; {todo}") from error
+        except (TypeError, ValueError) as error:
             raise UserError(f"logger=wandb: {error}") from error
         return [logger]
     try:
         return [TensorBoardLogger(run_dir, name="", version="tensorboard")]
     except ModuleNotFoundError as error:
         raise UserError("logger=tensorboard needs: pip install 'mmsa-lightning[tensorboard]'") from error
+
+
+def _mode(options: dict[str, Any]) -> str:
+    """W&B's mode: online, offline, disabled or shared.
+
+    By ``logger.mode`` or ``logger.offline``, which are taken out of ``options``; else by W&B's own settings, of which
+    WANDB_MODE goes before what ``wandb offline`` or ``wandb disabled`` left; else offline without a login, for which
+    W&B would stop and ask.
+    """
+    mode, offline = options.pop("mode", None), options.pop("offline", None)
+    if not fits(offline, bool | None):
+        raise UserError(f"logger.offline={offline}: give true, false or null")
+    if mode is not None and offline is not None:
+        raise UserError(f"logger.mode={mode} and logger.offline={offline}: give one of them")
+    if mode is not None:
+        return mode
+    if offline is not None:
+        return "offline" if offline else "online"
+    mode = wandb.setup().settings.mode
+    if mode == "online" and not os.environ.get("WANDB_MODE") and not wandb.login(prompt=False, verify=False):
+        return "offline"
+    return "offline" if mode == "dryrun" else mode  # its old name
 
 
 def _wandb_id(run_dir: Path) -> str | None:
@@ -87,8 +120,21 @@ def _row_hash(config: dict[str, Any]) -> str:
 
 
 def close_loggers(loggers: list[Logger], status: str) -> None:
-    """Finish each with ``success`` or ``failed``, so that the next job of a sweep gets a W&B run of its own."""
+    """Finish each with ``success`` or ``failed``, so that the next job of a sweep gets a W&B run of its own.
+
+    After a run that its server has not got, being offline or out of reach, the command that sends it is printed.
+    """
     for logger in loggers:
         logger.finalize(status)
         if isinstance(logger, WandbLogger):
-            wandb.finish(exit_code=int(status != "success"))
+            run, options = logger.experiment, []
+            try:
+                wandb.finish(exit_code=int(status != "success"))
+                if not run.offline:
+                    continue
+            except TimeoutError:
+                options = ["--include-online"]
+            print(
+                "not on W&B's server yet; to send it:",
+                shlex.join(["wandb", "sync", *options, str(Path(run.dir).parent)]),
+            )

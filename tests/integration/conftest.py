@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -44,13 +46,13 @@ def own_bert(tiny_bert: str, tmp_path: Path) -> tuple[Path, Callable[[], None]]:
 
 
 @pytest.fixture
-def history_keys() -> Callable[[Path], set[str]]:
-    """Every key in the history of an offline run, from its own file: LevelDB's log format after 7 bytes of header."""
+def history() -> Callable[[Path], list[dict[str, Any]]]:
+    """The history of an offline run, from its own file: LevelDB's log format after 7 bytes of header."""
 
-    def read(path: Path) -> set[str]:
+    def read(path: Path) -> list[dict[str, Any]]:
         from wandb.proto import wandb_internal_pb2
 
-        data, position, record, keys = path.read_bytes(), 7, b"", set()
+        data, position, record, rows = path.read_bytes(), 7, b"", []
         while position < len(data):
             if (left := 32768 - position % 32768) < 7:  # a block's end that is too short for a header
                 position += left
@@ -59,9 +61,16 @@ def history_keys() -> Callable[[Path], set[str]]:
             record += data[position + 7 : position + 7 + length]
             position += 7 + length
             if kind in (1, 4):  # a whole record, or the last piece of one
-                parsed = wandb_internal_pb2.Record.FromString(record)
-                keys |= {item.key or "/".join(item.nested_key) for item in parsed.history.item}
+                items = wandb_internal_pb2.Record.FromString(record).history.item
+                if items:
+                    rows.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
                 record = b""
-        return keys
+        return rows
 
     return read
+
+
+@pytest.fixture
+def history_keys(history: Callable[[Path], list[dict[str, Any]]]) -> Callable[[Path], set[str]]:
+    """Every key in the history of an offline run."""
+    return lambda path: {key for row in history(path) for key in row}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
+from wandb.cli.cli import cli
 
 from mmsa_lightning import experiment
 from mmsa_lightning import trainer as trainer_module
@@ -276,6 +280,64 @@ def test_wandb_goes_on_with_the_same_run(
     assert len(set(ids)) == 1
     main([*overrides, "overwrite=true"])
     assert len({path.stem for path in (tmp_path / "runs").rglob("run-*.wandb")}) == 2
+
+
+KILLED = """
+import os, signal, sys
+from mmsa_lightning import trainer
+from mmsa_lightning.app import main
+
+class History(trainer.History):
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.current_epoch == 1 and trainer.fit_loop.epoch_loop.batch_idx == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+trainer.History = History
+main(sys.argv[1:])
+"""
+
+
+def test_what_wandb_is_sent_of_a_run_that_was_killed_and_interrupted_is_whole(
+    arguments: Callable[..., list[str]],
+    history: Callable[[Path], list[dict[str, Any]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Three folders, one id; the last has every value of ``metrics.csv`` once, and every histogram."""
+    overrides = arguments("logger=wandb", "logger.offline=true", "data.batch_size=16", "trainer.max_epochs=4")
+    overrides += [f"runs={tmp_path / 'my runs'}"]
+    alone = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # of this process
+    killed = subprocess.run([sys.executable, "-c", KILLED, *overrides], env=alone, stdout=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    overrides += ["ckpt_path=last"]
+    assert interrupt_at(monkeypatch, overrides, (2, 1), signal.SIGTERM) == 128 + signal.SIGTERM
+    capsys.readouterr()
+    main(overrides)
+
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "wandb sync" in line)
+    command = shlex.split(line.partition("to send it: ")[2])
+    folders = sorted((tmp_path / "my runs").rglob("offline-run-*"))
+    files = [path for folder in folders for path in folder.glob("run-*.wandb")]
+    assert len(files) == 3 and len({path.name for path in files}) == 1
+    assert command == ["wandb", "sync", str(folders[-1])]
+    planned = CliRunner().invoke(cli, [*command[1:], "--dry-run"])
+    assert planned.exit_code == 0 and "Would sync 1 run(s)" in planned.output
+
+    sent: dict[str, dict[int, list[float]]] = {}
+    for row in history(files[-1]):
+        for key, value in row.items():
+            sent.setdefault(key, {}).setdefault(row.get("epoch", -1) + 1, []).append(value)
+    with (only_run(tmp_path / "my runs") / "metrics.csv").open(encoding="utf-8") as file:
+        wanted = list(csv.DictReader(file))
+    assert [row["epoch"] for row in wanted] == ["1", "2", "3", "4"]
+    for key in set(wanted[0]) - {"epoch", "step"}:
+        for row in wanted:
+            assert sent[key][int(row["epoch"])] == [pytest.approx(float(row[key]))], (key, row["epoch"])
+    histograms = [row["ulgm/label_audio/values"] for row in history(files[-1]) if "ulgm/label_audio/values" in row]
+    with (only_run(tmp_path / "my runs") / "label_histograms.csv").open(encoding="utf-8") as file:
+        counts = [list(row.values())[2:] for row in csv.DictReader(file) if row["task"] == "audio"]
+    assert histograms == [list(map(int, row)) for row in counts]
 
 
 def test_what_was_half_written_is_removed(
