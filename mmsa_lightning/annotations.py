@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (Sequence, list):
         return isinstance(value, list) and (not inner or all(fits(item, inner[0]) for item in value))
     if hint is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint in (int, bool, str, types.NoneType):
         return type(value) is hint
     return True

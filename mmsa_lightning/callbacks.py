@@ -51,7 +51,17 @@ class Best(ModelCheckpoint):
 
 
 class Patience(EarlyStopping):
-    """Early stopping that, when a run is resumed after its last epoch, still knows that it was the last."""
+    """Early stopping that, when a run is resumed after its last epoch, still knows that it was the last.
+
+    Unless that was for want of patience, and it is given more.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        given = self.patience
+        super().load_state_dict(state_dict)
+        if self.patience <= self.wait_count < given:
+            self.stopped_epoch = 0
+        self.patience = given
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # stopped_epoch is also set where the monitored value was not a number.

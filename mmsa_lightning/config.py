@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mmsa_lightning import devices
 from mmsa_lightning.annotations import describe, fits
 from mmsa_lightning.errors import UserError
 
@@ -27,6 +29,9 @@ INCIDENTAL = (
     "data.num_workers",
     "trainer.enable_progress_bar",
 )
+
+# What decides when a run ends, and nothing that comes before.
+LENGTH = ("trainer.max_epochs", "patience")
 
 # What every config must hold.
 FIELDS: dict[str, Any] = {
@@ -81,19 +86,26 @@ def check(config: dict[str, Any]) -> None:
         raise UserError(f"patience={config['patience']}: give a whole number from 1")
 
 
-def config_hash(config: dict[str, Any]) -> str:
-    """SHA-256 of a plain config without its :data:`INCIDENTAL` parts; of the store's path only the name counts."""
+def config_hash(config: dict[str, Any], without: Iterable[str] = ()) -> str:
+    """SHA-256 of a plain config without its :data:`INCIDENTAL` parts, and others.
+
+    Of the store's path only the name counts, of the devices their number: which they are changes no figure.
+    """
     config = copy.deepcopy(config)
-    for path in INCIDENTAL:
+    for path in (*INCIDENTAL, *without):
         *parents, name = path.split(".")
         node: Any = config
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
         if isinstance(node, dict):
             node.pop(name, None)
-    data = config.get("data")
+    data, trainer = config.get("data"), config.get("trainer")
     if isinstance(data, dict) and "path" in data:
         data["path"] = Path(str(data["path"])).name
+    if isinstance(trainer, dict) and "devices" in trainer:
+        with contextlib.suppress(UserError):  # not checked yet
+            chosen = devices.read(trainer["devices"])
+            trainer["devices"] = len(chosen) if isinstance(chosen, list) else chosen or "auto"
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.conf import HydraConf
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from mmsa_lightning import attention, files, interruption, optim, ranks, result
+from mmsa_lightning import attention, files, optim, ranks, result, resume
 from mmsa_lightning.components import build
 from mmsa_lightning.config import check, plain, run_names
 from mmsa_lightning.data.datamodule import StoreDataModule
@@ -24,6 +25,7 @@ from mmsa_lightning.errors import UserError, print_anything
 from mmsa_lightning.identity import differences, identity, text_encoder
 from mmsa_lightning.loggers import build_loggers, close_loggers
 from mmsa_lightning.models.layers.encoders import BertEncoder
+from mmsa_lightning.models.layers.pretrained import encoder_hash
 from mmsa_lightning.module import SentimentModule
 from mmsa_lightning.schedules import build_schedule
 from mmsa_lightning.trainer import (
@@ -36,6 +38,7 @@ from mmsa_lightning.trainer import (
     quieten,
     training_seconds,
 )
+from mmsa_lightning.trainer import check as check_trainer
 
 SHOWN = 8  # predictions that are compared when a run is restored
 NEAR = 0.02  # of the largest label: as far as half precision moves a prediction
@@ -57,8 +60,9 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     quieten()
     config = plain(cfg)
     check(config)
+    check_trainer(config["trainer"])
     arguments = (config, run_names(hydra.runtime.choices), Path(hydra.runtime.output_dir), _plugins(hydra))
-    if ranks.missing(count := processes(config["trainer"])):
+    if ranks.missing(count := processes(config["trainer"]), config["trainer"].get("num_nodes", 1)):
         _compare_vocabularies(config, build_data(config))  # so that what is wrong with them is said once
         return ranks.launch(_run, arguments, count)
     return _run(*arguments)
@@ -68,6 +72,8 @@ def _run(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: 
     """What :func:`run` does, in each process of the run."""
     print_anything()
     quieten()
+    # What Lightning and W&B are silent by. Lightning took it from RANK, LOCAL_RANK or SLURM_PROCID, whoever set them.
+    rank_zero_only.rank = ranks.rank()  # type: ignore[attr-defined]
     with files.held(run_dir) if ranks.rank() == 0 else contextlib.nullcontext():
         return _train(config, names, run_dir, plugins)
 
@@ -82,26 +88,34 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         return _answer(finished, identity(config, data, plugins), run_dir)
     module = build_module(config, data, plugins)
     own = identity(config, data, plugins)  # only now: the hub's weights may have come, or moved on, just before
-    resume = None if config["overwrite"] else _checkpoint_to_resume(run_dir, config["ckpt_path"], data, own)
+    last = None if config["overwrite"] else resume.checkpoint(run_dir, config, own, data)
     module.hparams.update(own)  # which Lightning keeps in each checkpoint
-    train, limit = data.store.splits["train"], data.store.meta.label_limit
-    trainer = build_trainer(config["trainer"], run_dir, patience=config["patience"], train=train, label_limit=limit)
+    trainer = build_trainer(
+        config["trainer"],
+        run_dir,
+        patience=config["patience"],
+        train=data.store.splits["train"],
+        label_limit=data.store.meta.label_limit,
+        model=module.model,
+    )
 
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
     if trainer.is_global_zero:
         name = names | {"seed": config["seed"]}
-        trainer.loggers = build_loggers(config["logger"], run_dir, name, config, resumed=resume is not None)
+        trainer.loggers = build_loggers(config["logger"], run_dir, name, config, resumed=last is not None)
     status = "failed"
     try:
         if trainer.is_global_zero:
             files.remove_unfinished(run_dir)
-        if resume is None and trainer.is_global_zero:
+        if last is None and trainer.is_global_zero:
             (run_dir / result.NAME).unlink(missing_ok=True)
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         if trainer.is_global_zero:
             run_dir.mkdir(parents=True, exist_ok=True)
+            if last is not None:
+                resume.bring_best(last, run_dir)
             OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
-        fit(trainer, module, data, resume)
+        fit(trainer, module, data, last)
         figures, rows = _evaluate(trainer, module, data, best_checkpoint(trainer))
         status = "success"
     finally:
@@ -128,7 +142,6 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "text_encoder": text_encoder(config, data),
         **own,
         "device": str(module.device),
-        "processes": trainer.world_size,
         "precision": str(trainer.precision),
         "threads": torch.get_num_threads(),
         "versions": result.versions(),
@@ -168,8 +181,8 @@ def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
     data = build_data(config)
     if data.store.meta.content_sha256 != finished["data_hash"]:
         raise UserError(f"{run_dir} was trained on other data than {data.path} now holds")
-    encoder = identity(config, data, None)["encoder_hash"]
-    if other := differences(finished, {"encoder_hash": encoder}):
+    name = text_encoder(config, data)
+    if other := differences(finished, {"encoder_hash": encoder_hash(name) if name else None}):
         raise UserError(f"{run_dir} began from other {other} than {config['model']['text_encoder']} now holds")
     module = build_module(config, data, None)
     path = run_dir / "checkpoints" / "best.ckpt"
@@ -278,31 +291,6 @@ def _answer(finished: dict[str, Any], own: dict[str, str | None], run_dir: Path)
         print("already finished; overwrite=true runs it again")
         result.print_summary(finished, run_dir)
     return finished["valid"]["mae"]
-
-
-def _checkpoint_to_resume(
-    run_dir: Path, ckpt_path: str | None, data: StoreDataModule, own: dict[str, str | None]
-) -> Path | None:
-    if ckpt_path not in (None, "last"):
-        raise UserError(f"ckpt_path={ckpt_path}: only ckpt_path=last, which continues this very run, is known")
-    path = run_dir / "checkpoints" / LAST
-    if ckpt_path is None and not interruption.requeued():
-        if path.exists():
-            raise UserError(f"{run_dir} was not finished: ckpt_path=last continues it, overwrite=true starts again")
-        return None
-    if not path.exists():
-        if ranks.rank() == 0:
-            print(f"nothing to resume in {run_dir}: starting from the beginning")
-        return None
-    try:
-        checkpoint = torch.load(path, mmap=True, weights_only=True)
-        state, began = checkpoint[type(data).__qualname__], checkpoint.get("hyper_parameters", {})
-    except Exception as error:  # torch raises nearly anything on a damaged file
-        raise UserError(f"{path} is not a checkpoint of a run ({error}); overwrite=true starts again") from error
-    data.load_state_dict(state)  # Lightning asks this, too, but only after weights of another shape have failed
-    if other := differences(began, {part: own[part] for part in ("plugin_hash", "encoder_hash")}):
-        raise UserError(f"{path} is of a run with other {other}; overwrite=true starts again")
-    return path
 
 
 def _plugins(hydra: HydraConf) -> Path | None:

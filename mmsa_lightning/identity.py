@@ -9,12 +9,14 @@ from mmsa_lightning.components import plugin_hash
 from mmsa_lightning.config import config_hash
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.models.layers.pretrained import encoder_hash
+from mmsa_lightning.trainer import processes
 
 PARTS = {
     "config_hash": "settings",
     "data_hash": "data",
     "plugin_hash": "code",
     "encoder_hash": "weights of the text encoder",
+    "processes": "number of processes",
 }
 
 
@@ -24,18 +26,19 @@ def text_encoder(config: dict[str, Any], data: StoreDataModule) -> str | None:
     return name if isinstance(name, str) and data.dims.get("text", 0) is None else None
 
 
-def identity(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> dict[str, str | None]:
-    """The hash of each of :data:`PARTS`; None for code that is all the project's, and for weights that are not here."""
+def identity(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> dict[str, Any]:
+    """Each of :data:`PARTS`; None for code that is all the project's, and for weights that are not here."""
     encoder = text_encoder(config, data)
     return {
         "config_hash": config_hash(config),
         "data_hash": data.store.meta.content_sha256,
         "plugin_hash": plugin_hash(config["model"], plugins),
         "encoder_hash": encoder_hash(encoder) if encoder else None,
+        "processes": processes(config["trainer"]),  # which the config need not tell: trainer.devices=auto
     }
 
 
-def differences(found: dict[str, Any], now: dict[str, str | None]) -> str:
+def differences(found: dict[str, Any], now: dict[str, Any]) -> str:
     """In which of :data:`PARTS` a result or a checkpoint is another run's, in words; empty if in none.
 
     What was not written down (by an older version), and weights that are not on this machine, are not compared.

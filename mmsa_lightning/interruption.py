@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mmsa_lightning import ranks
+from mmsa_lightning.errors import UserError
 
 USER = (signal.SIGINT, signal.SIGTERM)
 # Sent ahead of the end of a job's time, for the asking (sbatch --signal). Windows has neither.
@@ -42,6 +43,7 @@ class Interruption(L.Callback):
 
     Raises:
         Interrupted: in every rank.
+        UserError: the checkpoint is of another number of processes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,6 +53,10 @@ class Interruption(L.Callback):
         self.done = 0  # batches of the epoch, where a checkpoint is made in the middle of it
         self.restored: dict[str, Any] = {}
         self.started = False  # whatever a checkpoint holds has been taken up
+        self.processes = 1
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.processes = trainer.world_size
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Only here: Lightning sets handlers of its own shortly before, and puts back those before them at its end.
@@ -93,12 +99,16 @@ class Interruption(L.Callback):
         raise Interrupted(number)
 
     def state_dict(self) -> dict[str, Any]:
-        if not self.done:
-            return {}
-        return {"done": self.done, "random": ranks.of_all(_random_state())}
+        state: dict[str, Any] = {"processes": self.processes}
+        return state | {"done": self.done, "random": ranks.of_all(_random_state())} if self.done else state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.restored = state_dict
+        if (before := state_dict.get("processes", self.processes)) != self.processes:
+            raise UserError(
+                f"the run was begun by {before} processes, and these are {self.processes}: trainer.devices={before} "
+                "continues it, overwrite=true starts again"
+            )
+        self.restored = state_dict if "done" in state_dict else {}
 
 
 def _requeue(number: int, before: Any) -> None:
@@ -123,7 +133,9 @@ def _random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": [algorithm, torch.from_numpy(np.array(keys, np.int64)), *rest],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()]
+        if torch.cuda.is_initialized()
+        else [],  # of the GPU that this process uses
     }
 
 
@@ -133,4 +145,4 @@ def _restore(state: dict[str, Any]) -> None:
     np.random.set_state((algorithm, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"][0])

@@ -10,6 +10,7 @@ import builtins
 import logging
 import os
 import signal
+import socket
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -32,16 +33,20 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.precision import full
 
+# All that torchrun sets for a rank. A container's image or a shell may hold some of it, and nobody is there to answer.
+TORCHRUN = {"TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}
+
 
 def environment() -> ClusterEnvironment:
-    """What started this process: torchrun (or :func:`launch`), SLURM with a task a rank, or nothing of the kind.
+    """What started this process: torchrun (or :func:`launch`), srun with a task a rank, or nothing of the kind.
 
     Raises:
         UserError: SLURM's job was not asked for in the way that Lightning needs.
     """
-    if TorchElasticEnvironment.detect():
+    if os.environ.keys() >= TORCHRUN:
         return TorchElasticEnvironment()
-    if SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1:
+    # Of a step, which srun starts. SLURM_NTASKS is of the job: its batch script and salloc's shell have it, too.
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and SLURMEnvironment.detect():
         try:
             return SLURMEnvironment(auto_requeue=False)  # a run has that done itself, see Interruption
         except RuntimeError as error:
@@ -54,9 +59,36 @@ def rank() -> int:
     return environment().global_rank()
 
 
-def missing(devices: int) -> bool:
-    """Whether ``devices`` processes are wanted, and nobody has started them yet."""
-    return devices > 1 and not environment().creates_processes_externally
+def missing(processes: int, nodes: int) -> bool:
+    """Whether several ``processes`` are wanted on this machine, and nobody has started them yet.
+
+    Raises:
+        UserError: as many were not started, or by nobody who is still there; or they are for several ``nodes``.
+    """
+    started = environment()
+    if isinstance(started, LightningEnvironment):
+        if nodes > 1:
+            raise UserError(f"trainer.num_nodes={nodes}: start the run on each node, with torchrun or srun")
+        return processes > 1
+    launcher = "srun" if isinstance(started, SLURMEnvironment) else "torchrun"
+    if (world := started.world_size()) != processes:
+        raise UserError(
+            f"{launcher} started {world} processes, trainer.devices on trainer.num_nodes={nodes} asks for {processes}: "
+            "give the same number of both (trainer=ddp trainer.devices=…)"
+        )
+    if launcher == "torchrun" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        _answers(started.main_address, started.main_port)
+    return False
+
+
+def _answers(host: str, port: int) -> None:
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+    except OSError as error:
+        raise UserError(
+            f"torchrun's variables are set, and no torchrun answers at {host}:{port} ({error}): env -u "
+            "TORCHELASTIC_RUN_ID python train.py … does without"
+        ) from error
 
 
 def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: int) -> Any:

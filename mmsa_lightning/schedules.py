@@ -48,6 +48,7 @@ def plateau(optimizer: Optimizer, steps: int, *, factor: float, patience: int) -
 
 
 SCHEDULES: dict[str, Callable[..., dict[str, Any]]] = {"linear": linear, "plateau": plateau}
+SPREAD = {"linear"}  # over all steps: what they do at one depends on how many there will be
 
 
 def build_schedule(optimizer: Optimizer, steps: int, options: dict[str, Any]) -> dict[str, Any]:

@@ -134,6 +134,16 @@ def test_the_run_directory_is_a_readable_function_of_the_config() -> None:
         assert directory(telling) not in (full, directory("seed=2"))
 
 
+def test_which_devices_a_run_is_on_is_not_part_of_what_it_is() -> None:
+    def hashed(devices: str) -> str:
+        return config_hash(compose_plain(f"trainer.devices={devices}"))
+
+    assert hashed("1") == hashed("[0]") == hashed("[3]") == hashed("'2,'") == config_hash(compose_plain())
+    assert hashed("2") == hashed("[0,1]") == hashed("'3,2'") != hashed("1")
+    assert hashed("auto") == hashed("-1") not in (hashed("1"), hashed("2"))
+    hashed("two")  # is refused later
+
+
 def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
     config = compose_plain()
     assert config_hash(config) == config_hash(dict(reversed(config.items())))

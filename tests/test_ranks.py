@@ -7,7 +7,9 @@ import itertools
 import json
 import os
 import signal
+import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,69 @@ def test_a_rank_that_fails_ends_the_others(how: str, error: type[Exception], rea
     assert time.monotonic() - start < 60
     assert signal.getsignal(signal.SIGTERM) == handler
     assert os.environ == environment  # a number of threads for the ranks is not for others
+
+
+TORCHRUN = {
+    **{"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"},
+    **{"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"},
+}
+JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+TASK = JOB | {"SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NODEID": "0", "SLURM_STEP_ID": "0"}
+LEFT_BEHIND: dict[str, dict[str, str]] = {
+    "nothing": {},
+    "an image": {"LOCAL_RANK": "0"},
+    "another rank": {"RANK": "1", "LOCAL_RANK": "1", "NODE_RANK": "1", "GROUP_RANK": "1", "WORLD_SIZE": "4"},
+    "an address": {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"},
+    "a part of torchrun": {"TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_USE_AGENT_STORE": "True"},
+    "a shell of salloc": JOB,
+    "a batch script": JOB | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"},
+    "srun --pty": TASK | {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},
+    "mpirun": {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "PMI_RANK": "1", "PMI_SIZE": "2"},
+}
+
+
+@pytest.fixture
+def of_environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]:
+    def set_to(variables: dict[str, str]) -> None:
+        for name in TORCHRUN | TASK | {"SLURM_STEP_NUM_TASKS": "", "TORCHELASTIC_USE_AGENT_STORE": ""}:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_to
+
+
+@pytest.mark.parametrize("left", LEFT_BEHIND)
+def test_variables_that_somebody_left_start_nothing(left: str, of_environment: Callable[..., None]) -> None:
+    of_environment(LEFT_BEHIND[left])
+    assert ranks.rank() == 0
+    assert ranks.missing(2, nodes=1)
+    assert not ranks.missing(1, nodes=1)
+    with pytest.raises(UserError, match=r"trainer\.num_nodes=2: start the run on each node"):
+        ranks.missing(4, nodes=2)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "variables"), [("torchrun", TORCHRUN), ("srun", TASK | {"SLURM_STEP_NUM_TASKS": "2"})]
+)
+def test_ranks_that_were_started_are_as_many_as_are_wanted(
+    launcher: str, variables: dict[str, str], of_environment: Callable[..., None]
+) -> None:
+    of_environment(variables)
+    assert ranks.rank() == 1
+    assert not ranks.missing(2, nodes=1)
+    for wanted in (1, 4):
+        with pytest.raises(UserError, match=f"^{launcher} started 2 processes, .* asks for {wanted}"):
+            ranks.missing(wanted, nodes=1)
+
+
+def test_a_torchrun_that_is_over_is_not_waited_for(of_environment: Callable[..., None]) -> None:
+    with socket.create_server(("localhost", 0)) as server:
+        port = str(server.getsockname()[1])
+        of_environment(TORCHRUN | {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_PORT": port})
+        assert not ranks.missing(2, nodes=1)
+    with pytest.raises(UserError, match=f"no torchrun answers at localhost:{port}"):
+        ranks.missing(2, nodes=1)
 
 
 def share_of(values: torch.Tensor) -> torch.Tensor:

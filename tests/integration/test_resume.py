@@ -26,6 +26,7 @@ from mmsa_lightning.app import main
 from mmsa_lightning.callbacks import History
 from mmsa_lightning.data.demo import generate
 from mmsa_lightning.data.importer import import_source
+from mmsa_lightning.files import held
 
 ROOT = Path(__file__).parents[2]
 OWN = ("seconds", "git_commit")  # what two runs of the same thing may differ in
@@ -427,6 +428,123 @@ def test_two_ranks_are_stopped_and_go_on(arguments: Callable[..., list[str]], tm
         assert same(state(run, name)["state_dict"], state(whole, name)["state_dict"]), name
     for name in ("metrics.csv", "predictions.csv", "generated_labels.csv"):
         assert (run / name).read_text() == (whole / name).read_text(), name
+
+
+def run_of(folder: Path, setting: str) -> Path:
+    (found,) = (path.parent for path in folder.rglob("config.yaml") if setting in path.read_text().splitlines())
+    return found
+
+
+QUICK = ("text=features", "modalities=[audio,vision]")
+STILL = "optim.lr={bert: 0, audio: 0, video: 0, other: 0}"  # never better than after the first epoch
+
+
+@pytest.mark.parametrize(
+    ("given", "shorter", "longer", "epochs", "ends"),
+    [
+        (["patience=9"], ["trainer.max_epochs=2"], ["trainer.max_epochs=4"], 2, 4),
+        (["trainer.max_epochs=9", STILL], ["patience=1"], ["patience=3"], 2, 4),
+        ([STILL], ["patience=2", "trainer.max_epochs=2"], ["patience=3", "trainer.max_epochs=9"], 2, 4),
+        (["patience=1", STILL], ["trainer.max_epochs=5"], ["trainer.max_epochs=9"], 2, 2),
+    ],
+    ids=["epochs", "patience", "both", "over"],
+)
+def test_a_longer_run_goes_on_from_a_shorter_one(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+    shorter: list[str],
+    longer: list[str],
+    epochs: int,
+    ends: int,
+) -> None:
+    """And ends as if it had been that long from its start."""
+    overrides = arguments("keep_last=true", "model=self_mm", *QUICK, *given)
+    main([*overrides, *longer, f"runs={tmp_path / 'whole'}"])
+    main([*overrides, *shorter])
+    before = only_run(tmp_path / "runs")
+    left = {path: path.read_bytes() for path in before.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    main([*overrides, *longer, "ckpt_path=last"])
+    over = "; patience=1 was over by then" if ends == epochs else ""
+    assert f"continues from {before} ({epochs} epochs){over}\n" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before.rglob("*") if path.is_file()} == left
+
+    whole = only_run(tmp_path / "whole")
+    run = tmp_path / "runs" / whole.relative_to(tmp_path / "whole")
+    for name in ("best.ckpt", "last.ckpt"):
+        assert same(state(run, name)["state_dict"], state(whole, name)["state_dict"]), name
+    assert same(state(run, "last.ckpt")["optimizer_states"], state(whole, "last.ckpt")["optimizer_states"])
+    results = [json.loads((path / "result.json").read_text()) for path in (run, whole)]
+    for outcome in results:
+        for key in OWN:
+            outcome.pop(key)
+    assert results[0] == results[1]
+    assert results[0]["epochs"] == ends
+    for name in ("metrics.csv", "predictions.csv", "generated_labels.csv", "label_histograms.csv"):
+        assert (run / name).read_text() == (whole / name).read_text(), name
+
+
+@pytest.mark.parametrize(
+    ("shorter", "longer", "words"),
+    [
+        ([], [], "is shorter, but kept no last.ckpt (keep_last=true does): starting from the beginning"),
+        (["keep_last=true", "model.rank=2"], [], "nothing to resume"),
+        (["keep_last=true", "seed=2"], [], "nothing to resume"),
+        (["keep_last=true", "trainer.max_epochs=3"], [], "nothing to resume"),
+        (
+            ["keep_last=true", "optim.schedule={name: linear, warmup: 0.1}"],
+            ["optim.schedule={name: linear, warmup: 0.1}"],
+            "is shorter, but optim.schedule=linear follows trainer.max_epochs from the start: starting from the",
+        ),
+    ],
+    ids=["not kept", "another model", "another seed", "longer", "schedule"],
+)
+def test_where_no_shorter_run_leads_here_it_is_said(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    shorter: list[str],
+    longer: list[str],
+    words: str,
+) -> None:
+    main(arguments("model=lmf", *QUICK, "trainer.max_epochs=1", *shorter))
+    main(arguments("model=lmf", *QUICK, *longer, "ckpt_path=last"))
+    assert words in capsys.readouterr().out
+    history = (run_of(tmp_path / "runs", "  max_epochs: 2") / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in history] == ["epoch", "1", "2"]
+
+
+def test_a_shorter_run_that_is_at_work_or_spoilt_is_one_line(
+    arguments: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments("model=lmf", *QUICK, "trainer.max_epochs=1", "keep_last=true"))
+    run = only_run(tmp_path / "runs")
+    with held(run):
+        refuses(capsys, arguments("model=lmf", *QUICK, "ckpt_path=last"), f"another process is at work in {run}")
+    (run / "checkpoints" / "last.ckpt").write_bytes(b"none")
+    refuses(capsys, arguments("model=lmf", *QUICK, "ckpt_path=last"), "last.ckpt is not a checkpoint of a run")
+
+
+def test_a_run_is_not_continued_by_another_number_of_processes(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Which trainer.devices=auto may come to on another machine, in the same folder."""
+    overrides = arguments("model=lmf", *QUICK, "trainer.devices=auto")
+    stop_before_the_result(monkeypatch, overrides)
+    (last,) = (tmp_path / "runs").rglob("last.ckpt")
+    saved = torch.load(last, weights_only=True)
+    saved["callbacks"]["Interruption"]["processes"] = 4
+    torch.save(saved, last)
+    refuses(capsys, [*overrides, "ckpt_path=last"], "begun by 4 processes, and these are 1")
+    main([*overrides, "overwrite=true"])
+    (path,) = (tmp_path / "runs").rglob("result.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"processes": 4}))
+    refuses(capsys, overrides, "or of another number of processes")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)

@@ -1,0 +1,57 @@
+"""What ``trainer.devices`` names, and which of a machine's devices these are."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from mmsa_lightning.annotations import fits
+from mmsa_lightning.errors import UserError
+
+RANKS_PER_CORE = 4  # at most, on a CPU, where several are for trying it out
+
+
+def read(value: Any) -> int | list[int] | None:
+    """``trainer.devices`` as Lightning reads it: how many, or which, by index; None for all there are.
+
+    Raises:
+        UserError: it is nothing of the kind.
+    """
+    read = value
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,9}|(\s*\d{1,9}\s*,)+(\s*\d{1,9})?\s*", value):
+        numbers = [int(part) for part in value.split(",") if part.strip()]
+        read = numbers if "," in value else numbers[0]
+    if read in ("auto", -1):
+        return None
+    if fits(read, int) and read >= 1:
+        return read
+    if fits(read, list[int]) and read and min(read) >= 0 and len(set(read)) == len(read):
+        return read
+    raise UserError(
+        f"trainer.devices={value}: give a whole number from 1 for how many, a list such as [0,2] for which, or auto"
+    )
+
+
+def plan(devices: int | list[int] | None, gpus: int) -> list[int]:
+    """The devices of this machine that a run uses, a process each, by index.
+
+    Args:
+        devices: how many, which, or all; see :func:`read`.
+        gpus: GPUs there are; 0 for a run on the CPU, whose processes are only counted.
+
+    Raises:
+        UserError: this machine has no such devices.
+    """
+    if isinstance(devices, list) and not gpus:
+        raise UserError(
+            f"trainer.devices={devices} chooses GPUs, and this run is on the CPU: give a whole number from 1"
+        )
+    wanted = max(devices) + 1 if isinstance(devices, list) else devices or gpus or 1
+    cores = os.cpu_count() or 1
+    if wanted > (gpus or cores * RANKS_PER_CORE):
+        there = (
+            f"sees {gpus} GPUs, numbered from 0 (of those in CUDA_VISIBLE_DEVICES)" if gpus else f"has {cores} cores"
+        )
+        raise UserError(f"trainer.devices={devices}: this process {there}")
+    return devices if isinstance(devices, list) else list(range(wanted))
