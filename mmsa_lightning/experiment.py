@@ -113,9 +113,9 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         if trainer.is_global_zero:
             run_dir.mkdir(parents=True, exist_ok=True)
             if last is not None:
-                resume.bring_best(last, run_dir)
+                resume.take_over(last, run_dir)
             OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
-        fit(trainer, module, data, last)
+        fit(trainer, module, data, last and run_dir / "checkpoints" / LAST)
         figures, rows = _evaluate(trainer, module, data, best_checkpoint(trainer))
         status = "success"
     finally:

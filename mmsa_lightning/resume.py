@@ -53,18 +53,21 @@ def checkpoint(run_dir: Path, config: dict[str, Any], identity: dict[str, Any], 
     return found
 
 
-def bring_best(last: Path, run_dir: Path) -> None:
-    """Where ``last`` is another run's, copy the weights of its best epoch, which may remain the best of this one.
+def take_over(last: Path, run_dir: Path) -> None:
+    """Where the checkpoint ``last`` is another run's, copy it and what belongs to it: the best one and the records.
 
     Raises:
         UserError: that run is at work.
     """
-    own = run_dir / "checkpoints" / BEST
-    if last.parent == own.parent:
+    run = last.parents[1]
+    if run == run_dir:
         return
-    own.parent.mkdir(parents=True, exist_ok=True)
-    with files.held(last.parents[1]), files.aside(own) as temporary:
-        shutil.copyfile(last.with_name(BEST), temporary)
+    (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+    with files.held(run):
+        for path in (last.with_name(BEST), run / "metrics.csv", run / "label_histograms.csv", last):
+            if path.exists():
+                with files.aside(run_dir / path.relative_to(run)) as temporary:
+                    shutil.copyfile(path, temporary)
 
 
 def _shorter(

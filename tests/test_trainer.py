@@ -75,7 +75,7 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 def test_several_processes_on_the_cpu_do_not_normalise_over_shares_of_a_batch(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     split = Split(ids=[], label=np.zeros(0), sequences={})
-    given: dict[str, Any] = {"patience": 1, "train": split, "model": model}
+    given: dict[str, Any] = {"patience": 1, "train": split, "label_limit": 3.0, "model": model}
     with pytest.raises(UserError, match="batch normalisation"):
         build_trainer({"accelerator": "cpu", "devices": 2, "max_epochs": 1}, tmp_path, **given)
     build_trainer({"accelerator": "cpu", "devices": 1, "max_epochs": 1}, tmp_path, **given)

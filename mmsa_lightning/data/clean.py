@@ -149,7 +149,7 @@ def _label(
         raise UserError(f"{where} has shape {label.shape}: one number per utterance is needed")
     with np.errstate(over="ignore", invalid="ignore"):  # what is too large is told of below
         flat = label.reshape(-1).astype(np.float32)
-    low, high = (np.float32(bound) for bound in allowed or (-np.inf, np.inf))  # as the labels are rounded
+    low, high = allowed or (-np.inf, np.inf)  # numpy compares in float32: what the labels were rounded to
     right = (low <= flat) & (flat <= high) & np.isfinite(flat)
     wrong = ~(right | np.isnan(flat)) if blank else ~right
     if wrong.any():

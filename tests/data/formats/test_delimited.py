@@ -64,6 +64,21 @@ def test_any_other_encoding_is_asked_for(tmp_path, encoding):
     check(read(path, encoding=encoding))
 
 
+def test_utf_16_without_a_mark_is_told_from_ascii(tmp_path):
+    """Every byte of it is a character of UTF-8, the one of 0 among them."""
+    path = save(tmp_path, "id,text,label,split\na,so,1,test\n".encode("utf-16-le"))
+    with pytest.raises(
+        UserError, match="it holds the character 0, as UTF-16 without a mark does; say --encoding utf-16-le"
+    ):
+        read(path)
+    assert read(path, encoding="utf-16-le").splits["test"].raw_text == ["so"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_a_mark_is_no_part_of_the_first_column_where_the_encoding_is_said(tmp_path, encoding):
+    check(read(save(tmp_path, ("\ufeff" + as_csv()).encode(encoding)), encoding=encoding))
+
+
 def test_gbk_names_the_line(tmp_path):
     path = save(tmp_path, "id,text,label,split\na,so,1,train\nb,你好,1,test\n".encode("gbk"))
     with pytest.raises(
