@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,6 +101,22 @@ def check_content(path: Path) -> None:
         raise UserError(f"{path} is a pointer of Git LFS, not the file that it stands for: git lfs pull fetches that")
     if not start:
         raise UserError(f"{path} is empty: copy or download it again")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file that was copied or downloaded.
+
+    Raises:
+        UserError: as :func:`check_content`; it holds something else.
+    """
+    check_content(path)
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({error}): copy or download it again") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no JSON object: copy or download it again")
+    return found
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -61,9 +61,8 @@ def tokenizer(name: str) -> Any:
     directory = minilm.directory() if name == "minilm" else Path(name)
     local = directory.is_dir()
     try:
-        for path in (directory / file for file in VOCABULARY_FILES if local):
-            if path.is_file():
-                files.check_content(path)
+        for path in (directory / file for file in VOCABULARY_FILES if local and (directory / file).is_file()):
+            (files.read_object if path.suffix == ".json" else files.check_content)(path)
         found = AutoTokenizer.from_pretrained(
             str(directory) if local else name, local_files_only=local, trust_remote_code=False
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
 from pathlib import Path
 
@@ -41,10 +40,10 @@ def check_files(name: str) -> None:
         if len(found) < 2:
             raise FileNotFoundError(f"it has neither {SAFE_WEIGHTS_NAME} nor {WEIGHTS_NAME}")
     for path in found:
-        files.check_content(path)
         if path.suffix == ".json":
-            _read_json(path)
+            files.read_object(path)
         else:
+            files.check_content(path)
             _check_weights(path)
 
 
@@ -86,8 +85,7 @@ def _files(name: str) -> list[Path]:
     found = [path for path in (_find(name, CONFIG_NAME), weights) if path]
     if weights is None or weights.suffix != ".json":
         return found
-    files.check_content(weights)
-    parts = _read_json(weights).get("weight_map")
+    parts = files.read_object(weights).get("weight_map")
     if not isinstance(parts, dict) or not parts:
         raise UserError(f"{weights} names no files of weights: copy or download it again")
     for part in sorted({str(part) for part in parts.values()}):
@@ -109,13 +107,3 @@ def _find(name: str, file: str) -> Path | None:
     except ValueError:  # the hub has no such names
         return None
     return Path(cached) if isinstance(cached, str) else None
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({error}): copy or download it again") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds no JSON object: copy or download it again")
-    return found
