@@ -366,6 +366,33 @@ def test_real_misa_fold(tmp_path, real_data):
     assert sum(map(len, videos)) == len(set.union(*videos)) == 10
 
 
+def test_real_features_of_every_kind(tmp_path, real_data):
+    """Their ids are arrays of objects; one utterance shows no action unit at all."""
+    options = ["--audio", real_data / "audio_opensmile4.npz", "--vision", real_data / "vision_openface_au.npz"]
+    store = run_import(real_data / "utterances.csv", tmp_path / "mosi.h5", *options, dataset="mosi")
+    assert store.dims == {"tokens": None, "audio": 4, "vision": 16}
+    assert store.meta.aligned
+    with np.load(real_data / "vision_openface_au.npz", allow_pickle=True) as archive:
+        wanted = dict(zip(archive["id"], archive["features"], strict=True))
+    split = store.splits["test"]
+    for name, steps in zip(split.ids, split.sequences["vision"], strict=True):
+        np.testing.assert_array_equal(steps, [wanted[name].astype(np.float32)] * len(steps))
+
+
+def test_real_segments_of_the_sdk_are_not_those_of_mmsa(tmp_path, real_data, capsys):
+    with pytest.raises(SystemExit):
+        options = ["--split", 70, 15, 15, "--vision", real_data / "vision_openface_au.npz"]
+        run_import(real_data / "misa_dev.pkl", tmp_path / "dev.h5", *options)
+    assert "CMU's SDK counts segments from 0, MMSA from 1" in capsys.readouterr().err
+
+
+def test_a_real_computational_sequence_is_no_layout(tmp_path, real_data, capsys):
+    with pytest.raises(SystemExit) as end:
+        run_import(real_data / "words.csd", tmp_path / "x.h5")
+    assert end.value.code == 2
+    assert "words.csd has no known layout: a computational sequence" in capsys.readouterr().err
+
+
 def import_often(source, out):
     for _ in range(5):
         importer.import_file(source, "own", out)
