@@ -37,7 +37,7 @@ class Passes:
 
 def peak() -> float:
     """The most MB that this process has had resident so far (Linux; ``getrusage`` would count its parent's, too)."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     assert found
     return int(found[1]) / 1024
 

@@ -571,7 +571,7 @@ def check(name: str, folder: Path) -> str | None:
 def bounded_memory() -> Iterator[None]:
     """No more than 1 GiB of address space above what the process has."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + GIB, hard))
     try:
         yield
