@@ -87,7 +87,7 @@ def counted(report: Path) -> dict[str, Any]:
         "passed": len(cases) - len(failed) - len(skipped),
         "failed": len(failed),
         "skipped": len(skipped),
-        "failures": " ".join(f"{case.get('classname')}::{case.get('name')}" for case in failed),
+        "failures": "\n".join(f"{case.get('classname')}::{case.get('name')}" for case in failed),
     }
 
 
@@ -143,10 +143,9 @@ def main() -> None:
     for setting in settings(has):
         if setting not in finished() and (figures := run(setting, pytest_arguments)):
             append(args.out, setting._asdict() | figures | common)
+            print(*filter(None, setting), f"-> {figures['passed']} passed, {figures['failed']} failed", flush=True)
     rows = [finished()[setting] for setting in settings(has) if setting in finished()]
-    print(table(rows))
-    for row in rows:
-        print(*row["failures"].split(" "), sep="\n")
+    print(table(rows), *filter(None, (row["failures"] for row in rows)), sep="\n")
     sys.exit(len(rows) < len(settings(has)) or any(row["failed"] != "0" for row in rows))
 
 
