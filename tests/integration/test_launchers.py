@@ -63,6 +63,19 @@ def test_every_job_of_a_sweep_has_its_own_ranks(
     assert sorted((record["model"], record["processes"]) for record in records) == [("lmf", 2), ("tfn", 2)]
 
 
+def test_processes_are_started_whatever_somebody_left_in_the_environment(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """As NVIDIA's images leave LOCAL_RANK. Nobody answers, and rank 0 is not taken for another, which logs nothing."""
+    left = {"LOCAL_RANK": "0", "RANK": "1", "NODE_RANK": "1", "WORLD_SIZE": "4", "OMP_NUM_THREADS": "1"}
+    overrides = arguments("trainer=ddp_cpu", "trainer.max_epochs=1", "model=lmf", "text=features", "modalities=[audio]")
+    command = [sys.executable, "train.py", *overrides, "logger=wandb", "logger.offline=true"]
+    subprocess.run(command, cwd=ROOT, env=os.environ | left, check=True, capture_output=True, timeout=300)
+    (path,) = (tmp_path / "runs").rglob("result.json")
+    assert json.loads(path.read_text())["processes"] == 2
+    assert len(list(path.parent.rglob("run-*.wandb"))) == 1
+
+
 def test_a_job_that_fails_in_its_own_process_ends_the_sweep_with_2(
     arguments: Callable[..., list[str]], tmp_path: Path
 ) -> None:

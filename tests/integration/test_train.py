@@ -346,6 +346,25 @@ def test_ordinary_wishes(arguments: Arguments, tmp_path: Path, override: str) ->
     assert np.isfinite(result(the_run(tmp_path))["test"]["mae"])
 
 
+def test_what_else_of_lightnings_can_be_set(arguments: Arguments, tmp_path: Path) -> None:
+    """Together, and to their ends; what Lightning sets for the whole process is not left to the next run."""
+    quick = arguments("model=lmf", "text=features", "modalities=[audio,vision]", "trainer.max_epochs=1")
+    chosen = ["+trainer.deterministic=true", "+trainer.benchmark=true", "+trainer.inference_mode=false"]
+    chosen += [
+        "+trainer.detect_anomaly=true",
+        "trainer.enable_model_summary=true",
+        f"trainer.gradient_clip_val={10**30}",
+    ]
+    chosen += ["trainer.gradient_clip_algorithm=value", "trainer.accumulate_grad_batches=1000000"]
+    main([*quick, *chosen])
+    assert np.isfinite(result(the_run(tmp_path))["test"]["mae"])
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark
+    main([*quick, f"runs={tmp_path / 'next'}"])
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.benchmark
+
+
 def test_bf16_keeps_labels_and_losses_in_float32(arguments: Arguments, tmp_path: Path) -> None:
     main(arguments("trainer.precision=bf16-mixed", "trainer.max_epochs=3"))
     run = the_run(tmp_path)
@@ -457,6 +476,9 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("+trainer.max_epoch=3", ["trainer.max_epoch"]),
         ("+trainer.fast_dev_run=true", ["trainer.fast_dev_run"]),
         ("+trainer.limit_test_batches=1", ["trainer.limit_test_batches"]),
+        ("+trainer.val_check_interval=3", ["trainer.val_check_interval", "every epoch ends with one validation"]),
+        ("+trainer.benchmark=maybe", ["trainer.benchmark=maybe", "null, true, false"]),
+        ("+trainer.num_nodes=2", ["trainer.num_nodes=2", "torchrun"]),
         ("trainer.max_epochs=0", ["trainer.max_epochs=0"]),
         ("+trainer.max_steps=7", ["trainer.max_steps"]),
         ("trainer.accumulate_grad_batches=0", ["trainer.accumulate_grad_batches=0"]),
@@ -469,6 +491,9 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("trainer.precision=8", ["8", "bf16-mixed"]),
         ("trainer.accelerator=abacus", ["trainer", "abacus"]),
         ("trainer.devices=0", ["trainer"]),
+        ("trainer.devices=[1]", ["trainer.devices=[1]", "on the CPU"]),
+        ("trainer.devices=1000000", ["trainer.devices=1000000", "cores"]),
+        (f"optim.lr.bert={10**400}", ["optim.lr"]),
         ("logger.name=paper", ["paper", "wandb"]),
         ("+logger.foo=3", ["logger.foo"]),
         ("model._target_=os.system", ["os.system"]),
