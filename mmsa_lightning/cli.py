@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         nargs=3,
         metavar=("TRAIN", "VALID", "TEST"),
-        help="divide a source without splits by video, in these shares",
+        help="divide a source without splits by video, in these shares; of one without a test split, valid",
     )
     importing.add_argument(
         "--label-range",

@@ -88,9 +88,10 @@ def _checked(source: Source, label_range: tuple[float, float] | None, report: li
     for name in SPLITS:
         if name not in source.splits or not source.splits[name].ids:
             found = ", ".join(f"{other} {len(split.ids)}" for other, split in source.splits.items())
+            shares = "takes it out of valid" if name == "test" else "divides a source that names no splits"
             raise UserError(
                 f"the source has no {name} split, or it is empty; train, valid and test are needed, it has {found}: "
-                f"name some of these {name}, or name no splits and divide all by video with --split 70 15 15"
+                f"name some of these {name}; --split 70 15 15 {shares}, by video"
             )
     splits = {name: source.splits[name] for name in SPLITS}
     home: dict[str, str] = {}

@@ -350,11 +350,15 @@ def test_real_sims_has_its_range_and_its_unimodal_labels(tmp_path, real_data):
     assert store.splits["test"].unimodal["vision"].tolist() == pytest.approx([float(r["label_vision"]) for r in rows])
 
 
-def test_real_mosei_says_which_split_it_lacks(tmp_path, real_data, capsys):
+def test_real_mosei_says_which_split_it_lacks_and_how_to_make_one(tmp_path, real_data, capsys):
+    path = real_data.parent / "mosei" / "utterances.csv"
     with pytest.raises(SystemExit):
-        run_import(real_data.parent / "mosei" / "utterances.csv", tmp_path / "mosei.h5", dataset="mosei")
+        run_import(path, tmp_path / "mosei.h5", dataset="mosei")
     printed = capsys.readouterr().err
     assert "no test split" in printed and "it has train 16274, valid 1861: name some of these test" in printed
+    counts = {n: len(s) for n, s in run_import(path, tmp_path / "m.h5", "--split", 70, 15, 15).splits.items()}
+    assert counts["train"] == 16274 and counts["valid"] + counts["test"] == 1861
+    assert abs(counts["valid"] - counts["test"]) < 20
 
 
 def test_real_misa_fold(tmp_path, real_data):

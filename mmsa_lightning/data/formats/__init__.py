@@ -41,7 +41,7 @@ def read(
 
     Args:
         path: a pickle, a file of ``torch.save``, a folder of MISA's or MMIM's pickles, or a CSV.
-        split: shares of train, valid and test, for a source that is not divided.
+        split: shares of train, valid and test, for a source that is not divided, or has no test split.
         separator, encoding: of a CSV, where they cannot be guessed; see :mod:`.delimited`.
         features: ``text``, ``audio``, ``vision``, ``word_vectors``: files beside it; see :mod:`.features`.
 
@@ -72,8 +72,8 @@ def read(
     undivided = "all" in source.splits
     if undivided and split is None:
         raise UserError(f"{path} is not divided into train, valid and test; divide it by video with: --split 70 15 15")
-    if split is not None and not undivided:
-        raise UserError(f"{path} is divided into train, valid and test already; leave out --split")
+    if split is not None and not undivided and set(source.splits) != {"train", "valid"}:
+        raise UserError(f"{path} is divided into {', '.join(source.splits)} already; leave out --split")
     return source if split is None else divide(source, split)
 
 

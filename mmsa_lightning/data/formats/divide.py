@@ -1,4 +1,4 @@
-"""Divide a source that comes as one list into train, valid and test."""
+"""Divide a source that comes as one list, or without a test split, into train, valid and test."""
 
 from __future__ import annotations
 
@@ -15,31 +15,38 @@ def divide(source: Source, shares: tuple[float, float, float]) -> Source:
     """Give every video whole to one split, so that no speaker is in two; the same source divides the same way always.
 
     Args:
-        source: with the one split ``all``.
+        source: with the one split ``all``, which becomes three, or with train and valid, of which valid becomes two.
         shares: of train, valid and test, such as (70, 15, 15); only their proportions count.
 
     Raises:
-        UserError: the shares are not positive, or there are fewer than three videos.
+        UserError: the shares are not positive, or there are fewer videos than splits to make.
     """
     if not all(math.isfinite(share) and share > 0 for share in shares):
         raise UserError("--split wants three numbers above 0, such as: --split 70 15 15")
-    whole = source.splits["all"]
+    share = dict(zip(SPLITS, shares, strict=True))
+    if "all" not in source.splits:
+        del share["train"]
+    name = "all" if "all" in source.splits else "valid"
+    whole = source.splits[name]
     rows_of: dict[str, list[int]] = {}
-    for row, name in enumerate(whole.ids):
-        rows_of.setdefault(name.split("$_$")[0], []).append(row)
-    if len(rows_of) < len(SPLITS):
-        raise UserError(f"--split divides by video, and there are only {len(rows_of)} videos; it needs three at least")
+    for row, utterance in enumerate(whole.ids):
+        rows_of.setdefault(utterance.split("$_$")[0], []).append(row)
+    if len(rows_of) < len(share):
+        raise UserError(
+            f"--split divides {name} by video into {', '.join(share)}, and there are only {len(rows_of)} videos"
+        )
 
     videos = sorted(rows_of, key=lambda video: hashlib.sha256(video.encode()).digest())  # any order but the source's
-    rows: dict[str, list[int]] = {name: [] for name in SPLITS}
-    target = {name: share / sum(shares) * len(whole.ids) for name, share in zip(SPLITS, shares, strict=True)}
+    rows: dict[str, list[int]] = {part: [] for part in share}
+    target = {part: part_share / sum(share.values()) * len(whole.ids) for part, part_share in share.items()}
     for turn, video in enumerate(videos):
         # One video for each split first, so that none stays empty; then to the one that lacks most.
-        name = SPLITS[turn] if turn < len(SPLITS) else max(SPLITS, key=lambda s: target[s] - len(rows[s]))
-        rows[name] += rows_of[video]
-    counts = " / ".join(str(len(rows[name])) for name in SPLITS)
+        part = list(share)[turn] if turn < len(share) else max(share, key=lambda s: target[s] - len(rows[s]))
+        rows[part] += rows_of[video]
+    counts = ", ".join(f"{part} {len(rows[part])}" for part in share)
+    kept = {split: found for split, found in source.splits.items() if split != name}
     return replace(
         source,
-        splits={name: whole.take(sorted(rows[name])) for name in SPLITS},
-        report=[*source.report, f"divided by video into {counts} utterances: not an official split"],
+        splits=kept | {part: whole.take(sorted(rows[part])) for part in share},
+        report=[*source.report, f"{name} divided by video into {counts} utterances: not an official split"],
     )

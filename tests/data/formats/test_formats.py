@@ -126,6 +126,19 @@ def test_a_single_fold_needs_split_and_keeps_videos_whole(tmp_path, layouts):
     assert [len(w) for w in split.words] == [len(steps) for steps in split.features["audio"].values]
 
 
+def test_a_source_without_a_test_split_has_it_taken_out_of_valid(tmp_path, layouts):
+    folds = {"train": layouts.fold("t", 9, own_words=True)}
+    folds["dev"] = [u for v in "abcdefgh" for u in layouts.fold(v, 6, own_words=True)]
+    path = save(tmp_path / "mosei.pkl", folds)
+    whole, source = read(path).splits, read(path, split=(70, 10, 20)).splits
+    assert source["train"].ids == whole["train"].ids
+    assert sorted(source["valid"].ids + source["test"].ids) == sorted(whole["valid"].ids)
+    assert [len(source[name].ids) for name in ("valid", "test")] == pytest.approx([16, 32], abs=4)
+    videos = [{i.split("$_$")[0] for i in source[name].ids} for name in ("valid", "test")]
+    assert not videos[0] & videos[1]
+    assert read(path, split=(70, 10, 20)).report[-1].startswith("valid divided by video into valid 1")
+
+
 def test_split_on_a_divided_source_is_refused(tmp_path, layouts):
     with pytest.raises(UserError, match="already; leave out --split"):
         read(save(tmp_path / "x.pkl", layouts.mmsa(True)), split=(70, 15, 15))
