@@ -48,10 +48,10 @@ def plan(devices: int | list[int] | None, gpus: int) -> list[int]:
             f"trainer.devices={devices} chooses GPUs, and this run is on the CPU: give a whole number from 1"
         )
     wanted = max(devices) + 1 if isinstance(devices, list) else devices or gpus or 1
-    cores = os.cpu_count() or 1
-    if wanted > (gpus or cores * RANKS_PER_CORE):
+    most = gpus or RANKS_PER_CORE * (os.cpu_count() or 1)
+    if wanted > most:
         there = (
-            f"sees {gpus} GPUs, numbered from 0 (of those in CUDA_VISIBLE_DEVICES)" if gpus else f"has {cores} cores"
+            f"{gpus} GPUs are seen here, numbered from 0" if gpus else f"{most} processes are the most for these cores"
         )
-        raise UserError(f"trainer.devices={devices}: this process {there}")
+        raise UserError(f"trainer.devices={devices}: {there}")
     return devices if isinstance(devices, list) else list(range(wanted))

@@ -133,9 +133,8 @@ def _random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": [algorithm, torch.from_numpy(np.array(keys, np.int64)), *rest],
         "torch": torch.get_rng_state(),
-        "cuda": [torch.cuda.get_rng_state()]
-        if torch.cuda.is_initialized()
-        else [],  # of the GPU that this process uses
+        # Of the GPU that this process uses: another run may be on the others, and it may go on on another.
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
     }
 
 

@@ -89,10 +89,7 @@ def _shorter(
     last = kept[run]
     schedule = (config["optim"]["schedule"] or {}).get("name")
     if schedule in SPREAD and runs[run]["trainer"].get("max_epochs") != config["trainer"].get("max_epochs"):
-        return (
-            None,
-            f"{run} is shorter, but optim.schedule={schedule} follows trainer.max_epochs from the start: {anew}",
-        )
+        return None, f"{run} is shorter, but optim.schedule={schedule} follows trainer.max_epochs: {anew}"
     known = (result.read(run) or {}) | last["identity"] | last["data"]
     if other := differences(known, {part: value for part, value in identity.items() if part != "config_hash"}):
         return None, f"{run} is shorter, but of other {other}: {anew}"

@@ -110,7 +110,7 @@ def check(options: dict[str, Any]) -> None:
     for name, value in options.items():
         values = SETTINGS[name]
         if isinstance(values, range) and not (fits(value, int) and value in values):
-            raise UserError(f"trainer.{name}={value}: give a whole number from {values[0]}")
+            raise UserError(f"trainer.{name}={value}: give a whole number from 1 to {values[-1]}")
         if isinstance(values, tuple) and not any(type(value) is type(v) and value == v for v in values):
             known = ", ".join("null" if v is None else str(v).lower() for v in values)
             raise UserError(f"trainer.{name}={value}: choose one of {known}")

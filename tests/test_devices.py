@@ -43,10 +43,10 @@ def test_what_names_no_devices_is_refused(value: Any) -> None:
     ("value", "gpus", "words"),
     [
         ([0], 0, r"devices=\[0\] chooses GPUs, and this run is on the CPU"),
-        (10**9, 0, "this process has [0-9]+ cores"),
-        ([2], 2, "this process sees 2 GPUs, numbered from 0"),
-        ("0,7", 2, "sees 2 GPUs"),
-        (3, 2, "sees 2 GPUs"),
+        (10**9, 0, "[0-9]+ processes are the most for these cores"),
+        ([2], 2, "2 GPUs are seen here, numbered from 0"),
+        ("0,7", 2, "2 GPUs are seen"),
+        (3, 2, "2 GPUs are seen"),
     ],
 )
 def test_devices_that_are_not_there_are_refused(value: Any, gpus: int, words: str) -> None:
