@@ -51,6 +51,13 @@ def test_train_gets_all_that_follows_untouched(monkeypatch, rest):
     assert got == [rest]
 
 
+def test_a_pickle_of_hydras_is_not_loaded(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "seed=1", "--experimental-rerun", "config.pickle"])
+    assert end.value.code == 2
+    assert "config.pickle names a pickle" in capsys.readouterr().err
+
+
 ENCODINGS = ["gbk", "latin-1", "cp437", "cp932", "ascii"]
 
 

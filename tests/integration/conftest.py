@@ -46,13 +46,13 @@ def own_bert(tiny_bert: str, tmp_path: Path) -> tuple[Path, Callable[[], None]]:
 
 
 @pytest.fixture
-def history() -> Callable[[Path], list[dict[str, Any]]]:
-    """The history of an offline run, from its own file: LevelDB's log format after 7 bytes of header."""
+def records() -> Callable[[Path], list[Any]]:
+    """What W&B keeps of an offline run in its own file: LevelDB's log format after 7 bytes of header."""
 
-    def read(path: Path) -> list[dict[str, Any]]:
+    def read(path: Path) -> list[Any]:
         from wandb.proto import wandb_internal_pb2
 
-        data, position, record, rows = path.read_bytes(), 7, b"", []
+        data, position, record, found = path.read_bytes(), 7, b"", []
         while position < len(data):
             if (left := 32768 - position % 32768) < 7:  # a block's end that is too short for a header
                 position += left
@@ -61,11 +61,20 @@ def history() -> Callable[[Path], list[dict[str, Any]]]:
             record += data[position + 7 : position + 7 + length]
             position += 7 + length
             if kind in (1, 4):  # a whole record, or the last piece of one
-                items = wandb_internal_pb2.Record.FromString(record).history.item
-                if items:
-                    rows.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+                found.append(wandb_internal_pb2.Record.FromString(record))
                 record = b""
-        return rows
+        return found
+
+    return read
+
+
+@pytest.fixture
+def history(records: Callable[[Path], list[Any]]) -> Callable[[Path], list[dict[str, Any]]]:
+    """The rows of an offline run's history."""
+
+    def read(path: Path) -> list[dict[str, Any]]:
+        items = [record.history.item for record in records(path) if record.history.item]
+        return [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row} for row in items]
 
     return read
 

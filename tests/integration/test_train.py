@@ -318,6 +318,17 @@ def test_wandb_mistakes_are_one_line(
     assert "error: logger=wandb: No API key" in capsys.readouterr().err
 
 
+def test_the_runs_of_a_sweep_are_not_one_for_wandb(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "abc")
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments("logger=wandb", "logger.offline=true"), "-m", "seed=1,2"])
+    assert stop.value.code == 2
+    assert "W&B id abc for every run of a sweep" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").rglob("*.wandb"))
+
+
 def test_training_stops_when_patience_is_over(arguments: Arguments, tmp_path: Path) -> None:
     """A learning rate of zero never gets better than its first epoch."""
     still = "optim.lr={bert: 0, audio: 0, video: 0, other: 0}"
