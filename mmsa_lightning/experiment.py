@@ -33,6 +33,7 @@ from mmsa_lightning.trainer import (
     best_checkpoint,
     best_epoch,
     build_trainer,
+    cut_short,
     fit,
     processes,
     quieten,
@@ -148,9 +149,12 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "git_commit": result.git_commit(),
     }
     result.write(run_dir, outcome)
-    if not config["keep_last"]:
+    longer = cut_short(trainer) and not resume.follows_length(config)
+    if not config["keep_last"] and not longer:
         (run_dir / "checkpoints" / LAST).unlink(missing_ok=True)
     result.print_summary(outcome, run_dir)
+    if longer:
+        print(f"ended by trainer.max_epochs={trainer.max_epochs}: a larger one with ckpt_path=last goes on from here")
     return outcome["valid"]["mae"]
 
 

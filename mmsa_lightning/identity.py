@@ -16,7 +16,7 @@ PARTS = {
     "data_hash": "data",
     "plugin_hash": "code",
     "encoder_hash": "weights of the text encoder",
-    "processes": "number of processes",
+    "processes": "numbers of processes",
 }
 
 

@@ -70,6 +70,12 @@ def take_over(last: Path, run_dir: Path) -> None:
                     shutil.copyfile(path, temporary)
 
 
+def follows_length(config: dict[str, Any]) -> str | None:
+    """The schedule whose rates depend on how long a run is, so that a longer one differs from its start; else None."""
+    schedule = (config["optim"]["schedule"] or {}).get("name")
+    return schedule if schedule in SPREAD else None
+
+
 def _shorter(
     run_dir: Path, config: dict[str, Any], identity: dict[str, Any], data: StoreDataModule
 ) -> tuple[Path | None, str]:
@@ -84,11 +90,12 @@ def _shorter(
     kept = {run: _read(run / "checkpoints" / LAST, data, f"move {run} away") for run in runs if _keeps(run)}
     if not kept:
         finished = [run for run in runs if (run / result.NAME).exists()]
-        return None, f"{finished[0]} is shorter, but kept no {LAST} (keep_last=true does): {anew}" if finished else ""
+        how = "a run that patience ended does with keep_last=true"
+        return None, f"{finished[0]} is shorter, but kept no {LAST} ({how}): {anew}" if finished else ""
     run = max(kept, key=lambda run: kept[run]["step"])
     last = kept[run]
-    schedule = (config["optim"]["schedule"] or {}).get("name")
-    if schedule in SPREAD and runs[run]["trainer"].get("max_epochs") != config["trainer"].get("max_epochs"):
+    longer = runs[run]["trainer"].get("max_epochs") != config["trainer"].get("max_epochs")
+    if longer and (schedule := follows_length(config)):
         return None, f"{run} is shorter, but optim.schedule={schedule} follows trainer.max_epochs: {anew}"
     known = (result.read(run) or {}) | last["identity"] | last["data"]
     if other := differences(known, {part: value for part, value in identity.items() if part != "config_hash"}):

@@ -251,6 +251,12 @@ def best_epoch(trainer: L.Trainer) -> int:
     return next(int(row["epoch"]) for row in _callback(trainer, History).rows if row.get(MONITOR) == best)
 
 
+def cut_short(trainer: L.Trainer) -> bool:
+    """Whether ``max_epochs`` ended training, and not for want of patience: a longer run may go on from here."""
+    patience = _callback(trainer, Patience)
+    return patience.wait_count < patience.patience
+
+
 def training_seconds(trainer: L.Trainer) -> float:
     """Wall clock of training and validation, over all sessions of a run that was resumed."""
     return _callback(trainer, Timer).time_elapsed("train")

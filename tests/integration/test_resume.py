@@ -492,7 +492,6 @@ def test_a_longer_run_goes_on_from_a_shorter_one(
 @pytest.mark.parametrize(
     ("shorter", "longer", "words"),
     [
-        ([], [], "is shorter, but kept no last.ckpt (keep_last=true does): starting from the beginning"),
         (["keep_last=true", "model.rank=2"], [], "nothing to resume"),
         (["keep_last=true", "seed=2"], [], "nothing to resume"),
         (["keep_last=true", "trainer.max_epochs=3"], [], "nothing to resume"),
@@ -502,7 +501,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one(
             "is shorter, but optim.schedule=linear follows trainer.max_epochs: starting from the beginning",
         ),
     ],
-    ids=["not kept", "another model", "another seed", "longer", "schedule"],
+    ids=["another model", "another seed", "longer", "schedule"],
 )
 def test_where_no_shorter_run_leads_here_it_is_said(
     arguments: Callable[..., list[str]],
@@ -517,6 +516,22 @@ def test_where_no_shorter_run_leads_here_it_is_said(
     assert words in capsys.readouterr().out
     history = (run_of(tmp_path / "runs", "  max_epochs: 2") / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in history] == ["epoch", "1", "2"]
+
+
+def test_a_run_that_max_epochs_ended_can_be_continued_and_one_that_patience_ended_says_how(
+    arguments: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments("model=lmf", *QUICK, "trainer.max_epochs=1"))
+    (last,) = (tmp_path / "runs").rglob("last.ckpt")
+    assert "a larger one with ckpt_path=last goes on from here" in capsys.readouterr().out
+    main(arguments("model=lmf", *QUICK, "ckpt_path=last"))
+    assert f"continues from {last.parents[1]} (1 epochs)" in capsys.readouterr().out
+
+    main(arguments("model=tfn", *QUICK, "trainer.max_epochs=4", "patience=1", STILL))
+    assert "goes on from here" not in capsys.readouterr().out
+    assert not [path for path in (tmp_path / "runs").rglob("last.ckpt") if "tfn" in path.parts]
+    main(arguments("model=tfn", *QUICK, "trainer.max_epochs=5", "patience=1", STILL, "ckpt_path=last"))
+    assert "kept no last.ckpt (a run that patience ended does with keep_last=true)" in capsys.readouterr().out
 
 
 def test_a_shorter_run_that_is_at_work_or_spoilt_is_one_line(
@@ -547,7 +562,7 @@ def test_a_run_is_not_continued_by_another_number_of_processes(
     main([*overrides, "overwrite=true"])
     (path,) = (tmp_path / "runs").rglob("result.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"processes": 4}))
-    refuses(capsys, overrides, "or of another number of processes")
+    refuses(capsys, overrides, "holds a result for other numbers of processes")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
