@@ -192,7 +192,9 @@ def _import(args: argparse.Namespace) -> None:
 
 def _encode(args: argparse.Namespace) -> None:
     from mmsa_lightning.data.encode import encode_store
+    from mmsa_lightning.trainer import quieten
 
+    quieten()
     encoder = Path(args.text_encoder).name
     out: Path = args.out or args.store.with_name(f"{args.store.stem}_{encoder}{args.store.suffix}")
     meta = encode_store(args.store, args.text_encoder, out)

@@ -82,8 +82,7 @@ def _run(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: 
 def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None) -> float:
     L.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
-    if (unknown := _compare_vocabularies(config, data)) and ranks.rank() == 0:
-        print(unknown)
+    unknown = _compare_vocabularies(config, data)
     finished = result.read(run_dir)
     if finished and not config["overwrite"]:
         return _answer(finished, identity(config, data, plugins), run_dir)
@@ -101,6 +100,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     )
 
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
+    if unknown and trainer.is_global_zero:
+        print(unknown)
     if trainer.is_global_zero:
         name = names | {"seed": config["seed"]}
         trainer.loggers = build_loggers(config["logger"], run_dir, name, config, resumed=last is not None)

@@ -70,10 +70,10 @@ def encode_store(path: Path, text_encoder: str, out: Path) -> Meta:
         num_workers=0,
     )
     data.setup()
-    if unknown := compare_vocabularies(data.store.meta, path, text_encoder):
-        print(unknown)
     encoder = BertEncoder(text_encoder)
     data.check_encoder(text_encoder, encoder.vocabulary_size, encoder.positions)
+    if unknown := compare_vocabularies(data.store.meta, path, text_encoder):
+        print(unknown)
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def encoded(name: str, split: Split) -> Split:
