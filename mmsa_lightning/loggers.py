@@ -17,6 +17,7 @@ from mmsa_lightning.errors import UserError
 
 # Seconds that W&B tries to reach its server, before a run and after it; its own variables of these names go before.
 TIMEOUTS = {"init_timeout": 15.0, "finish_timeout": 60.0}
+MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")  # the last two are older names of the first two
 VARIABLES = {"group": "WANDB_RUN_GROUP", "job_type": "WANDB_JOB_TYPE", "name": "WANDB_NAME", "tags": "WANDB_TAGS"}
 
 
@@ -97,6 +98,9 @@ def _mode(options: dict[str, Any]) -> str:
         raise UserError(f"logger.offline={offline}: give true, false or null")
     if mode is not None and offline is not None:
         raise UserError(f"logger.mode={mode} and logger.offline={offline}: give one of them")
+    for name, value in (("logger.mode", mode), ("WANDB_MODE", os.environ.get("WANDB_MODE"))):
+        if value and value not in MODES:
+            raise UserError(f"{name}={value}: W&B knows {', '.join(MODES[:4])}")
     if mode is not None:
         return mode
     if offline is not None:

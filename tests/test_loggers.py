@@ -98,9 +98,9 @@ def test_the_nearest_word_decides_on_the_mode(
 @pytest.mark.parametrize(
     ("variable", "options", "words"),
     [
-        ("garbage", {}, ["garbage"]),
+        ("garbage", {}, ["WANDB_MODE=garbage", "online, offline"]),
         ("online", {}, ["No API key", "logger.offline=true"]),
-        (None, {"mode": "garbage"}, ["garbage"]),
+        (None, {"mode": "garbage"}, ["logger.mode=garbage"]),
         (None, {"mode": "online", "offline": False}, ["logger.mode=online", "logger.offline=False"]),
         (None, {"dir": "elsewhere"}, ["logger.dir"]),
     ],
