@@ -23,13 +23,13 @@ def filed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     Nobody is logged in, and nothing but loopback is asked.
     """
+    wandb.teardown()  # it reads variables and files once, and monkeypatch would bring back the way to its dead client
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    wandb.teardown()  # it reads variables and files once
     loggers: list[Any] = []
 
     def build(config: dict[str, Any], **options: Any) -> wandb.Run | None:

@@ -25,15 +25,16 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.output import ModelOutput
 
 # In 64 bits nothing hides behind rounding. In 32, Adam makes steps of a gradient that is zero but for its last digit,
-# and labels are ratios of distances: one in a hundred ends more than 1e-5 apart; with Self-MM and MISA 1e-4 and more.
+# and labels are ratios of distances: one in a hundred ends more than 1e-5 apart, one 1.3e-4 on an older processor; with
+# Self-MM and MISA more.
 RUNS = {
     "interactive_attention": ("interactive_attention", "64-true"),
     "self_mm": ("self_mm", "64-true"),
     "misa": ("misa", "64-true"),
     "interactive_attention in 32 bits": ("interactive_attention", "32-true"),
 }
-WITHIN = {"64-true": 1e-9, "32-true": 1e-5}
-LABELS_WITHIN = WITHIN | {"32-true": 1e-4}
+WITHIN = {"64-true": 1e-9, "32-true": 1e-4}
+LABELS_WITHIN = WITHIN | {"32-true": 1e-3}
 STEPS = 20
 
 
