@@ -54,14 +54,15 @@ bench: setup  ## measure speed and memory, beside MMSA's Self-MM: the short form
 	$(BIN)/python experiments/benchmarks/scaling.py
 	$(BIN)/python experiments/benchmarks/roofline.py
 
-lint: setup  ## check format, style and types
+lint: setup  ## check format, style, types, and that no import runs back up
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: setup  ## put format and style right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove the environment and caches; stores and runs stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

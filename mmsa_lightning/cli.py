@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     with one_line_errors():
         if argv[:1] == ["train"]:  # Hydra parses its own arguments, --help among them
-            from mmsa_lightning import app
+            from mmsa_lightning.experiment import app
 
             return app.main(argv[1:])
         parser = _parser()
@@ -192,7 +192,7 @@ def _import(args: argparse.Namespace) -> None:
 
 def _encode(args: argparse.Namespace) -> None:
     from mmsa_lightning.data.encode import encode_store
-    from mmsa_lightning.trainer import quieten
+    from mmsa_lightning.training.trainer import quieten
 
     quieten()
     encoder = Path(args.text_encoder).name
@@ -203,7 +203,7 @@ def _encode(args: argparse.Namespace) -> None:
 
 
 def _models(args: argparse.Namespace) -> None:
-    from mmsa_lightning.catalogue import print_models
+    from mmsa_lightning.experiment.catalogue import print_models
 
     print_models()
 

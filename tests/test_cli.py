@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mmsa_lightning import app, cli
+from mmsa_lightning import cli
 from mmsa_lightning.cli import main
+from mmsa_lightning.experiment import app
 
 
 @pytest.mark.parametrize(

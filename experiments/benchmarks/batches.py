@@ -21,7 +21,7 @@ from steps import Steps
 
 from mmsa_lightning.data.sampler import ORDERS, TrainingSampler
 from mmsa_lightning.data.store import Store
-from mmsa_lightning.trainer import quieten
+from mmsa_lightning.training.trainer import quieten
 
 
 def main() -> None:

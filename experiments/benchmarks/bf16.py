@@ -17,7 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from mmsa_lightning.app import main as train
+from mmsa_lightning.experiment.app import main as train
 
 aten = torch.ops.aten
 PRODUCTS = {

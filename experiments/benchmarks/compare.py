@@ -28,7 +28,7 @@ import source
 import torch
 from transformers import BertConfig, BertModel
 
-from mmsa_lightning import minilm
+from mmsa_lightning.models.layers import minilm
 
 HERE = Path(__file__).parent
 MEASURES = {  # unit and whether more is better

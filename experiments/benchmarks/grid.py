@@ -19,7 +19,7 @@ import made
 from matplotlib.figure import Figure
 from steps import Steps
 
-from mmsa_lightning.trainer import quieten
+from mmsa_lightning.training.trainer import quieten
 
 STEPS = 8
 AXES = {  # what is varied, and the other two

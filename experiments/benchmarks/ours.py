@@ -11,8 +11,8 @@ from typing import Any
 import clock
 import lightning as L
 
-from mmsa_lightning import experiment
-from mmsa_lightning.app import main as train
+from mmsa_lightning.experiment import run as experiment
+from mmsa_lightning.experiment.app import main as train
 
 
 class Clock(L.Callback):

@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmsa_lightning.batch import Batch
-from mmsa_lightning.trainer import quieten
+from mmsa_lightning.training.trainer import quieten
 
 STEPS = 12
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from hydra import compose, initialize_config_dir
 
-from mmsa_lightning import config, experiment
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.data.datamodule import StoreDataModule
-from mmsa_lightning.module import SentimentModule
+from mmsa_lightning.experiment import config
+from mmsa_lightning.experiment import run as experiment
+from mmsa_lightning.training.module import SentimentModule
 
 
 class Steps:

@@ -22,8 +22,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmsa_lightning.experiment.result import git_commit
 from mmsa_lightning.report.grid import Grid
-from mmsa_lightning.result import git_commit
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

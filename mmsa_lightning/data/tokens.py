@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_lightning import files, minilm
+from mmsa_lightning import files
 from mmsa_lightning.data.store import Meta
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.layers import minilm
 
 MAX_PIECES = 512  # BERT has no position beyond it
 VOCABULARY_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")

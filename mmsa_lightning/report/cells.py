@@ -12,9 +12,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from mmsa_lightning.config import config_dir, run_names
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.overrides import explain
+from mmsa_lightning.experiment.config import config_dir, run_names
+from mmsa_lightning.experiment.overrides import explain
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import wandb_workspaces.workspaces as ws
 
 from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.optim import GROUPS
 from mmsa_lightning.report.rows import METRICS
+from mmsa_lightning.training.optim import GROUPS
 
 # The tags that the runs of a table have in common. Not the experiment's name: the paper's own row is one run, which
 # Tables 3 and 5 both show, whichever sweep came first.

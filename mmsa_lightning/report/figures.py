@@ -163,7 +163,7 @@ def attention_figure(record: dict[str, Any], title: str) -> Figure:
     """Attention weights in one utterance, a panel a map: a row each step of the target, black for the largest weight.
 
     Args:
-        record: of a run's ``attention.json``, see :func:`mmsa_lightning.attention.attention_maps`.
+        record: of a run's ``attention.json``, see :func:`mmsa_lightning.experiment.attention.attention_maps`.
     """
     weights, steps = record["weights"], record["steps"]
     columns = min(3, len(weights))

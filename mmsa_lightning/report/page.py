@@ -14,10 +14,11 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from mmsa_lightning import attention, files, result
+from mmsa_lightning import files
 from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment import attention, result
 from mmsa_lightning.report import comparison, figures
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.grid import Grid

@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmsa_lightning.config import PACKAGE
+from mmsa_lightning.experiment.config import PACKAGE
 
 
 @dataclass(frozen=True)

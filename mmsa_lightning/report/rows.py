@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_lightning import result
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment import result
 from mmsa_lightning.report.cells import Cell
 
 METRICS = ("mae", "corr", "acc7", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0")

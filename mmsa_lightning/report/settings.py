@@ -9,10 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment import build_data
-from mmsa_lightning.overrides import explain
+from mmsa_lightning.experiment.config import config_dir, plain
+from mmsa_lightning.experiment.overrides import explain
+from mmsa_lightning.experiment.run import build_data
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.paper import Printed
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mmsa_lightning import attention, files
+from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment import restore
+from mmsa_lightning.experiment import attention
+from mmsa_lightning.experiment.run import restore
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell, cells
 from mmsa_lightning.report.figures import attention_figure, losses_figure, rows_figure

@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsa_lightning import minilm
 from mmsa_lightning.data.store import Meta
 from mmsa_lightning.data.tokens import (
     MAX_PIECES,
@@ -19,6 +18,7 @@ from mmsa_lightning.data.tokens import (
     vocabulary_sha256,
 )
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.layers import minilm
 
 
 @pytest.fixture(scope="module")

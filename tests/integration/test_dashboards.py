@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsa_lightning.app import main
+from mmsa_lightning.experiment.app import main
 from mmsa_lightning.report.dashboards import TABLES, build_workspace
 
 

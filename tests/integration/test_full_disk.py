@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from mmsa_lightning import cli, experiment
+from mmsa_lightning import cli
+from mmsa_lightning.experiment import run as experiment
 
 TOO_LARGE = os.strerror(errno.EFBIG)
 

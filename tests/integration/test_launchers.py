@@ -14,8 +14,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from mmsa_lightning import app
-from mmsa_lightning.config import config_dir
+from mmsa_lightning.experiment import app
+from mmsa_lightning.experiment.config import config_dir
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmsa_lightning.app import main
+from mmsa_lightning.experiment.app import main
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

@@ -20,13 +20,13 @@ import torch
 from click.testing import CliRunner
 from wandb.cli.cli import cli
 
-from mmsa_lightning import experiment
-from mmsa_lightning import trainer as trainer_module
-from mmsa_lightning.app import main
-from mmsa_lightning.callbacks import History
 from mmsa_lightning.data.demo import generate
 from mmsa_lightning.data.importer import import_source
+from mmsa_lightning.experiment import run as experiment
+from mmsa_lightning.experiment.app import main
 from mmsa_lightning.files import held
+from mmsa_lightning.training import trainer as trainer_module
+from mmsa_lightning.training.callbacks import History
 
 ROOT = Path(__file__).parents[2]
 OWN = ("seconds", "git_commit")  # what two runs of the same thing may differ in
@@ -286,7 +286,7 @@ def test_wandb_goes_on_with_the_same_run(
 KILLED = """
 import os, signal, sys
 from mmsa_lightning import trainer
-from mmsa_lightning.app import main
+from mmsa_lightning.experiment.app import main
 
 class History(trainer.History):
     def on_train_batch_start(self, trainer, *_):

@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from mmsa_lightning import app
-from mmsa_lightning.config import config_dir
+from mmsa_lightning.experiment import app
+from mmsa_lightning.experiment.config import config_dir
 
 ROOT = Path(__file__).parents[2]
 Arguments = Callable[..., list[str]]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mmsa_lightning import app, cli
+from mmsa_lightning import cli
+from mmsa_lightning.experiment import app
 
 Arguments = Callable[..., list[str]]
 

@@ -17,14 +17,15 @@ import wandb
 import yaml
 from transformers import BertModel
 
-from mmsa_lightning import metrics, minilm
-from mmsa_lightning.app import main
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import Store, write
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment import restore
+from mmsa_lightning.experiment.app import main
+from mmsa_lightning.experiment.run import restore
 from mmsa_lightning.files import held
+from mmsa_lightning.models.layers import minilm
 from mmsa_lightning.models.layers.pretrained import encoder_hash
+from mmsa_lightning.training import metrics
 
 Arguments = Callable[..., list[str]]
 

@@ -16,12 +16,12 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from mmsa_lightning.batch import MODALITIES, Batch, Padded
-from mmsa_lightning.components import build
-from mmsa_lightning.config import config_dir, plain
 from mmsa_lightning.data.demo import DemoDataModule
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment.components import build
+from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.objectives.base import Objective
-from mmsa_lightning.optim import build_optimizer, parameter_groups
+from mmsa_lightning.training.optim import build_optimizer, parameter_groups
 
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
 WIDTHS = {"text": 12, "audio": 5, "vision": 20}

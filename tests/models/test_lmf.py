@@ -9,11 +9,11 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from mmsa_lightning.batch import Batch
-from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain
+from mmsa_lightning.experiment.components import build as build_component
+from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.lmf import LMF, LowRankFusion
 from mmsa_lightning.objectives.l1 import L1
-from mmsa_lightning.optim import build_optimizer
+from mmsa_lightning.training.optim import build_optimizer
 
 DIMS = {"text": 20, "audio": 5, "vision": 20}
 SIZES: dict[str, Any] = {

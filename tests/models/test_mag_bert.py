@@ -10,14 +10,14 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from mmsa_lightning import optim
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain
+from mmsa_lightning.experiment.components import build as build_component
+from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.mag_bert import MAG, MAGBert
 from mmsa_lightning.objectives.mse import MSE
-from mmsa_lightning.schedules import build_schedule
+from mmsa_lightning.training import optim
+from mmsa_lightning.training.schedules import build_schedule
 
 DIMS = {"text": None, "audio": 5, "vision": 20}
 SIZES: dict[str, Any] = {

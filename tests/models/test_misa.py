@@ -9,12 +9,12 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain
+from mmsa_lightning.experiment.components import build as build_component
+from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.misa import MISA, StackedLSTM
 from mmsa_lightning.objectives.multitask import MultiTask
-from mmsa_lightning.optim import build_optimizer
+from mmsa_lightning.training.optim import build_optimizer
 
 DIMS = {"text": None, "audio": 5, "vision": 20}
 SIZES: dict[str, Any] = {

@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain
+from mmsa_lightning.experiment.components import build as build_component
+from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models import mult
 from mmsa_lightning.models.mult import (
     CrossmodalAttention,
@@ -24,7 +24,7 @@ from mmsa_lightning.models.mult import (
     positions,
 )
 from mmsa_lightning.objectives.l1 import L1
-from mmsa_lightning.optim import build_optimizer
+from mmsa_lightning.training.optim import build_optimizer
 
 DIMS: dict[str, int | None] = {"text": 7, "audio": 5, "vision": 3}
 SIZES: dict[str, Any] = {

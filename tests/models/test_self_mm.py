@@ -13,14 +13,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
-from mmsa_lightning import optim
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain
+from mmsa_lightning.experiment.components import build as build_component
+from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.self_mm import Head, SelfMM
-from mmsa_lightning.module import SentimentModule
 from mmsa_lightning.objectives.multitask import MultiTask
+from mmsa_lightning.training import optim
+from mmsa_lightning.training.module import SentimentModule
 
 DIMS = {"text": None, "audio": 5, "vision": 20}
 TASKS = ("fusion", "text", "audio", "vision")

@@ -9,8 +9,8 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.components import build as build_component
-from mmsa_lightning.config import config_dir, plain
+from mmsa_lightning.experiment.components import build as build_component
+from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.tfn import TFN, tensor_fusion
 from mmsa_lightning.objectives.l1 import L1
 

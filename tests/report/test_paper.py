@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmsa_lightning.config import config_dir
+from mmsa_lightning.experiment.config import config_dir
 from mmsa_lightning.report.paper import printed
 from mmsa_lightning.report.rows import METRICS
 

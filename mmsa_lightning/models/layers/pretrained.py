@@ -11,8 +11,9 @@ from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 
-from mmsa_lightning import files, minilm
+from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.layers import minilm
 
 # transformers reads the first of these that is there.
 WEIGHTS = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)

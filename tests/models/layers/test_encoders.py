@@ -121,7 +121,7 @@ def test_bert_comes_ready_to_train_with_the_dropout_asked_for(tiny_bert: str) ->
 def test_the_packaged_minilm_embeds_like_its_neighbours() -> None:
     """A pretrained encoder, not a random one: near words lie nearer than far ones."""
     transformers = pytest.importorskip("transformers")
-    from mmsa_lightning import minilm
+    from mmsa_lightning.models.layers import minilm
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(minilm.directory())
     encoder = BertEncoder("minilm").eval()

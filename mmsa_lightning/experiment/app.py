@@ -1,0 +1,140 @@
+"""The training command: Hydra composes a config, :func:`mmsa_lightning.experiment.run.run` runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mmsa_lightning.errors import UserError, one_line, one_line_errors
+from mmsa_lightning.experiment.config import config_dir
+from mmsa_lightning.experiment.overrides import arrange, explain
+
+TRACEBACK = "HYDRA_FULL_ERROR"  # Hydra's own switch: 1 shows tracebacks
+MISTAKE = 2  # exit code
+EXTRAS = {  # ours that bring plugins of Hydra's along
+    "hydra/launcher/joblib": "launchers",
+    "hydra/launcher/submitit_local": "launchers",
+    "hydra/launcher/submitit_slurm": "launchers",
+    "hydra/sweeper/optuna": "search",
+}
+failed_jobs: dict[str, list[str]] = {}  # of a sweep: run directories by the line that their jobs ended with
+sweep_process = 0  # id of the process that collects them
+
+
+@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
+def _train(cfg: DictConfig) -> float:
+    from mmsa_lightning.experiment.run import run  # torch and its company, for which --help need not wait
+
+    job = HydraConfig.get()
+    try:
+        if job.mode == RunMode.MULTIRUN:
+            _refuse_one_id(cfg)
+        return run(cfg, job)
+    except Exception as error:
+        # Handled in here, because Hydra announces an error that leaves its job and forgets the jobs after it. Not so in
+        # a launcher's own process, from which an error is what Hydra brings back, when all jobs have ended.
+        mistake = isinstance(error, UserError | OSError)
+        if os.getpid() != sweep_process or (job.mode != RunMode.MULTIRUN and not mistake):
+            raise
+        line = one_line(error)
+        if not mistake:
+            traceback.print_exc()
+        elif line not in failed_jobs:  # a sweep without its data would say so as often as it has jobs
+            print(line, file=sys.stderr)
+        _remove_empty(Path(job.runtime.output_dir), Path(cfg.runs).absolute())
+        if job.mode != RunMode.MULTIRUN:
+            sys.exit(MISTAKE)
+        failed_jobs.setdefault(line, []).append(job.runtime.output_dir)
+        return float("inf")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """``python train.py`` and ``mmsa train``: Hydra's command line, its errors in one line and exit code 2.
+
+    A sweep goes on after a job that fails, and exits with 2 at its end. HYDRA_FULL_ERROR=1 shows the traceback of an
+    error in the configuration.
+
+    Args:
+        argv: the arguments; the process's own when None.
+    """
+    if argv is not None:
+        sys.argv = ["mmsa train", *argv]
+    global sweep_process
+    sweep_process = os.getpid()
+    failed_jobs.clear()
+    wanted = os.environ.get(TRACEBACK)
+    os.environ[TRACEBACK] = "1"  # so that errors reach us instead of being printed by Hydra
+    try:
+        with one_line_errors():
+            flags, overrides = arrange(sys.argv[1:])
+            _refuse_foreign_code([*flags, *overrides])
+            sys.argv[1:] = [*flags, *overrides]  # where Hydra reads them
+            try:
+                _train()
+            except (HydraException, OmegaConfBaseException) as error:
+                if wanted == "1":
+                    raise
+                raise UserError(_message(error)) from error
+            if failed := [run_dir for run_dirs in failed_jobs.values() for run_dir in run_dirs]:
+                raise UserError(f"{len(failed)} jobs failed: {', '.join(failed)}")
+    finally:
+        os.environ[TRACEBACK] = wanted or "0"
+
+
+def _refuse_foreign_code(words: list[str]) -> None:
+    """Hydra would call whatever its own part of a config names, before anything of ours is asked.
+
+    Raises:
+        UserError: an override names a function or class for it to call, or a place outside of the runs' folder; a flag
+            names a pickle for it to load.
+    """
+    for word in words:
+        if word.startswith("--experimental-rerun"):
+            raise UserError(f"{word} names a pickle for Hydra to load: refused")
+        name, _, value = word.lstrip("+~").partition("=")
+        if not name.startswith("hydra."):
+            continue
+        if name.startswith("hydra.callbacks") or re.search(r"_target_|\(\)|\bext:", word):
+            raise UserError(f"{word} names code for Hydra to run: refused")
+        if name.startswith(("hydra.run.", "hydra.sweep.")) and ".." in Path(value.strip("\"'")).parts:
+            raise UserError(f"{word}: a run's folder is named without ..")
+
+
+def _refuse_one_id(cfg: DictConfig) -> None:
+    """W&B would take all runs of a sweep for one.
+
+    Raises:
+        UserError: they log to W&B under an id that was given.
+    """
+    given = OmegaConf.select(cfg, "logger.id") or os.environ.get("WANDB_RUN_ID")
+    if given and OmegaConf.select(cfg, "logger.name") == "wandb":
+        raise UserError(f"W&B id {given} for every run of a sweep: unset WANDB_RUN_ID or logger.id")
+
+
+def _message(error: Exception) -> str:
+    """Hydra's own, or how to install the plugin that it did not find."""
+    plugin = getattr(error, "missing_cfg_file", None)
+    if plugin in EXTRAS:
+        return f"{plugin} is not installed: pip install 'mmsa-lightning[{EXTRAS[plugin]}]'"
+    return explain(error)
+
+
+def _remove_empty(run_dir: Path, runs: Path) -> None:
+    """Remove what Hydra made for a run that wrote nothing: empty folders from ``run_dir`` up, below ``runs``."""
+    for folder in (run_dir, *run_dir.parents):
+        if runs not in folder.parents:
+            return
+        try:
+            folder.rmdir()
+        except OSError:  # not empty
+            return

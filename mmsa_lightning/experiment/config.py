@@ -1,0 +1,138 @@
+"""Where the configs lie, and what of them makes a run what it is."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mmsa_lightning.annotations import describe, fits
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.training import devices
+
+PACKAGE = Path(__file__).parents[1]
+
+# What changes neither the weights nor the figures of a run, so that it may differ when a run is resumed or looked up.
+INCIDENTAL = (
+    "ckpt_path",
+    "overwrite",
+    "keep_last",
+    "runs",
+    "logger",
+    "data.num_workers",
+    "trainer.enable_progress_bar",
+)
+
+# What decides when a run ends, and nothing that comes before.
+LENGTH = ("trainer.max_epochs", "patience")
+
+# What every config must hold.
+FIELDS: dict[str, Any] = {
+    "seed": int,
+    "modalities": list[str] | None,
+    "text": str,
+    "text_encoder": str,
+    "ckpt_path": str | None,
+    "overwrite": bool,
+    "keep_last": bool,
+    "runs": str,
+    "patience": int,
+    "objective": dict[str, Any],
+    "optim": dict[str, Any],
+    "data": dict[str, Any],
+    "model": dict[str, Any],
+    "trainer": dict[str, Any],
+    "logger": dict[str, Any],
+}
+
+
+def config_dir() -> Path:
+    """``conf/`` of the checkout, or of the wheel where there is no checkout."""
+    inside = PACKAGE / "conf"
+    return inside if inside.is_dir() else PACKAGE.parent / "conf"
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain containers, without Hydra's own part; ``???`` where a value is missing."""
+    node = copy.copy(cfg)
+    OmegaConf.set_readonly(node, False)
+    OmegaConf.set_struct(node, False)
+    node.pop("hydra", None)
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def check(config: dict[str, Any]) -> None:
+    """Check a plain config as far as every run has it in common.
+
+    Raises:
+        UserError: one of :data:`FIELDS` is missing, of another type or out of range.
+    """
+    for name, hint in FIELDS.items():
+        if name not in config or not fits(config[name], hint):
+            raise UserError(f"{name}={config.get(name, '')}: give {describe(hint)}")
+    for group in ("data", "model", "objective", "trainer", "logger"):
+        if missing := [name for name, value in config[group].items() if value == "???"]:
+            raise UserError(f"{group}.{missing[0]} is missing: give it as {group}.{missing[0]}=…")
+    if not 0 <= config["seed"] < 2**32:
+        raise UserError(f"seed={config['seed']}: give a whole number from 0 to {2**32 - 1}")
+    if config["patience"] < 1:
+        raise UserError(f"patience={config['patience']}: give a whole number from 1")
+
+
+def config_hash(config: dict[str, Any], without: Iterable[str] = ()) -> str:
+    """SHA-256 of a plain config without its :data:`INCIDENTAL` parts, and others.
+
+    Of the store's path only the name counts, of the devices their number: which they are changes no figure.
+    """
+    config = copy.deepcopy(config)
+    for path in (*INCIDENTAL, *without):
+        *parents, name = path.split(".")
+        node: Any = config
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(name, None)
+    data, trainer = config.get("data"), config.get("trainer")
+    if isinstance(data, dict) and "path" in data:
+        data["path"] = Path(str(data["path"])).name
+    if isinstance(trainer, dict) and "devices" in trainer:
+        with contextlib.suppress(UserError):  # not checked yet
+            chosen = devices.read(trainer["devices"])
+            trainer["devices"] = len(chosen) if isinstance(chosen, list) else chosen or "auto"
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def row_hash(config: dict[str, Any]) -> str:
+    """The same for all seeds of a row, and for nothing else: text encoders, say, do not fold into one group."""
+    return config_hash(config, ["seed"])[:8]
+
+
+def run_names(choices: Mapping[str, str | None]) -> dict[str, str]:
+    """Which data, model and ablation a run is, from Hydra's ``runtime.choices``; without an ablation it is ``full``."""
+    return {group: Path(choices.get(group) or "full").name for group in ("data", "model", "ablation")}
+
+
+def run_directory(*, _root_: DictConfig) -> str:
+    """The run's own folder below ``runs``, a pure function of its config: the resolver behind ``hydra.run.dir``.
+
+    ``<data>/<model>/<ablation>/seed<seed>-<config hash>``. The same command comes back to the same folder, which is how
+    it is resumed; configs that differ in more than :data:`INCIDENTAL` parts have different ones.
+    """
+    config = plain(_root_)
+    if not config.get("runs") or ".." in Path(str(config["runs"])).parts:
+        raise UserError(f"runs={config.get('runs')}: give the folder for runs, without ..")
+    names = run_names(_root_.hydra.runtime.choices)
+    seed = re.sub(r"[^\w-]", "_", str(config.get("seed")))  # not checked yet, and no path of its own
+    return str(Path(*names.values(), f"seed{seed}-{config_hash(config)[:8]}"))
+
+
+# On import, and not in a function: a launcher's worker process asks for them before it calls anything of ours.
+OmegaConf.register_new_resolver("run_directory", run_directory, replace=True)
+OmegaConf.register_new_resolver("absolute", lambda path: str(Path(path).absolute()), replace=True)

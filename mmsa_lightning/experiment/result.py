@@ -1,0 +1,95 @@
+"""What a finished run leaves for tables and people: ``predictions.csv``, ``generated_labels.csv``, ``result.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from mmsa_lightning import files
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment.config import PACKAGE
+
+NAME = "result.json"
+PACKAGES = ("mmsa-lightning", "torch", "lightning", "transformers", "hydra-core", "torchmetrics", "numpy", "h5py")
+
+
+def write(run_dir: Path, result: dict[str, Any]) -> None:
+    """Write ``result.json``, whole or not at all; undefined figures (NaN) become null."""
+    with files.aside(run_dir / NAME) as temporary:
+        temporary.write_text(json.dumps(_without_nan(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read(run_dir: Path) -> dict[str, Any] | None:
+    """The result of a finished run, None if it did not finish.
+
+    Raises:
+        UserError: there is a file that is no result.
+    """
+    path = run_dir / NAME
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not {"valid", "test", "epochs", "best_epoch", "config_hash"} <= set(found):
+        raise UserError(f"{path} is not a result; remove it to run again")
+    return found
+
+
+def short(values: Iterable[float]) -> list[float]:
+    """float32 values as the shortest decimals that stand for them: 0.2, not 0.20000000298."""
+    return [float(str(np.float32(value))) for value in values]
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that figures depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that the code runs from, ``-dirty`` if it has changes; None outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(PACKAGE.parent), *arguments]
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=True
+        ).stdout.strip()
+
+    try:
+        # A wheel in a virtual environment inside somebody's own checkout is not ours.
+        git("ls-files", "--error-unmatch", str(PACKAGE / "__init__.py"))
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def print_summary(result: dict[str, Any], run_dir: Path) -> None:
+    """A short table of the run's figures and where it lies."""
+    title = f"{result['model']} ({result['ablation']}) on {result['data']}, seed {result['seed']}"
+    table = Table(
+        "metric", "valid", "test", title=title, caption=f"best of {result['epochs']} epochs: {result['best_epoch']}"
+    )
+    for name, value in result["valid"].items():
+        table.add_row(
+            name, *("undefined" if v is None or math.isnan(v) else f"{v:.4f}" for v in (value, result["test"][name]))
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"run: {run_dir}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,141 @@
+"""What ``ckpt_path=last`` goes on from: this very run, or one that differs in nothing but ending sooner."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from mmsa_lightning import files
+from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment import result
+from mmsa_lightning.experiment.config import LENGTH, check, config_hash
+from mmsa_lightning.experiment.identity import differences
+from mmsa_lightning.training import ranks
+from mmsa_lightning.training.interruption import requeued
+from mmsa_lightning.training.schedules import SPREAD
+from mmsa_lightning.training.trainer import BEST, LAST
+
+
+def checkpoint(run_dir: Path, config: dict[str, Any], identity: dict[str, Any], data: StoreDataModule) -> Path | None:
+    """The checkpoint to go on from; None to start from the beginning.
+
+    Args:
+        run_dir: of this run, unfinished.
+        config: its plain config.
+        identity: what a run is known by; see :mod:`identity`.
+        data: its data.
+
+    Raises:
+        UserError: the run was begun and ``ckpt_path`` does not say to go on; a checkpoint is damaged or of other data.
+    """
+    if config["ckpt_path"] not in (None, "last"):
+        raise UserError(
+            f"ckpt_path={config['ckpt_path']}: only ckpt_path=last, which continues this very run, is known"
+        )
+    path = run_dir / "checkpoints" / LAST
+    if config["ckpt_path"] is None and not requeued():
+        if path.exists():
+            raise UserError(f"{run_dir} was not finished: ckpt_path=last continues it, overwrite=true starts again")
+        return None
+    if path.exists():
+        # Lightning asks this, too, but only after weights of another shape have failed.
+        last = _read(path, data, "overwrite=true starts again")
+        data.load_state_dict(last["data"])
+        if other := differences(last["identity"], {part: identity[part] for part in ("plugin_hash", "encoder_hash")}):
+            raise UserError(f"{path} is of a run with other {other}; overwrite=true starts again")
+        return path
+    found, words = _shorter(run_dir, config, identity, data) if config["ckpt_path"] else (None, "")
+    if ranks.rank() == 0:
+        print(words or f"nothing to resume in {run_dir}: starting from the beginning")
+    return found
+
+
+def take_over(last: Path, run_dir: Path) -> None:
+    """Where the checkpoint ``last`` is another run's, copy it and what belongs to it: the best one and the records.
+
+    Raises:
+        UserError: that run is at work.
+    """
+    run = last.parents[1]
+    if run == run_dir:
+        return
+    (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+    with files.held(run):
+        for path in (last.with_name(BEST), run / "metrics.csv", run / "label_histograms.csv", last):
+            if path.exists():
+                with files.aside(run_dir / path.relative_to(run)) as temporary:
+                    shutil.copyfile(path, temporary)
+
+
+def follows_length(config: dict[str, Any]) -> str | None:
+    """The schedule whose rates depend on how long a run is, so that a longer one differs from its start; else None."""
+    schedule = (config["optim"]["schedule"] or {}).get("name")
+    return schedule if schedule in SPREAD else None
+
+
+def _shorter(
+    run_dir: Path, config: dict[str, Any], identity: dict[str, Any], data: StoreDataModule
+) -> tuple[Path | None, str]:
+    """The last checkpoint of the run that got furthest among those that end sooner, if it leads to where this one does.
+
+    Returns:
+        the checkpoint, if there is one, and what to say, if there is such a run.
+    """
+    configs = {path.parent: _config(path) for path in run_dir.parent.glob(f"seed{config['seed']}-*/config.yaml")}
+    runs = {run: other for run, other in configs.items() if run != run_dir and other and _ends_sooner(other, config)}
+    anew = f"starting from the beginning in {run_dir}"
+    kept = {run: _read(run / "checkpoints" / LAST, data, f"move {run} away") for run in runs if _keeps(run)}
+    if not kept:
+        finished = [run for run in runs if (run / result.NAME).exists()]
+        how = "a run that patience ended does with keep_last=true"
+        return None, f"{finished[0]} is shorter, but kept no {LAST} ({how}): {anew}" if finished else ""
+    run = max(kept, key=lambda run: kept[run]["step"])
+    last = kept[run]
+    longer = runs[run]["trainer"].get("max_epochs") != config["trainer"].get("max_epochs")
+    if longer and (schedule := follows_length(config)):
+        return None, f"{run} is shorter, but optim.schedule={schedule} follows trainer.max_epochs: {anew}"
+    known = (result.read(run) or {}) | last["identity"] | last["data"]
+    if other := differences(known, {part: value for part, value in identity.items() if part != "config_hash"}):
+        return None, f"{run} is shorter, but of other {other}: {anew}"
+    over = f"; patience={config['patience']} was over by then" if last["waited"] >= config["patience"] else ""
+    return run / "checkpoints" / LAST, f"continues from {run} ({last['epochs']} epochs){over}"
+
+
+def _ends_sooner(other: dict[str, Any], config: dict[str, Any]) -> bool:
+    """Whether two configs differ in :data:`LENGTH` alone, and ``other``'s is nowhere the longer."""
+    ends = [(run["trainer"].get("max_epochs", 0), run["patience"]) for run in (other, config)]
+    return config_hash(other, LENGTH) == config_hash(config, LENGTH) and all(a <= b for a, b in zip(*ends, strict=True))
+
+
+def _keeps(run: Path) -> bool:
+    return all((run / "checkpoints" / name).exists() for name in (BEST, LAST))
+
+
+def _config(path: Path) -> dict[str, Any] | None:
+    """A run's ``config.yaml``; None where it is none."""
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(path))
+        check(config)
+    except Exception:  # somebody may have written anything in it
+        return None
+    return config
+
+
+def _read(path: Path, data: StoreDataModule, otherwise: str) -> dict[str, Any]:
+    """What has to be known of a checkpoint before it is loaded."""
+    try:
+        state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        return {
+            "data": state[type(data).__qualname__],
+            "identity": state.get("hyper_parameters", {}),
+            "step": state["global_step"],
+            "epochs": state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+            "waited": next(saved["wait_count"] for name, saved in state["callbacks"].items() if "Patience" in name),
+        }
+    except Exception as error:  # torch raises nearly anything on a damaged file
+        raise UserError(f"{path} is not a checkpoint of a run ({error!r}); {otherwise}") from error

@@ -1,0 +1,308 @@
+"""One run: seed -> data -> model -> trainer -> fit -> best validation checkpoint -> test once -> result.json."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import functools
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.conf import HydraConf
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from mmsa_lightning import files
+from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.tokens import compare_vocabularies
+from mmsa_lightning.errors import UserError, print_anything
+from mmsa_lightning.experiment import attention, result, resume
+from mmsa_lightning.experiment.components import build
+from mmsa_lightning.experiment.config import check, plain, row_hash, run_names
+from mmsa_lightning.experiment.identity import differences, identity, text_encoder
+from mmsa_lightning.models.layers.encoders import BertEncoder
+from mmsa_lightning.models.layers.pretrained import encoder_hash
+from mmsa_lightning.training import optim, ranks
+from mmsa_lightning.training.loggers import build_loggers, close_loggers
+from mmsa_lightning.training.module import SentimentModule
+from mmsa_lightning.training.schedules import build_schedule
+from mmsa_lightning.training.trainer import (
+    LAST,
+    best_checkpoint,
+    best_epoch,
+    build_trainer,
+    cut_short,
+    fit,
+    processes,
+    quieten,
+    training_seconds,
+)
+from mmsa_lightning.training.trainer import check as check_trainer
+
+SHOWN = 8  # predictions that are compared when a run is restored
+NEAR = 0.02  # of the largest label: as far as half precision moves a prediction
+
+
+def run(cfg: DictConfig, hydra: HydraConf) -> float:
+    """Run one config in Hydra's output directory, or answer from the result that is there already.
+
+    Args:
+        cfg: the composed config.
+        hydra: Hydra's own part of it.
+
+    Returns:
+        the best validation MAE, for a sweeper to minimise.
+
+    Raises:
+        UserError: something in the config, the data or the run directory is not as it must be.
+    """
+    quieten()
+    config = plain(cfg)
+    check(config)
+    check_trainer(config["trainer"])
+    arguments = (config, run_names(hydra.runtime.choices), Path(hydra.runtime.output_dir), _plugins(hydra))
+    if ranks.missing(count := processes(config["trainer"]), config["trainer"].get("num_nodes", 1)):
+        _compare_vocabularies(config, build_data(config))  # so that what is wrong with them is said once
+        return ranks.launch(_run, arguments, count)
+    return _run(*arguments)
+
+
+def _run(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None) -> float:
+    """What :func:`run` does, in each process of the run."""
+    print_anything()
+    quieten()
+    # What Lightning and W&B are silent by. Lightning took it from RANK, LOCAL_RANK or SLURM_PROCID, whoever set them.
+    rank_zero_only.rank = ranks.rank()  # type: ignore[attr-defined]
+    with files.held(run_dir) if ranks.rank() == 0 else contextlib.nullcontext():
+        return _train(config, names, run_dir, plugins)
+
+
+def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None) -> float:
+    L.seed_everything(config["seed"], workers=True, verbose=False)
+    data = build_data(config)
+    unknown = _compare_vocabularies(config, data)
+    finished = result.read(run_dir)
+    if finished and not config["overwrite"]:
+        return _answer(finished, identity(config, data, plugins), run_dir)
+    module = build_module(config, data, plugins)
+    own = identity(config, data, plugins)  # only now: the hub's weights may have come, or moved on, just before
+    last = None if config["overwrite"] else resume.checkpoint(run_dir, config, own, data)
+    module.hparams.update(own)  # which Lightning keeps in each checkpoint
+    trainer = build_trainer(
+        config["trainer"],
+        run_dir,
+        patience=config["patience"],
+        train=data.store.splits["train"],
+        label_limit=data.store.meta.label_limit,
+        model=module.model,
+    )
+
+    # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
+    if unknown and trainer.is_global_zero:
+        print(unknown)
+    if trainer.is_global_zero:
+        name = names | {"seed": config["seed"]}
+        trainer.loggers = build_loggers(
+            config["logger"], run_dir, name, config, row=row_hash(config), resumed=last is not None
+        )
+    status = "failed"
+    try:
+        if trainer.is_global_zero:
+            files.remove_unfinished(run_dir)
+        if last is None and trainer.is_global_zero:
+            (run_dir / result.NAME).unlink(missing_ok=True)
+            shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        if trainer.is_global_zero:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            if last is not None:
+                resume.take_over(last, run_dir)
+            OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
+        fit(trainer, module, data, last and run_dir / "checkpoints" / LAST)
+        figures, rows = _evaluate(trainer, module, data, best_checkpoint(trainer))
+        status = "success"
+    finally:
+        close_loggers(trainer.loggers, status)
+    if not trainer.is_global_zero:
+        return figures["valid"]["mae"]
+
+    files.write_rows(run_dir / "predictions.csv", rows)
+    if labels := _generated_labels(module, data):
+        files.write_rows(run_dir / "generated_labels.csv", labels)
+    if attention.attends(module.model):
+        attention.write(run_dir, attention.attention_maps(module.model, data, "test", _largest_errors(module, data)))
+    outcome = {
+        **names,
+        "seed": config["seed"],
+        **figures,
+        "epochs": trainer.current_epoch,
+        "best_epoch": best_epoch(trainer),
+        "seconds": round(training_seconds(trainer), 1),
+        "parameters": sum(p.numel() for p in module.model.parameters()),
+        "modalities": list(data.dims),
+        "label_range": data.store.meta.label_range,
+        "text": config["text"] if "text" in data.dims else None,
+        "text_encoder": text_encoder(config, data),
+        **own,
+        "device": str(module.device),
+        "precision": str(trainer.precision),
+        "threads": torch.get_num_threads(),
+        "versions": result.versions(),
+        "git_commit": result.git_commit(),
+    }
+    result.write(run_dir, outcome)
+    longer = cut_short(trainer) and not resume.follows_length(config)
+    if not config["keep_last"] and not longer:
+        (run_dir / "checkpoints" / LAST).unlink(missing_ok=True)
+    result.print_summary(outcome, run_dir)
+    if longer:
+        print(f"ended by trainer.max_epochs={trainer.max_epochs}: a larger one with ckpt_path=last goes on from here")
+    return outcome["valid"]["mae"]
+
+
+def build_data(config: dict[str, Any]) -> StoreDataModule:
+    """The data module of a checked plain config, its store open.
+
+    Raises:
+        UserError: the store is not there, or lacks what the config asks for.
+    """
+    given = {key: config[key] for key in ("text", "modalities", "seed")}
+    data: StoreDataModule = build("data", config["data"], **given)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
+    """The best weights of a finished run, and its data.
+
+    Raises:
+        UserError: ``run_dir`` holds no finished run, or its data are no longer there.
+    """
+    quieten()
+    finished = result.read(run_dir)
+    if finished is None:
+        raise UserError(f"{run_dir} holds no finished run ({result.NAME})")
+    config: Any = OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml"))
+    data = build_data(config)
+    if data.store.meta.content_sha256 != finished["data_hash"]:
+        raise UserError(f"{run_dir} was trained on other data than {data.path} now holds")
+    name = text_encoder(config, data)
+    if other := differences(finished, {"encoder_hash": encoder_hash(name) if name else None}):
+        raise UserError(f"{run_dir} began from other {other} than {config['model']['text_encoder']} now holds")
+    module = build_module(config, data, None)
+    path = run_dir / "checkpoints" / "best.ckpt"
+    try:
+        module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    except Exception as error:
+        raise UserError(f"{path} does not hold the weights of this run ({error})") from error
+    _check_predictions(run_dir, module, data)
+    return module, data
+
+
+def _check_predictions(run_dir: Path, module: SentimentModule, data: StoreDataModule) -> None:
+    """See whether some predictions are still those that the run left: a version that reads data otherwise is told of.
+
+    Raises:
+        UserError: they are not, nor near enough for another precision.
+    """
+    with (run_dir / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        left = {row["id"]: float(row["prediction"]) for row in csv.DictReader(file) if row["split"] == "valid"}
+    positions = list(range(min(SHOWN, len(left))))
+    module.eval()
+    with torch.no_grad():
+        now = module.model(data.split("valid")[positions]).prediction.tolist()
+    for i, prediction in zip(positions, now, strict=True):
+        id = data.store.splits["valid"].ids[i]
+        if abs(prediction - left[id]) > NEAR * data.store.meta.label_limit:
+            raise UserError(
+                f"{run_dir}: its weights now predict {prediction:.3f} for {id}, and {left[id]:.3f} stands in "
+                "predictions.csv: it was made by another version of mmsa-lightning; run it again"
+            )
+
+
+def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> SentimentModule:
+    limit = {"limit": data.store.meta.label_limit}
+    model = build("model", config["model"], plugins=plugins, where_null=limit, dims=data.dims)
+    if getattr(model, "needs_alignment", False) and not data.aligned:
+        raise UserError(
+            f"{', '.join(data.dims)} of {data.path} are not aligned, which this model needs: choose one that reads any "
+            "steps (mmsa models lists them); interactive_attention does with model.values=source"
+        )
+    for encoder in (m for m in model.modules() if isinstance(m, BertEncoder)):
+        data.check_encoder(encoder.name, encoder.vocabulary_size, encoder.positions)
+    objective = build("objective", config["objective"], where_null=limit)
+    labels = torch.from_numpy(data.store.splits["train"].label)
+    try:
+        objective.setup(labels, getattr(model, "feature_widths", {}))
+    except ValueError as error:
+        raise UserError(f"objective: {error}") from error
+    try:
+        optim.check(config["optim"])
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    options = dict(config["optim"])
+    schedule = options.pop("schedule") and functools.partial(build_schedule, options=config["optim"]["schedule"])
+    optimizer = functools.partial(optim.build_optimizer, **options)
+    return SentimentModule(model, objective, optimizer, config["seed"], schedule, data.store.meta.has_classes)
+
+
+def _evaluate(
+    trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, best: Path
+) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
+    """Figures and prediction rows of valid and test from the best checkpoint; the only look at test."""
+    figures, rows = {}, []
+    for split, evaluate in (("valid", trainer.validate), ("test", trainer.test)):
+        values = evaluate(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)[0]
+        figures[split] = {name.removeprefix(f"{split}/"): value for name, value in values.items()}
+        stored = data.store.splits[split]
+        texts = stored.raw_text or [""] * len(stored)
+        positions, predictions = zip(*sorted(module.predictions.items()), strict=True)
+        columns = zip(positions, result.short(stored.label), result.short(predictions), strict=True)
+        rows += [
+            {"split": split, "id": stored.ids[i], "label": label, "prediction": prediction, "text": texts[i]}
+            for i, label, prediction in columns
+        ]
+    return figures, rows
+
+
+def _largest_errors(module: SentimentModule, data: StoreDataModule, shown: int = 3) -> list[int]:
+    """Positions of the test utterances that were predicted worst, worst first."""
+    label = data.store.splits["test"].label
+    return sorted(module.predictions, key=lambda i: -abs(module.predictions[i] - label[i]))[:shown]
+
+
+def _generated_labels(module: SentimentModule, data: StoreDataModule) -> list[dict[str, Any]]:
+    """One row a training utterance: its label, each generated one, and each true one where it is known."""
+    train = data.store.splits["train"]
+    made = {f"generated_{task}": result.short(label) for task, label in module.objective.generated_labels().items()}
+    true = {
+        f"true_{modality}": [None if math.isnan(value) else value for value in result.short(label)]
+        for modality, label in train.unimodal.items()
+    }
+    columns = {"id": train.ids, "label": result.short(train.label), **made, **true}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] if made else []
+
+
+def _compare_vocabularies(config: dict[str, Any], data: StoreDataModule) -> str | None:
+    name = text_encoder(config, data)
+    return name and compare_vocabularies(data.store.meta, data.path, name)
+
+
+def _answer(finished: dict[str, Any], own: dict[str, str | None], run_dir: Path) -> float:
+    """The result that is there already, if it is this very run's."""
+    if other := differences(finished, own):
+        raise UserError(f"{run_dir} holds a result for other {other}; move it away, or overwrite=true replaces it")
+    if ranks.rank() == 0:
+        print("already finished; overwrite=true runs it again")
+        result.print_summary(finished, run_dir)
+    return finished["valid"]["mae"]
+
+
+def _plugins(hydra: HydraConf) -> Path | None:
+    """The folder that the user named with --config-dir; its Python files may be built from."""
+    folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
+    return Path(folders[0]) if folders else None

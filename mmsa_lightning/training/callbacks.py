@@ -1,0 +1,213 @@
+"""What a run keeps: its checkpoints, its history, the labels it generated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+import wandb
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from mmsa_lightning import files
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.training.metrics import corr
+
+LOOK = 50  # steps
+BINS = 60  # of the histograms of generated labels
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there, so that a kill leaves the last whole one.
+
+    Straight to the disk: Lightning would make the whole file in memory first.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with files.aside(Path(path)) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # torch's own, while what the file said is its context
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+
+class Best(ModelCheckpoint):
+    """Keeps the weights of the best epoch; still knows it when the run directory was moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath), Path(path).name)) if path else path
+
+        moved = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path")}
+        best_k = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | moved | {"best_k_models": best_k, "dirpath": self.dirpath})
+
+
+class Patience(EarlyStopping):
+    """Early stopping that, when a run is resumed after its last epoch, still knows that it was the last.
+
+    Unless that was for want of patience, and it is given more.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        given = self.patience
+        super().load_state_dict(state_dict)
+        if self.patience <= self.wait_count < given:
+            self.stopped_epoch = 0
+        self.patience = given
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # stopped_epoch is also set where the monitored value was not a number.
+        trainer.should_stop = trainer.should_stop or self.stopped_epoch > 0 or self.wait_count >= self.patience
+
+
+class Finite(L.Callback):
+    """Stops a run whose loss is not a number, before a checkpoint is made of it.
+
+    A look waits for the GPU, so that there is one in :data:`LOOK` steps, and one before anything is kept.
+
+    Args:
+        ids: of the training utterances, by position.
+
+    Raises:
+        UserError: with the step, the terms of the loss that broke, and the utterances of the batch.
+    """
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = ids
+        self.steps: list[tuple[int, Tensor, dict[str, Tensor]]] = []  # since the last look
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        losses = {name: loss.detach() for name, loss in outputs["losses"].items()}
+        self.steps.append((trainer.global_step, outputs["index"], losses))
+        if len(self.steps) == LOOK:
+            self._look()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._look()
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        steps, self.steps = self.steps, []
+        if not steps:
+            return
+        finite = torch.stack([torch.stack(list(losses.values())).isfinite().all() for _, _, losses in steps]).tolist()
+        if all(finite):
+            return
+        step, index, losses = steps[finite.index(False)]
+        broken = ", ".join(f"{name} {loss.item()}" for name, loss in losses.items() if not loss.isfinite())
+        ids = ", ".join(self.ids[i] for i in index.tolist())
+        raise UserError(
+            f"the loss of step {step} is not a number ({broken}), with utterances {ids}; checkpoints are of the epochs "
+            "before. Lower the learning rates (optim.lr), or set trainer.gradient_clip_val"
+        )
+
+
+class History(L.Callback):
+    """One row of all logged values an epoch, in ``metrics.csv``; a resumed run continues it.
+
+    W&B is told of the epochs before, where it does not know them: a process that is killed takes along what its client
+    had not written yet.
+
+    Args:
+        path: of the CSV file, written anew after each epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for run in _ignorant(trainer):
+            for row in self.rows:
+                place = {"epoch": row["epoch"] - 1, "trainer/global_step": row["step"] - 1}  # as Lightning counts
+                run.log({name: value for name, value in row.items() if name != "step"} | place)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step} | values)
+        if trainer.is_global_zero:
+            files.write_rows(self.path, self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+
+class GeneratedLabels(L.Callback):
+    """Follows the labels that the objective generates: their histograms, agreement with true ones where known.
+
+    Args:
+        truth: true per-modality labels (n,) of the train split, NaN where one is not known; empty for most real data.
+        limit: histograms have :data:`BINS` bins from -limit to limit; what lies beyond counts in the outermost.
+        path: of the CSV file of histograms, written anew after each epoch that has labels: a row an epoch and task, the
+            columns after those two how many utterances have a label from the column's name to the next one's.
+    """
+
+    def __init__(self, truth: dict[str, np.ndarray], limit: float, path: Path) -> None:
+        self.truth = truth
+        self.edges = np.arange(-BINS // 2, BINS // 2 + 1) / (BINS // 2) * np.float32(limit)
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        steps = {row["epoch"]: row["step"] for c in trainer.callbacks if isinstance(c, History) for row in c.rows}  # type: ignore[attr-defined]
+        for run in _ignorant(trainer):
+            for epoch, step in steps.items():
+                shown = {f"ulgm/label_{row['task']}": _histogram(row) for row in self.rows if row["epoch"] == epoch}
+                if shown:
+                    run.log(shown | {"trainer/global_step": step})
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        labels = pl_module.objective.generated_labels()  # type: ignore[operator, union-attr]
+        values = {task: label.cpu() for task, label in labels.items()}
+        for task, value in values.items():
+            pl_module.log(f"ulgm/std_{task}", value.std(correction=0))
+            if task in self.truth:
+                truth = torch.from_numpy(self.truth[task])
+                known = ~truth.isnan()
+                pl_module.log(f"ulgm/corr_true_{task}", corr(value[known].double(), truth[known].double()))
+        histograms = {
+            task: np.histogram(np.clip(value.numpy(), self.edges[0], self.edges[-1]), bins=self.edges)
+            for task, value in values.items()
+        }
+        for task, (counts, edges) in histograms.items():
+            columns = zip((str(float(f"{edge:.4g}")) for edge in edges), counts.tolist(), strict=False)
+            self.rows.append({"epoch": trainer.current_epoch + 1, "task": task, **dict(columns)})
+        if histograms and trainer.is_global_zero:
+            files.write_rows(self.path, self.rows)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and histograms:
+                shown = {f"ulgm/label_{task}": wandb.Histogram(np_histogram=h) for task, h in histograms.items()}
+                logger.experiment.log(shown | {"trainer/global_step": trainer.global_step})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+
+def _ignorant(trainer: L.Trainer) -> list[wandb.Run]:
+    """W&B's runs to which what was logged before a run was resumed is to be told: all that its server does not know."""
+    found = [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+    return [run for run in found if not run.resumed]
+
+
+def _histogram(row: dict[str, Any]) -> wandb.Histogram:
+    """Of a row that :class:`GeneratedLabels` wrote."""
+    edges, counts = zip(*((float(name), n) for name, n in row.items() if name not in ("epoch", "task")), strict=True)
+    return wandb.Histogram(np_histogram=(np.array(counts), np.array([*edges, 2 * edges[-1] - edges[-2]])))

@@ -1,0 +1,92 @@
+"""Attention of chosen utterances: the model's own weights, beside the words that they are of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.data.demo import DemoDataModule
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment.attention import attends, attention_maps, headline, read, write
+from mmsa_lightning.models.output import ModelOutput
+
+
+class Even(nn.Module):
+    """Attends to every step alike, and predicts the number of the utterance's steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, batch: Batch, *, return_attention: bool = False) -> ModelOutput:
+        mask = batch.sequence("text").mask.float()
+        weights = (mask / mask.sum(dim=1, keepdim=True))[:, None, :].expand(-1, mask.shape[1], -1)
+        return ModelOutput(mask.sum(dim=1) * self.scale, attention={"text<-audio": weights})
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DemoDataModule:
+    options = {"batch_size": 4, "eval_batch_size": 4, "modalities": ["text", "audio"], "standardize": True, "seed": 1}
+    made = DemoDataModule(
+        str(tmp_path / "demo.h5"),
+        generator_seed=0,
+        counts={"train": 8, "valid": 4, "test": 6},
+        text="bert",
+        num_workers=0,
+        **options,
+    )
+    made.prepare_data()
+    made.setup()
+    return made
+
+
+@pytest.mark.parametrize("text", ["[{", '[{"id": "a"}]', "[1]", "3"])
+def test_a_damaged_file_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "attention.json").write_text(text)
+    with pytest.raises(UserError, match=r"attention\.json is damaged"):
+        read(tmp_path)
+
+
+def test_each_utterance_has_its_words_and_its_own_weights(data: DemoDataModule) -> None:
+    stored = data.store.splits["test"]
+    records = attention_maps(Even(), data, "test", [4, 1])
+    assert [r["id"] for r in records] == [stored.ids[4], stored.ids[1]]
+    for record, i in zip(records, (4, 1), strict=True):
+        length = len(stored.sequences["tokens"][i])
+        words = record["steps"]["text"]
+        assert (words[0], words[-1]) == ("[CLS]", "[SEP]")
+        assert "".join(words[1:-1]).replace("##", "") == "".join(stored.raw_text[i].lower().split())
+        assert record["steps"]["audio"] == words  # aligned: the same steps
+        np.testing.assert_allclose(record["weights"]["text<-audio"], np.full((length, length), 1 / length), atol=1e-4)
+        assert record["prediction"] == length
+        assert record["label"] == pytest.approx(float(stored.label[i]), abs=1e-4)
+
+
+def test_steps_that_are_no_word_pieces_have_numbers(data: DemoDataModule) -> None:
+    data.store.splits["test"].sequences.pop("tokens")
+    data.sequences["text"] = "text"
+    (record,) = attention_maps(Even(), data, "test", [0])
+    assert record["steps"]["text"][:2] == ["1", "2"]
+
+
+def test_a_model_that_keeps_its_weights_to_itself_is_known() -> None:
+    assert attends(Even())
+    assert not attends(nn.Linear(1, 1))
+    silent = Even()
+    silent.attends = False  # type: ignore[assignment]
+    assert not attends(silent)
+
+
+def test_records_come_back_from_the_run(data: DemoDataModule, tmp_path: Path) -> None:
+    assert read(tmp_path) == []
+    records = attention_maps(Even(), data, "valid", [2])
+    write(tmp_path, records)
+    assert read(tmp_path) == records
+    write(tmp_path, [records[0] | {"weights": {}}])
+    assert read(tmp_path) == []
+    assert headline(records[0]).startswith(f"{data.store.splits['valid'].ids[2]} (label ")

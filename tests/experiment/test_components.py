@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment import components
+from mmsa_lightning.experiment.components import build
+from mmsa_lightning.objectives.l1 import L1
+
+L1_PATH = "mmsa_lightning.objectives.l1.L1"
+
+# What config.yaml of a run may name, and a file of a user's own: these paths stay.
+PUBLISHED = {
+    "model": [
+        "models.interactive_attention.InteractiveAttention",
+        "models.lmf.LMF",
+        "models.mag_bert.MAGBert",
+        "models.mfn.MFN",
+        "models.misa.MISA",
+        "models.mult.MulT",
+        "models.raven.RAVEN",
+        "models.self_mm.SelfMM",
+        "models.tfn.TFN",
+    ],
+    "objective": [
+        "objectives.l1.L1",
+        "objectives.misa.MISALoss",
+        "objectives.mse.MSE",
+        "objectives.multitask.MultiTask",
+    ],
+    "data": ["data.datamodule.StoreDataModule", "data.demo.DemoDataModule"],
+}
+
+
+def test_builds_the_projects_own_class() -> None:
+    assert isinstance(build("objective", {"_target_": L1_PATH}), L1)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "subprocess.Popen",
+        "torch.nn.Linear",
+        "mmsa_lightning.objectives.l1.L2",
+        "mmsa_lightning.objectives.nowhere.L1",
+        "mmsa_lightning.objectives.multitask.torch.nn.Linear",
+        "mmsa_lightning.objectives.multitask.ULGM",  # imported there, defined elsewhere
+        "mmsa_lightning.objectives.multitask.task_loss",  # not a class
+        "mmsa_lightning.objectives...l1.L1",
+        "mmsa_lightning.models.interactive_attention.InteractiveAttention",  # not an objective
+        "mmsa_lightning.objectives.base.Loss",  # defined there, and no objective
+        "L1",
+        "",
+        "None",
+    ],
+)
+def test_nothing_else_can_be_named(target: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a"):
+        build("objective", {"_target_": target, "args": "true"}, plugins=tmp_path)
+
+
+def write_module(path: Path, source: str) -> None:
+    path.write_text("from torch import nn\n" + textwrap.dedent(source))
+
+
+def test_a_class_of_the_users_own_folder(tmp_path: Path) -> None:
+    write_module(
+        tmp_path / "json.py",
+        """
+        class Mine(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.width = width
+        """,
+    )
+    built = build("model", {"_target_": "json.Mine", "width": 3}, plugins=tmp_path)
+    assert built.width == 3
+    import json
+
+    assert json.loads("1") == 1  # the standard library's was not replaced
+    with pytest.raises(UserError, match="--config-dir"):
+        build("model", {"_target_": "json.Mine", "width": 3})
+    with pytest.raises(UserError, match="is not a"):
+        build("model", {"_target_": "../x.Mine"}, plugins=tmp_path / "..")
+
+
+def test_wrong_arguments_name_the_right_ones(tmp_path: Path) -> None:
+    (tmp_path / "toy.py").write_text(
+        "from torch import nn\n\nclass Toy(nn.Module):\n    def __init__(self, width: int, depth=1):\n        pass\n"
+    )
+    with pytest.raises(UserError, match="takes no widht; it takes width, depth"):
+        build("model", {"_target_": "toy.Toy", "widht": 3}, plugins=tmp_path)
+    for wrong in ("3", 2.5, True, None):
+        with pytest.raises(UserError, match="Toy wants a whole number"):
+            build("model", {"_target_": "toy.Toy", "width": wrong}, plugins=tmp_path)
+    with pytest.raises(UserError, match="missing a required argument: 'width'"):
+        build("model", {"_target_": "toy.Toy"}, plugins=tmp_path)
+
+
+def test_run_time_arguments_reach_those_who_take_them(tmp_path: Path) -> None:
+    write_module(
+        tmp_path / "two.py",
+        """
+        class Takes(nn.Module):
+            def __init__(self, dims):
+                super().__init__()
+                self.dims = dims
+
+        class Inherits(Takes):
+            pass
+
+        class Leaves(nn.Module):
+            pass
+        """,
+    )
+    assert build("model", {"_target_": "two.Takes"}, plugins=tmp_path, dims={"audio": 5}).dims == {"audio": 5}
+    assert build("model", {"_target_": "two.Inherits"}, plugins=tmp_path, dims={"audio": 5}).dims == {"audio": 5}
+    build("model", {"_target_": "two.Leaves"}, plugins=tmp_path, dims={"audio": 5})
+    with pytest.raises(UserError, match="Leaves takes no width"):
+        build("model", {"_target_": "two.Leaves", "width": 3}, plugins=tmp_path)
+    with pytest.raises(UserError, match="L1 takes no tanh_weight"):
+        build("objective", {"_target_": L1_PATH, "tanh_weight": True})
+
+
+def test_what_is_left_null_and_needed_comes_from_the_data(tmp_path: Path) -> None:
+    write_module(
+        tmp_path / "needs.py",
+        """
+        class Needs(nn.Module):
+            def __init__(self, *, limit: float):
+                super().__init__()
+                self.limit = limit
+
+        class MayLack(nn.Module):
+            def __init__(self, *, limit: float | None):
+                super().__init__()
+                self.limit = limit
+        """,
+    )
+
+    def limit_of(name: str, value: float | None) -> float | None:
+        node = {"_target_": f"needs.{name}", "limit": value}
+        return build("model", node, plugins=tmp_path, where_null={"limit": 2.5, "other": 1}).limit
+
+    assert (limit_of("Needs", None), limit_of("Needs", 7.0)) == (2.5, 7.0)
+    assert (limit_of("MayLack", None), limit_of("MayLack", 7.0)) == (None, 7.0)
+    with pytest.raises(UserError, match="limit=None: Needs wants a number"):
+        build("model", {"_target_": "needs.Needs", "limit": None}, plugins=tmp_path)
+
+
+def test_an_error_inside_a_users_class_keeps_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "bug.py").write_text(
+        "from torch import nn\n\nclass Bug(nn.Module):\n    def __init__(self):\n        [][1]\n"
+    )
+    with pytest.raises(IndexError):
+        build("model", {"_target_": "bug.Bug"}, plugins=tmp_path)
+
+
+def test_keyword_arguments_that_are_passed_on_are_not_refused(tmp_path: Path) -> None:
+    write_module(
+        tmp_path / "passes.py",
+        """
+        class Base(nn.Module):
+            def __init__(self, *, dims, width):
+                super().__init__()
+                self.dims, self.width = dims, width
+
+        class Passes(Base):
+            def __init__(self, *, extra: "Unknown", **others):
+                super().__init__(**others)
+        """,
+    )
+    node = {"_target_": "passes.Passes", "extra": 1, "width": 3}
+    built = build("model", node, plugins=tmp_path, dims={"audio": 5})
+    assert (built.dims, built.width) == ({"audio": 5}, 3)
+
+
+@pytest.mark.parametrize(("kind", "path"), [(kind, path) for kind, paths in PUBLISHED.items() for path in paths])
+def test_a_published_path_names_its_class(kind: str, path: str) -> None:
+    assert components._find_class(kind, f"mmsa_lightning.{path}", None).__name__ == path.rpartition(".")[2]
+
+
+def test_what_a_users_own_files_import_is_where_the_documentation_says() -> None:
+    from mmsa_lightning.batch import MODALITIES, Batch, Padded
+    from mmsa_lightning.models.output import ModelOutput
+    from mmsa_lightning.objectives.base import Loss, Objective
+
+    assert all((MODALITIES, Batch, Padded, ModelOutput, Loss, Objective))

@@ -1,0 +1,149 @@
+"""Every config composes and builds, and each ablation changes exactly its switches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+
+from mmsa_lightning.experiment.components import build
+from mmsa_lightning.experiment.config import check, config_dir, config_hash, plain, run_directory
+from mmsa_lightning.training import optim
+
+CONF = config_dir()
+ABLATIONS = {
+    "full": set(),
+    "bi_uni": {"weight"},
+    "bi_weight": {"uni"},
+    "uni_weight": {"bi"},
+    "bi": {"uni", "weight"},
+    "uni": {"bi", "weight"},
+    "weight": {"bi", "uni"},
+    "none": {"bi", "uni", "weight"},
+}
+SWITCHES = {
+    "bi": ["model.bi"],
+    "uni": ["model.uni"],
+    "weight": ["objective.tanh_weight", "objective.ratio_weight"],
+}
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {k: v for key, item in node.items() for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def compose_plain(*overrides: str) -> dict[str, Any]:
+    return plain(compose("train", list(overrides)))
+
+
+@pytest.mark.parametrize("data", options("data"))
+@pytest.mark.parametrize("model", options("model"))
+def test_every_model_composes_and_builds_on_every_data_set(data: str, model: str, tiny_bert: str) -> None:
+    config = compose_plain(f"data={data}", f"model={model}", f"text_encoder={tiny_bert}", "data.path=made.h5")
+    dims, limit = {"text": None if config["text"] == "bert" else 300, "audio": 5, "vision": 20}, {"limit": 3.0}
+    built = build("model", config["model"], where_null=limit, dims=dims)
+    assert sum(p.numel() for p in built.parameters()) > 0
+    build("objective", config["objective"], where_null=limit)
+    check(config)
+    optim.check(config["optim"])
+    build("data", config["data"], text=config["text"], modalities=None, seed=1)
+
+
+@pytest.mark.parametrize("group", ["trainer", "logger", "experiment"])
+def test_every_other_group_composes(group: str) -> None:
+    assert options(group)
+    for option in options(group):
+        compose_plain(f"{group}={option}")
+
+
+def test_a_tuned_file_belongs_to_a_model_and_a_data_set() -> None:
+    pairs = {f"{model}_{data}" for model in options("model") for data in options("data")}
+    assert set(options("tuned")) <= pairs
+
+
+def test_every_other_system_has_tuned_settings_for_both_data_sets() -> None:
+    others = set(options("model")) - {"interactive_attention"}
+    assert {f"{model}_{data}" for model in others for data in ("mosi", "mosei")} <= set(options("tuned"))
+
+
+def test_tuned_values_follow_table_2_of_the_paper() -> None:
+    mosi, mosei = (compose_plain(f"data={data}")["optim"]["lr"] for data in ("mosi", "mosei"))
+    assert mosi == {"bert": 5e-5, "video": 0.6e-4, "audio": 0.6e-3, "other": 0.6e-3}
+    assert mosei == {"bert": 5e-5, "video": 0.6e-4, "audio": 0.005, "other": 0.6e-3}
+    for data in ("mosi", "mosei"):
+        config = compose_plain(f"data={data}")
+        assert (config["data"]["batch_size"], config["model"]["bert_dropout"]) == (32, 0.1)
+        assert config["model"]["lstm_dropout"] == 0
+
+
+def test_there_is_a_row_for_every_ablation() -> None:
+    assert set(options("ablation")) == set(ABLATIONS)
+
+
+@pytest.mark.parametrize("data", ["demo", "mosi", "mosei"])
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_an_ablation_changes_exactly_its_switches(ablation: str, data: str) -> None:
+    full = flat(compose_plain(f"data={data}"))
+    row = flat(compose_plain(f"data={data}", f"+ablation={ablation}"))
+    changed = {key for key in full | row if full.get(key) != row.get(key)}
+    assert changed == {switch for name in ABLATIONS[ablation] for switch in SWITCHES[name]}
+    for switch in changed:
+        assert (full[switch], row[switch]) == (True, False)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_every_config_opens_with_the_command_that_uses_it(path: Path) -> None:
+    opening = [line for line in path.read_text().splitlines()[:4] if line.startswith(("# python train.py", "# mmsa "))]
+    assert opening, f"{path} does not say how to use it"
+
+
+def test_the_run_directory_is_a_readable_function_of_the_config() -> None:
+    def directory(*overrides: str) -> str:
+        cfg = compose("train", list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        return run_directory(_root_=cfg)
+
+    full = directory()
+    assert full.startswith("demo/interactive_attention/full/seed1-")
+    assert directory("+ablation=bi", "seed=2").startswith("demo/interactive_attention/bi/seed2-")
+    for incidental in ("ckpt_path=last", "logger=wandb", "overwrite=true", "data.path=elsewhere/demo.h5", "runs=there"):
+        assert directory(incidental) == full
+    for telling in (
+        "patience=5",
+        "data.path=stores/other.h5",
+        "model.width=64",
+        "optim.lr.bert=1e-5",
+        "trainer.precision=bf16-mixed",
+    ):
+        assert directory(telling) not in (full, directory("seed=2"))
+
+
+def test_which_devices_a_run_is_on_is_not_part_of_what_it_is() -> None:
+    def hashed(devices: str) -> str:
+        return config_hash(compose_plain(f"trainer.devices={devices}"))
+
+    assert hashed("1") == hashed("[0]") == hashed("[3]") == hashed("'2,'") == config_hash(compose_plain())
+    assert hashed("2") == hashed("[0,1]") == hashed("'3,2'") != hashed("1")
+    assert hashed("auto") == hashed("-1") not in (hashed("1"), hashed("2"))
+    hashed("two")  # is refused later
+
+
+def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
+    config = compose_plain()
+    assert config_hash(config) == config_hash(dict(reversed(config.items())))

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmsa_lightning.experiment import result
+
+
+def test_undefined_figures_become_null_and_come_back(tmp_path: Path) -> None:
+    figures = {"mae": 1.5, "corr": math.nan}
+    rest = {"test": {}, "epochs": 3, "best_epoch": 2, "config_hash": "0", "text": None}
+    result.write(tmp_path, {"valid": figures} | rest)
+    expected = {"valid": {"mae": 1.5, "corr": None}} | rest
+    assert json.loads((tmp_path / "result.json").read_text()) == expected
+    assert result.read(tmp_path) == expected
+    assert result.read(tmp_path / "nowhere") is None
+
+
+def test_summary_shows_undefined_figures_and_the_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"mae": 0.71234, "corr": None}
+    outcome = {"model": "m", "ablation": "full", "data": "d", "seed": 1, "epochs": 3, "best_epoch": 2}
+    result.print_summary(outcome | {"valid": figures, "test": figures}, tmp_path)
+    printed = capsys.readouterr().out
+    assert "0.7123" in printed and "undefined" in printed and f"run: {tmp_path}" in printed
+
+
+def test_commit_is_that_of_this_checkout() -> None:
+    root = Path(__file__).parents[2]
+    head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True)
+    if head.returncode:
+        pytest.skip("the tests do not run in a git checkout")
+    assert (result.git_commit() or "").removesuffix("-dirty") == head.stdout.strip()
+
+
+def test_short_decimals_stand_for_the_same_float32() -> None:
+    values = np.random.default_rng(0).normal(size=100).astype(np.float32)
+    short = result.short([np.float32(0.2), *values])
+    assert short[0] == 0.2
+    assert (np.float32(short[1:]) == values).all()

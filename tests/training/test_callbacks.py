@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.output import ModelOutput
+from mmsa_lightning.objectives.multitask import MultiTask
+from mmsa_lightning.training.callbacks import LOOK, AtomicCheckpointIO, Finite, GeneratedLabels, History, Patience
+from mmsa_lightning.training.module import SentimentModule
+
+
+class Tiny(nn.Module):
+    """Reads the first step of audio alone, and has an auxiliary task for text and audio."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.ModuleDict({name: nn.Linear(5, 3) for name in ("fusion", "text", "audio")})
+        self.head = nn.ModuleDict({name: nn.Linear(3, 1) for name in self.hidden})
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        features = {name: layer(batch.sequence("audio").values[:, 0]) for name, layer in self.hidden.items()}
+        tasks = {name: self.head[name](feature).squeeze(-1) for name, feature in features.items()}
+        return ModelOutput(tasks.pop("fusion"), tasks, features)
+
+
+def fit(batch: Batch, folder: Path, callbacks: list[L.Callback], epochs: int, **options: Any) -> L.Trainer:
+    torch.manual_seed(0)
+    objective = MultiTask(tanh_weight=True, ratio_weight=True, detach_ratio=True, positive=">", limit=3.0)
+    objective.setup(batch.label, {"fusion": 3, "text": 3, "audio": 3})
+
+    def optimizer(model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD([{"params": model.parameters(), "name": "other"}], lr=0.1)
+
+    trainer = L.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        callbacks=callbacks,
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = torch.utils.data.DataLoader([batch], batch_size=None)  # type: ignore[arg-type]
+    trainer.fit(SentimentModule(Tiny(), objective, optimizer, seed=1), loader, loader, **options)
+    return trainer
+
+
+def _deviations(values: list[float]) -> list[float]:
+    return [v - sum(values) / len(values) for v in values]
+
+
+def _correlation(a: list[float], b: list[float]) -> float:
+    a, b = _deviations(a), _deviations(b)
+    product = sum(x * y for x, y in zip(a, b, strict=True))
+    return product / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+
+def test_generated_labels_are_measured_against_the_truth(batch: Batch, tmp_path: Path) -> None:
+    truth = [2.0, -1.0, 0.5, -3.0]
+    trainer = fit(
+        batch, tmp_path, [GeneratedLabels({"text": np.array(truth, np.float32)}, 3.0, tmp_path / "h.csv")], epochs=3
+    )
+    labels = {m: label.tolist() for m, label in trainer.lightning_module.objective.generated_labels().items()}
+    assert labels["text"] != batch.label.tolist()  # they have moved
+    expected = {"ulgm/corr_true_text": _correlation(labels["text"], truth)}
+    for m in ("text", "audio"):
+        expected[f"ulgm/std_{m}"] = math.sqrt(sum(d * d for d in _deviations(labels[m])) / 4)
+    logged = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("ulgm/")}
+    assert logged == pytest.approx(expected, abs=1e-5)
+
+
+def test_histograms_of_generated_labels_by_epoch(batch: Batch, tmp_path: Path) -> None:
+    path = tmp_path / "h.csv"
+    trainer = fit(batch, tmp_path, [GeneratedLabels({}, 3.0, path)], epochs=2)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], row["task"]) for row in rows] == [
+        ("1", "text"),
+        ("1", "audio"),
+        ("2", "text"),
+        ("2", "audio"),
+    ]
+    bins = list(rows[0])[2:]
+    assert (bins[0], bins[30], bins[-1], len(bins)) == ("-3.0", "0.0", "2.9", 60)
+    labels = trainer.lightning_module.objective.generated_labels()["text"].tolist()
+    counted = {name: sum(-3 + i / 10 <= label < -2.9 + i / 10 for label in labels) for i, name in enumerate(bins)}
+    assert {name: int(rows[2][name]) for name in bins} == counted
+    again = GeneratedLabels({}, 3.0, path)
+    again.load_state_dict(next(c for c in trainer.callbacks if isinstance(c, GeneratedLabels)).state_dict())
+    assert len(again.rows) == 4
+
+
+def test_truth_that_is_not_known_is_left_out(batch: Batch, tmp_path: Path) -> None:
+    truth = {"text": np.float32([2.0, np.nan, 0.5, -3.0]), "audio": np.float32([np.nan, np.nan, np.nan, 1.0])}
+    trainer = fit(batch, tmp_path, [GeneratedLabels(truth, 3.0, tmp_path / "h.csv")], epochs=3)
+    labels = trainer.lightning_module.objective.generated_labels()["text"].tolist()
+    expected = _correlation([labels[i] for i in (0, 2, 3)], [2.0, 0.5, -3.0])
+    assert float(trainer.callback_metrics["ulgm/corr_true_text"]) == pytest.approx(expected, abs=1e-5)
+    assert trainer.callback_metrics["ulgm/corr_true_audio"].isnan()  # of one label
+
+
+def test_histograms_reach_to_the_limit_and_lose_no_label(batch: Batch, tmp_path: Path) -> None:
+    batch.label = torch.tensor([1.0, -1.0, 0.31, -0.01])
+    for limit, bins in ((1.0, [59, 0, 39, 29]), (0.25, [59, 0, 59, 28])):
+        path = tmp_path / f"{limit}.csv"
+        fit(batch, tmp_path, [GeneratedLabels({}, limit, path)], epochs=1)  # labels have not moved yet
+        counts = [int(count) for count in list(rows(path)[0].values())[2:]]
+        assert {i: count for i, count in enumerate(counts) if count} == Counter(bins)
+    names = [float(name) for name in list(rows(path)[0])[2:]]
+    assert names == pytest.approx([-0.25 + i / 120 for i in range(60)], abs=1e-4)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_history_has_a_row_an_epoch(batch: Batch, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    trainer = fit(batch, tmp_path, [History(path)], epochs=3)
+    written = rows(path)
+    assert [(row["epoch"], row["step"]) for row in written] == [("1", "1"), ("2", "2"), ("3", "3")]
+    assert len({row["train/loss"] for row in written}) == 3
+    last = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert {name: float(value) for name, value in written[-1].items()} == {"epoch": 3, "step": 3} | last
+
+
+def test_a_resumed_run_continues_its_history(batch: Batch, tmp_path: Path) -> None:
+    whole, halves = tmp_path / "whole.csv", tmp_path / "halves.csv"
+    fit(batch, tmp_path, [History(whole)], epochs=4)
+    fit(batch, tmp_path, [History(halves)], epochs=2).save_checkpoint(tmp_path / "half.ckpt")
+    halves.unlink()  # what the checkpoint holds is enough
+    fit(batch, tmp_path, [History(halves)], epochs=4, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    assert halves.read_text() == whole.read_text()
+
+
+def test_a_history_that_cannot_be_written_leaves_the_earlier_whole(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "metrics.csv"
+    history = History(path)
+    trainer = fit(batch, tmp_path, [history], epochs=1)
+    before = path.read_text()
+
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", fail)
+    with pytest.raises(OSError, match="disk full"):
+        history.on_train_epoch_end(trainer, trainer.lightning_module)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, io = tmp_path / "last.ckpt", AtomicCheckpointIO()
+    io.save_checkpoint({"epoch": 1}, path)
+    io.save_checkpoint({"epoch": 2}, path)
+
+    def fail_half_way(checkpoint: dict[str, Any], file: BinaryIO) -> None:
+        file.write(b"PK")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail_half_way)
+    with pytest.raises(OSError, match="disk full"):
+        io.save_checkpoint({"epoch": 3}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 2}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("waited", "stopped", "expected"), [(0, 0, False), (2, 0, False), (3, 0, True), (0, 2, True)])
+def test_patience_that_was_over_stays_over(waited: int, stopped: int, expected: bool) -> None:
+    """By waiting in vain, or by a value that was not a number, which no wait counts."""
+    patience, trainer = Patience("valid/mae", patience=3), L.Trainer(logger=False, enable_checkpointing=False)
+    patience.load_state_dict(patience.state_dict() | {"wait_count": waited, "stopped_epoch": stopped})
+    patience.on_train_start(trainer, L.LightningModule())
+    assert trainer.should_stop is expected
+
+
+def test_a_loss_that_is_no_number_stops_before_the_epoch_is_kept(batch: Batch, tmp_path: Path) -> None:
+    """The term, the step and the utterances are named; what was written is of the epochs before."""
+    ids = ["a", "b", "c", "d"]
+    fit(batch, tmp_path, [Finite(ids), History(tmp_path / "good.csv")], epochs=2)
+    assert len((tmp_path / "good.csv").read_text().splitlines()) == 3
+
+    class Breaking(L.Callback):
+        def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                torch.nn.init.constant_(pl_module.model.head["fusion"].weight, torch.inf)  # type: ignore[union-attr]
+
+    words = r"step 2 .*total (nan|inf), multimodal (nan|inf)\), with utterances a, b, c, d"
+    with pytest.raises(UserError, match=words):
+        fit(batch, tmp_path, [Breaking(), Finite(ids), History(tmp_path / "broken.csv")], epochs=3)
+    assert len((tmp_path / "broken.csv").read_text().splitlines()) == 2
+
+
+def test_a_long_epoch_is_looked_at_on_the_way_and_its_first_broken_step_is_named() -> None:
+    trainer = L.Trainer(logger=False, enable_checkpointing=False)
+    finite, module = Finite([str(i) for i in range(LOOK)]), L.LightningModule()
+    with pytest.raises(UserError, match=rf"multimodal inf\), with utterances {LOOK - 2};"):
+        for i in range(2 * LOOK):
+            loss = torch.tensor(1.0 if i < LOOK - 2 else torch.inf)
+            outputs = {"losses": {"total": torch.tensor(1.0), "multimodal": loss}, "index": torch.tensor([i % LOOK])}
+            finite.on_train_batch_end(trainer, module, outputs, None, i)
+    assert i == LOOK - 1
+
+
+def test_a_checkpoint_within_an_epoch_is_not_made_of_a_loss_that_is_no_number() -> None:
+    finite, trainer, module = (
+        Finite(["a", "b"]),
+        L.Trainer(logger=False, enable_checkpointing=False),
+        L.LightningModule(),
+    )
+    index = torch.tensor([1])
+    for loss in (1.0, torch.nan):
+        outputs = {"losses": {"total": torch.tensor(loss)}, "index": index}
+        finite.on_train_batch_end(trainer, module, outputs, None, 0)
+    with pytest.raises(UserError, match=r"total nan\), with utterances b;"):
+        finite.on_save_checkpoint(trainer, module, {})

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from mmsa_lightning.experiment.config import config_dir, plain
+from mmsa_lightning.models.interactive_attention import InteractiveAttention
+from mmsa_lightning.training.optim import build_optimizer, check, group_of, parameter_groups
+
+LR = {"bert": 5e-5, "audio": 6e-4, "video": 6e-5, "other": 1e-3}
+DECAY = {"bert": 0.001, "audio": 0.01, "video": 0.002, "other": 0.003}
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("encoders.text.bert.encoder.layer.0.output.dense.weight", "bert"),
+        ("encoders.text.lstm.weight_ih_l0", "other"),
+        ("encoders.audio.lstm.bias_ih_l0", "audio"),
+        ("encoders.vision.lstm.bias_ih_l0", "video"),
+        ("auxiliary.audio.1.weight", "other"),
+        ("head.weight", "other"),
+    ],
+)
+def test_group_of(name: str, group: str) -> None:
+    assert group_of(name) == group
+
+
+@pytest.fixture
+def model(tiny_bert: str) -> InteractiveAttention:
+    sizes: dict[str, Any] = {
+        "lstm_hidden": {"audio": 3, "vision": 4},
+        "auxiliary_width": dict.fromkeys(LR | {"text": 0, "vision": 0}, 4),
+    }
+    return InteractiveAttention(
+        {"text": None, "audio": 5, "vision": 20},
+        text_encoder=tiny_bert,
+        bert_dropout=0.1,
+        lstm_layers=1,
+        lstm_dropout=0.0,
+        width=8,
+        fusion_width=8,
+        fusion_dropout=0.0,
+        auxiliary_dropout={"text": 0.0, "audio": 0.0, "vision": 0.0},
+        bi=True,
+        uni=True,
+        values="target",
+        pair_fusion="sum",
+        pooling="attention",
+        level="token",
+        **sizes,
+    )
+
+
+def test_every_parameter_is_in_exactly_one_group(model: InteractiveAttention) -> None:
+    groups = parameter_groups(model, LR, DECAY)
+    assert [g["name"] for g in groups] == ["audio", "bert", "bert_no_decay", "other", "video"]
+    ids = [id(p) for g in groups for p in g["params"]]
+    assert sorted(ids) == sorted(id(p) for p in model.parameters())
+    for g in groups:
+        table2 = g["name"].removesuffix("_no_decay")
+        assert g["lr"] == LR[table2]
+        assert g["weight_decay"] == (0 if g["name"] == "bert_no_decay" else DECAY[table2])
+
+
+def test_bert_biases_and_layer_norms_do_not_decay(model: InteractiveAttention) -> None:
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = {g["name"]: [names[id(p)] for p in g["params"]] for g in parameter_groups(model, LR, DECAY)}
+    assert all("bias" in name or "LayerNorm" in name for name in groups["bert_no_decay"])
+    assert not any("bias" in name or "LayerNorm" in name for name in groups["bert"])
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[0].requires_grad_(False)
+    (group,) = parameter_groups(model, LR, DECAY)
+    assert [id(p) for p in group["params"]] == [id(p) for p in model[1].parameters()]
+
+
+def test_adam_steps_by_the_groups_learning_rate() -> None:
+    """Adam's first step is the learning rate itself, whatever the gradient's size."""
+    model = nn.Linear(3, 1, bias=False)
+    before = model.weight.detach().clone()
+    optimizer = build_optimizer(model, algorithm="adam", lr=LR, weight_decay=dict.fromkeys(LR, 0.0))
+    model(torch.tensor([[1.0, -2.0, 300.0]])).sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(before - model.weight, LR["other"] * torch.tensor([[1.0, -1.0, 1.0]]), rtol=1e-3, atol=0)
+
+
+def test_decay_enters_the_gradient_before_adam_scales_it() -> None:
+    """L2 decay, not AdamW's: g + decay · w is .006, -.014, .509, and Adam's first step is the learning rate times its
+    sign. Decoupled decay would leave the first weight, whose gradient is 0, almost where it was."""
+    model = nn.Linear(3, 1, bias=False)
+    model.weight.data = torch.tensor([[2.0, -5.0, 3.0]])
+    optimizer = build_optimizer(model, algorithm="adam", lr=LR, weight_decay=DECAY)
+    model(torch.tensor([[0.0, 0.001, 0.5]])).sum().backward()
+    optimizer.step()
+    expected = torch.tensor([[2.0 - 0.001, -5.0 + 0.001, 3.0 - 0.001]])
+    torch.testing.assert_close(model.weight.detach(), expected, rtol=0, atol=1e-5)
+
+
+def test_adamw_keeps_decay_out_of_the_gradient() -> None:
+    """Weights shrink by lr · decay, and Adam's first step is the learning rate times the gradient's sign alone."""
+    model = nn.Linear(3, 1, bias=False)
+    model.weight.data = torch.tensor([[2.0, -5.0, 3.0]])
+    optimizer = build_optimizer(model, algorithm="adamw", lr=LR, weight_decay=DECAY | {"other": 0.5})
+    model(torch.tensor([[-1.0, 0.001, 0.5]])).sum().backward()
+    optimizer.step()
+    shrunk = torch.tensor([[2.0, -5.0, 3.0]]) * (1 - LR["other"] * 0.5)
+    expected = shrunk - LR["other"] * torch.tensor([[-1.0, 1.0, 1.0]])
+    torch.testing.assert_close(model.weight.detach(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"momentum": 0.9}, "give algorithm, lr, weight_decay and schedule"),
+        ({"algorithm": "sgd"}, "choose one of adam, adamw"),
+        ({"lr": {"bert": 1.0}}, "each of bert, audio, video, other"),
+        ({"lr": 0.1}, "each of bert, audio, video, other"),
+        ({"weight_decay": DECAY | {"bert": -1.0}}, "a number from 0"),
+        ({"schedule": {"name": "cosine"}}, "linear, plateau"),
+    ],
+)
+def test_wrong_options_are_named(change: dict[str, Any], message: str) -> None:
+    right = {"algorithm": "adam", "lr": LR, "weight_decay": DECAY, "schedule": None}
+    check(right)
+    with pytest.raises(ValueError, match=message):
+        check(right | change)
+
+
+def test_adam_is_fused_and_lets_the_gradient_scaler_unscale() -> None:
+    optimizer = build_optimizer(nn.Linear(3, 1), algorithm="adam", lr=LR, weight_decay=DECAY)
+    assert optimizer.defaults["fused"] is True
+    assert all(group["fused"] is True for group in optimizer.param_groups)
+    assert not getattr(optimizer, "_step_supports_amp_scaling", False)  # what Lightning asks before it clips
+
+
+# thuiar/Self-MM config_regression.py, L2 decay beside the sum of four batches' gradients.
+SELF_MM = {
+    "mosi": {"bert": 0.001, "audio": 0.01, "video": 0.001, "other": 0.001},
+    "mosei": {"bert": 0.001, "audio": 0.0, "video": 0.0, "other": 0.01},
+}
+
+
+@pytest.mark.parametrize("data", SELF_MM)
+@pytest.mark.parametrize("name", ["interactive_attention", "tfn", "lmf", "mfn", "raven", "mult"])
+def test_decay_taken_from_self_mm_stands_beside_a_mean(name: str, data: str) -> None:
+    """All of Self-MM's for the paper's model; BERT's alone for those whose sources do not fine-tune one."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        ours, tuned = (plain(compose("train", [f"model={name}", f"data={d}"]))["optim"] for d in ("demo", data))
+    published = SELF_MM["mosi"], SELF_MM[data]
+    for optim, numbers in zip((ours, tuned), published, strict=True):
+        expected = {group: number / 4 for group, number in numbers.items()}
+        if name == "interactive_attention":
+            assert optim["weight_decay"] == pytest.approx(expected)
+        elif name != "mult" or optim is ours:
+            assert optim["weight_decay"]["bert"] == pytest.approx(expected["bert"])
