@@ -1,9 +1,10 @@
 # `make help` lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
+AT_ONCE := -n auto --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint format clean tables figures report table1 table2 table3 table4 table5 table6 figure2 figure3
+.PHONY: help setup demo test test-quick bench lint format clean tables figures report table1 table2 table3 table4 table5 table6 figure2 figure3
 
 # Of tables and figures: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override'.
 OUT ?= report
@@ -43,8 +44,11 @@ figures: figure2 figure3  ## the same with Figures 2 and 3
 report: setup  ## all finished runs of DATA (default: demo) as one page, report/report.html
 	$(BIN)/mmsa report runs/$(or $(DATA),demo) --out $(OUT)/report.html
 
-test: setup  ## run the tests
-	$(BIN)/pytest
+test: setup  ## run the tests, as many at once as there are cores, four at most; test-quick: the quick ones, in a minute
+	$(BIN)/pytest $(AT_ONCE)
+
+test-quick: setup
+	$(BIN)/pytest $(AT_ONCE) -m "not slow"
 
 bench: setup  ## measure speed and memory, beside MMSA's Self-MM: the short form, ten minutes
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'

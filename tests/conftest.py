@@ -1,13 +1,26 @@
-"""What several tests need: a small random BERT on disk, and padded sequences."""
+"""What several tests need: a small random BERT on disk, padded sequences, ranks that start at once."""
 
 from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+
+# Before torch and its company are imported. No test depends on what the hub answers, or waits until it does not.
+os.environ["HF_HUB_OFFLINE"] = "1"
+# Several workers (pytest -n) share the cores.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 import numpy as np
 import pytest
 import torch
+import warm
+from torch.distributed.launcher.api import LaunchConfig
 from transformers import BertConfig, BertModel
 
 from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.training import ranks
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +56,12 @@ def make_batch(lengths: list[int], *, audio_lengths: list[int] | None = None, se
 def batch_of() -> object:
     """:func:`make_batch`, for tests that need batches of their own."""
     return make_batch
+
+
+@pytest.fixture(scope="module")
+def forked_ranks() -> Iterator[None]:
+    """Ranks that this process launches are forked from one that has imported torch and its company."""
+    warm.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranks, "LaunchConfig", functools.partial(LaunchConfig, start_method="forkserver"))
+        yield

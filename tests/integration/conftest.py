@@ -13,6 +13,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def arguments(tiny_bert: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
     """Overrides for a small run below ``tmp_path``, and whatever else is asked for."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from warm import Python
 
 from mmsa_lightning.experiment import app
 from mmsa_lightning.experiment.config import config_dir
@@ -41,14 +42,14 @@ def test_a_launcher_gives_the_figures_of_a_sweep_in_one_process(
         torch.set_num_threads(threads)
     expected = figures(tmp_path / "runs")
     overrides = [*arguments("model=tfn,lmf"), f"runs={tmp_path / 'launched'}", *OPTIONS[launcher]]
-    command = [sys.executable, "train.py", "-m", *overrides]
-    subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    process = Python([ROOT / "train.py", "-m", *overrides], tmp_path, os.environ | {"OMP_NUM_THREADS": "1"})
+    assert process.wait() == 0, process.stderr
     assert len(expected) == 2
     assert figures(tmp_path / "launched") == expected
 
 
 def test_every_job_of_a_sweep_has_its_own_ranks(
-    arguments: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str], forked_ranks: None
 ) -> None:
     """And a mistake that only the ranks find is one line, which names them."""
     overrides = arguments("trainer=ddp_cpu", "trainer.max_epochs=1", "model=tfn,lmf", "text=features")
@@ -81,9 +82,9 @@ def test_a_job_that_fails_in_its_own_process_ends_the_sweep_with_2(
     arguments: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     overrides = arguments("model=tfn", "seed=4294967296,1", *OPTIONS["joblib"])
-    done = subprocess.run([sys.executable, "train.py", "-m", *overrides], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: seed=4294967296: give a whole number")
+    process = Python([ROOT / "train.py", "-m", *overrides], tmp_path)
+    assert process.wait() == 2
+    assert process.stderr.splitlines()[-1].startswith("error: seed=4294967296: give a whole number")
     assert list(figures(tmp_path / "runs")) == ["tfn"]  # the other job was run all the same
 
 

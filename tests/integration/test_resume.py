@@ -8,8 +8,6 @@ import os
 import random
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from wandb.cli.cli import cli
+from warm import Python
 
 from mmsa_lightning.data.demo import generate
 from mmsa_lightning.data.importer import import_source
@@ -33,9 +32,9 @@ OWN = ("seconds", "git_commit")  # what two runs of the same thing may differ in
 EPOCHS = 6
 
 
-def kill_after(arguments: list[str], run: Path, epochs: int, pause: float) -> None:
+def kill_after(arguments: list[str], folder: Path, run: Path, epochs: int, pause: float) -> None:
     """Start a run, let it finish ``epochs``, wait a little more, and kill it."""
-    process = subprocess.Popen([sys.executable, ROOT / "train.py", *arguments], stdout=subprocess.DEVNULL)
+    process = Python([ROOT / "train.py", *arguments], folder)
     history = run / "metrics.csv"
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
@@ -45,7 +44,7 @@ def kill_after(arguments: list[str], run: Path, epochs: int, pause: float) -> No
         time.sleep(0.01)
     assert process.poll() is None, "the run ended before it could be killed"
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
 
 
 def state(run: Path, name: str) -> dict[str, Any]:
@@ -88,8 +87,8 @@ def test_killed_twice_and_continued(
     run = tmp_path / "killed" / whole.relative_to(tmp_path / "whole")
 
     overrides += [f"runs={tmp_path / 'killed'}"]
-    kill_after(overrides, run, epochs=rng.choice([1, 2]), pause=rng.uniform(0, 0.3))
-    kill_after([*overrides, "ckpt_path=last"], run, epochs=rng.choice([3, 4]), pause=rng.uniform(0, 0.3))
+    kill_after(overrides, tmp_path, run, epochs=rng.choice([1, 2]), pause=rng.uniform(0, 0.3))
+    kill_after([*overrides, "ckpt_path=last"], tmp_path, run, epochs=rng.choice([3, 4]), pause=rng.uniform(0, 0.3))
     assert not (run / "result.json").exists()
     main([*overrides, "ckpt_path=last"])
 
@@ -310,8 +309,7 @@ def test_what_wandb_is_sent_of_a_run_that_was_killed_and_interrupted_is_whole(
     overrides = arguments("logger=wandb", "logger.offline=true", "data.batch_size=16", "trainer.max_epochs=4")
     overrides += [f"runs={tmp_path / 'my runs'}"]
     alone = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # of this process
-    killed = subprocess.run([sys.executable, "-c", KILLED, *overrides], env=alone, stdout=subprocess.DEVNULL)
-    assert killed.returncode == -signal.SIGKILL
+    assert Python(["-c", KILLED, *overrides], tmp_path, alone).wait() == -signal.SIGKILL
     overrides += ["ckpt_path=last"]
     assert interrupt_at(monkeypatch, overrides, (2, 1), signal.SIGTERM) == 128 + signal.SIGTERM
     capsys.readouterr()
@@ -411,21 +409,21 @@ def test_interrupted_within_an_epoch_and_continued(
         assert (run / name).read_text() == (whole / name).read_text(), name
 
 
-def test_two_ranks_are_stopped_and_go_on(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_two_ranks_are_stopped_and_go_on(
+    arguments: Callable[..., list[str]], tmp_path: Path, forked_ranks: None
+) -> None:
     overrides = arguments("trainer=ddp_cpu", "data.batch_size=8", "trainer.max_epochs=4", "keep_last=true")
-    command = [sys.executable, ROOT / "train.py", *overrides]
-    subprocess.run([*command, f"runs={tmp_path / 'whole'}"], check=True, stdout=subprocess.DEVNULL)
-    command += [f"runs={tmp_path / 'stopped'}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    main([*overrides, f"runs={tmp_path / 'whole'}"])
+    overrides += [f"runs={tmp_path / 'stopped'}"]
+    process = Python([ROOT / "train.py", *overrides], tmp_path, os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not list((tmp_path / "stopped").rglob("metrics.csv")):
         time.sleep(0.01)
-    process.terminate()
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert errors.count("ckpt_path=last continues") == 1
-    assert "Traceback" not in errors
-    subprocess.run([*command, "ckpt_path=last"], check=True, stdout=subprocess.DEVNULL)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGTERM
+    assert process.stderr.count("ckpt_path=last continues") == 1
+    assert "Traceback" not in process.stderr
+    main([*overrides, "ckpt_path=last"])
     whole, run = (only_run(tmp_path / name) for name in ("whole", "stopped"))
     for name in ("best.ckpt", "last.ckpt"):
         assert same(state(run, name)["state_dict"], state(whole, name)["state_dict"]), name
@@ -569,13 +567,11 @@ def test_a_run_is_not_continued_by_another_number_of_processes(
 def test_an_interrupt_says_how_to_go_on(
     arguments: Callable[..., list[str]], tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [sys.executable, ROOT / "train.py", *arguments("trainer.max_epochs=1000", "patience=1000")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = Python([ROOT / "train.py", *arguments("trainer.max_epochs=1000", "patience=1000")], tmp_path)
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not list(tmp_path.rglob("metrics.csv")):
         time.sleep(0.05)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 128 + number
-    assert "ckpt_path=last continues" in errors
-    assert "Traceback" not in errors
+    assert process.wait() == 128 + number
+    assert "ckpt_path=last continues" in process.stderr
+    assert "Traceback" not in process.stderr

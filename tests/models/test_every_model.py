@@ -174,6 +174,7 @@ def test_every_parameter_is_in_exactly_one_group(name: str, made: Build, text: s
 STEPS = 250
 
 
+@pytest.mark.slow
 def test_overfits_16_demo_utterances(
     name: str, made: Build, tiny_bert: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+import warm
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-import mmsa_lightning
 from mmsa_lightning.training.metrics import METRICS, SplitMetric, corr, distinct, mae, sentiment_metrics
 
 SAMPLES = 229  # the validation split of MOSI: odd, so that 2 and 3 processes both leave a remainder
@@ -315,20 +312,15 @@ def _every_case(rank: int, world: int) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which real worlds of 2 and 3 processes wrote.
-
-    They start from a script: spawned processes import their function, which pytest's importlib mode has no name for.
-    """
+    """The folder into which real worlds of 2 and 3 processes wrote."""
     folder = tmp_path_factory.mktemp("processes")
-    root = str(Path(mmsa_lightning.__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, __file__, str(folder)], env=environment, capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == 0, done.stderr
+    warm.start()
+    torch.multiprocessing.start_processes(_process, (str(folder),), nprocs=max(WORLDS), start_method="forkserver")
     return folder
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("case", CASES)
 def test_processes_equal_one_process_to_the_last_digit(processes: Path, world: int, case: str) -> None:
@@ -339,7 +331,3 @@ def test_processes_equal_one_process_to_the_last_digit(processes: Path, world: i
     expected = exact(computed(*split()))
     for rank in range(world):
         assert json.loads((processes / f"{world}-{rank}.json").read_text())[case] == expected
-
-
-if __name__ == "__main__":
-    torch.multiprocessing.spawn(_process, (sys.argv[1],), nprocs=max(WORLDS))

@@ -38,6 +38,12 @@ WITHIN = {"64-true": 1e-9, "32-true": 1e-4}
 LABELS_WITHIN = WITHIN | {"32-true": 1e-3}
 STEPS = 20
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("forked_ranks"),
+    pytest.mark.xdist_group("ranks"),  # which share the fixture `trained`
+]
+
 
 def config(model: str, bert: str, store: Path, world: int, precision: str = "32-true") -> dict[str, Any]:
     """Ten epochs of three batches of 24, accumulated by twos, the last of them left over and short; no dropout."""
@@ -79,7 +85,7 @@ def train(configs: dict[str, dict[str, Any]], folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+def trained(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory, forked_ranks: None) -> dict[int, Path]:
     """The run directories' folder for 1, 2 and 4 processes."""
     folder = tmp_path_factory.mktemp("ranks")
     for world in (1, 2, 4):
