@@ -15,7 +15,7 @@ from typing import Any
 
 from mmsa_lightning.errors import UserError
 
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how the file begins that Git LFS leaves in another's place
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # how a pointer begins that Git LFS leaves for a file
 
 
 @contextmanager
@@ -47,8 +47,8 @@ def remove_unfinished(folder: Path) -> None:
 def held(folder: Path) -> Iterator[None]:
     """Keep other processes out of ``folder``, which is made if it is not there.
 
-    The system lets go of it when the process ends, however it ends, and no file is left. Windows knows no such lock:
-    there it is not looked after.
+    The system releases the lock when the process ends, however it ends, and no file is left. Windows has no such lock:
+    there nothing is checked.
 
     Raises:
         UserError: another process holds it.
@@ -73,7 +73,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """Of the file's bytes. A process reads them once, as long as nobody writes to the file or replaces it.
+    """Of the file's bytes. A process reads them once, unless the file is written to or replaced.
 
     Raises:
         OSError: the file is not there, or not readable.
@@ -90,7 +90,7 @@ def _sha256(path: Path, *_: int) -> str:
 
 
 def check_content(path: Path) -> None:
-    """See whether a file that was copied or downloaded has come at all.
+    """Check that a file that was copied or downloaded holds something.
 
     Raises:
         UserError: it is empty, or Git LFS's pointer to it.

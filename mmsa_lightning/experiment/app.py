@@ -41,15 +41,15 @@ def _train(cfg: DictConfig) -> float:
             _refuse_one_id(cfg)
         return run(cfg, job)
     except Exception as error:
-        # Handled in here, because Hydra announces an error that leaves its job and forgets the jobs after it. Not so in
-        # a launcher's own process, from which an error is what Hydra brings back, when all jobs have ended.
+        # Handled here: Hydra would print an error that leaves its job, and skip the jobs after it. In a launcher's own
+        # process the error is raised: Hydra brings it back when all jobs have ended.
         mistake = isinstance(error, UserError | OSError)
         if os.getpid() != sweep_process or (job.mode != RunMode.MULTIRUN and not mistake):
             raise
         line = one_line(error)
         if not mistake:
             traceback.print_exc()
-        elif line not in failed_jobs:  # a sweep without its data would say so as often as it has jobs
+        elif line not in failed_jobs:  # a sweep without its data would repeat the line for every job
             print(line, file=sys.stderr)
         _remove_empty(Path(job.runtime.output_dir), Path(cfg.runs).absolute())
         if job.mode != RunMode.MULTIRUN:
@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _refuse_foreign_code(words: list[str]) -> None:
-    """Hydra would call whatever its own part of a config names, before anything of ours is asked.
+    """Refuse what would make Hydra run code: it calls what its own part of a config names, before our code runs.
 
     Raises:
         UserError: an override names a function or class for it to call, or a place outside of the runs' folder; a flag
@@ -111,7 +111,7 @@ def _refuse_foreign_code(words: list[str]) -> None:
 
 
 def _refuse_one_id(cfg: DictConfig) -> None:
-    """W&B would take all runs of a sweep for one.
+    """Refuse one W&B id for a whole sweep, whose runs W&B would take for one.
 
     Raises:
         UserError: they log to W&B under an id that was given.
@@ -122,7 +122,7 @@ def _refuse_one_id(cfg: DictConfig) -> None:
 
 
 def _message(error: Exception) -> str:
-    """Hydra's own, or how to install the plugin that it did not find."""
+    """Hydra's message, or how to install the plugin that it did not find."""
     plugin = getattr(error, "missing_cfg_file", None)
     if plugin in EXTRAS:
         return f"{plugin} is not installed: pip install 'mmsa-lightning[{EXTRAS[plugin]}]'"

@@ -1,4 +1,4 @@
-"""What ``ckpt_path=last`` goes on from: this very run, or one that differs in nothing but ending sooner."""
+"""What ``ckpt_path=last`` continues: this very run, or one that differs only in ending sooner."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def checkpoint(run_dir: Path, config: dict[str, Any], identity: dict[str, Any], 
 
 
 def take_over(last: Path, run_dir: Path) -> None:
-    """Where the checkpoint ``last`` is another run's, copy it and what belongs to it: the best one and the records.
+    """If the checkpoint ``last`` is another run's, copy it with that run's best checkpoint and records.
 
     Raises:
         UserError: that run is at work.
@@ -81,7 +81,7 @@ def follows_length(config: dict[str, Any]) -> str | None:
 def _shorter(
     run_dir: Path, config: dict[str, Any], identity: dict[str, Any], data: StoreDataModule
 ) -> tuple[Path | None, str]:
-    """The last checkpoint of the run that got furthest among those that end sooner, if it leads to where this one does.
+    """The last checkpoint of the longest run that ends sooner than this one, if it can be continued to this one's end.
 
     Returns:
         the checkpoint, if there is one, and what to say, if there is such a run.

@@ -24,8 +24,8 @@ EPSILON = 1e-6
 def difference(x: Tensor, y: Tensor) -> Tensor:
     """How far two representations are from orthogonal: ‖XᵀY‖² / d², rows of X and Y with zero mean and unit length.
 
-    The paper prints ‖XᵀY‖²; the mean over the d² entries is the original's, and what its weight belongs to. As there,
-    the lengths are constants to the gradient.
+    The paper prints ‖XᵀY‖². The original code takes the mean over the d² entries, and the published weight belongs to
+    that. As there, no gradient flows through the lengths.
 
     Args:
         x, y: float32 (batch, d).
@@ -41,7 +41,7 @@ def _unit_rows(x: Tensor) -> Tensor:
 def central_moment_discrepancy(x: Tensor, y: Tensor, moments: int) -> Tensor:
     """CMD: ‖E(X) - E(Y)‖ + Σ_k ‖C_k(X) - C_k(Y)‖ over the central moments k = 2 to ``moments``, of values in [0, 1].
 
-    The gradient of a length that is zero is zero: of a batch of one all central moments are.
+    A norm that is zero has gradient zero: in a batch of one, all central moments are zero.
 
     Args:
         x, y: float32 (batch, d), such as a sigmoid gives.

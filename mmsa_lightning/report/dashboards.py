@@ -92,7 +92,7 @@ def build_workspace(number: str, project: str, entity: str) -> ws.Workspace:
 
 
 def describe(workspace: ws.Workspace) -> str:
-    """What a workspace holds, for people: which runs, how they are folded, each section's panels and their keys."""
+    """A workspace in words: which runs it shows, how they are grouped, each section's panels and their keys."""
     runs = workspace.runset_settings
     lines = [
         f"{workspace.name}, project {workspace.project}",

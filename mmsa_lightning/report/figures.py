@@ -1,4 +1,4 @@
-"""Figures, drawn with matplotlib so that they read in grey: shapes and line styles tell what colour tells."""
+"""Figures, drawn with matplotlib. They can be read in grey: shapes and line styles repeat what colour says."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def losses_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
 
 
 def label_histograms_figure(rows: Sequence[dict[str, str]], title: str) -> Figure:
-    """How the generated labels of each task spread, epoch by epoch: a row of the picture an epoch, darker for more.
+    """The distribution of each task's generated labels: one row of the picture per epoch, darker for more labels.
 
     Args:
         rows: of a run's ``label_histograms.csv``.
@@ -160,7 +160,7 @@ def differences_figure(found: dict[str, comparison.Test], paper: dict[str, Print
 
 
 def attention_figure(record: dict[str, Any], title: str) -> Figure:
-    """Attention weights in one utterance, a panel a map: a row each step of the target, black for the largest weight.
+    """Attention weights in one utterance, one panel per map: a row for each step of the target, black for the largest.
 
     Args:
         record: of a run's ``attention.json``, see :func:`mmsa_lightning.experiment.attention.attention_maps`.

@@ -13,7 +13,7 @@ RESAMPLES = 9999
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one row's mean absolute error from another's.
+    """The difference between two rows' mean absolute errors.
 
     Attributes:
         value: as observed; negative where the first row is better.

@@ -24,9 +24,9 @@ BINS = 60  # of the histograms of generated labels
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there, so that a kill leaves the last whole one.
+    """Writes a checkpoint to a temporary file and renames it, so that a kill leaves the previous one whole.
 
-    Straight to the disk: Lightning would make the whole file in memory first.
+    It is written straight to disk: Lightning would build the whole file in memory first.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -34,12 +34,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with files.aside(Path(path)) as temporary, temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # torch's own, while what the file said is its context
+            except RuntimeError as error:  # torch's error hides the file's own, which says why
                 raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 class Best(ModelCheckpoint):
-    """Keeps the weights of the best epoch; still knows it when the run directory was moved."""
+    """Keeps the weights of the best epoch, and finds them again after the run directory was moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
@@ -51,9 +51,9 @@ class Best(ModelCheckpoint):
 
 
 class Patience(EarlyStopping):
-    """Early stopping that, when a run is resumed after its last epoch, still knows that it was the last.
+    """Early stopping that remembers, when a run is resumed after its last epoch, that training was over.
 
-    Unless that was for want of patience, and it is given more.
+    If it was over because patience ran out, and the resumed run has more of it, training goes on.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -71,7 +71,8 @@ class Patience(EarlyStopping):
 class Finite(L.Callback):
     """Stops a run whose loss is not a number, before a checkpoint is made of it.
 
-    A look waits for the GPU, so that there is one in :data:`LOOK` steps, and one before anything is kept.
+    Looking at a loss makes the processor wait for the GPU. So losses are looked at every :data:`LOOK` steps, and before
+    anything is saved.
 
     Args:
         ids: of the training utterances, by position.
@@ -117,8 +118,8 @@ class Finite(L.Callback):
 class History(L.Callback):
     """One row of all logged values an epoch, in ``metrics.csv``; a resumed run continues it.
 
-    W&B is told of the epochs before, where it does not know them: a process that is killed takes along what its client
-    had not written yet.
+    When a run is resumed, the earlier epochs that W&B lacks are logged again: a killed process loses what its W&B
+    client had not written yet.
 
     Args:
         path: of the CSV file, written anew after each epoch.
@@ -153,8 +154,8 @@ class GeneratedLabels(L.Callback):
     Args:
         truth: true per-modality labels (n,) of the train split, NaN where one is not known; empty for most real data.
         limit: histograms have :data:`BINS` bins from -limit to limit; what lies beyond counts in the outermost.
-        path: of the CSV file of histograms, written anew after each epoch that has labels: a row an epoch and task, the
-            columns after those two how many utterances have a label from the column's name to the next one's.
+        path: of the CSV file of histograms, written anew after each epoch that has labels. It has one row per epoch and
+            task; each further column counts the labels from its own name up to the next column's.
     """
 
     def __init__(self, truth: dict[str, np.ndarray], limit: float, path: Path) -> None:
@@ -202,7 +203,7 @@ class GeneratedLabels(L.Callback):
 
 
 def _ignorant(trainer: L.Trainer) -> list[wandb.Run]:
-    """W&B's runs to which what was logged before a run was resumed is to be told: all that its server does not know."""
+    """The W&B runs that lack what was logged before this run was resumed."""
     found = [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
     return [run for run in found if not run.resumed]
 

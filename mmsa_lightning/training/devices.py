@@ -9,7 +9,7 @@ from typing import Any
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.errors import UserError
 
-RANKS_PER_CORE = 4  # at most, on a CPU, where several are for trying it out
+RANKS_PER_CORE = 4  # at most; several processes on a CPU are for trying things out
 
 
 def read(value: Any) -> int | list[int] | None:
@@ -38,7 +38,7 @@ def plan(devices: int | list[int] | None, gpus: int) -> list[int]:
 
     Args:
         devices: how many, which, or all; see :func:`read`.
-        gpus: GPUs there are; 0 for a run on the CPU, whose processes are only counted.
+        gpus: how many GPUs there are; 0 for a run on the CPU, where only the number of processes matters.
 
     Raises:
         UserError: this machine has no such devices.

@@ -19,7 +19,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.training import ranks
 
 USER = (signal.SIGINT, signal.SIGTERM)
-# Sent ahead of the end of a job's time, for the asking (sbatch --signal). Windows has neither.
+# What SLURM sends before a job's time is up, if it is asked to (sbatch --signal). Windows has neither.
 SLURM = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 
 
@@ -34,9 +34,9 @@ class Interrupted(Exception):
 class Interruption(L.Callback):
     """Saves a checkpoint after the optimiser's step in which a signal came to any rank, and stops.
 
-    It listens to SIGINT and SIGTERM, and in a job of SLURM's to SIGUSR1 and SIGUSR2, after which it has the job
-    requeued. The checkpoint continues in the middle of the epoch: beside what every checkpoint has, it holds how many
-    batches of it are done and the random numbers' state of every rank.
+    It handles SIGINT and SIGTERM and, in a SLURM job, SIGUSR1 and SIGUSR2, after which the job is requeued. The
+    checkpoint can be resumed in the middle of an epoch: besides what every checkpoint has, it holds how many batches
+    are done and the state of every rank's random number generators.
 
     Args:
         path: of the checkpoint.
@@ -59,7 +59,7 @@ class Interruption(L.Callback):
         self.processes = trainer.world_size
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # Only here: Lightning sets handlers of its own shortly before, and puts back those before them at its end.
+        # Not earlier: Lightning sets its own handlers just before this, and restores the previous ones at its end.
         if threading.current_thread() is threading.main_thread():
             numbers = USER + (SLURM if "SLURM_JOB_ID" in os.environ else ())
             self.before = {number: signal.signal(number, self._note) for number in numbers}
@@ -78,7 +78,7 @@ class Interruption(L.Callback):
     ) -> None:
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not stepped or trainer.is_last_batch or not self._asked(trainer):
-            return  # after its last batch an epoch is soon over, and saved
+            return  # after its last batch the epoch ends, and is saved anyway
         self.done = batch_idx + 1
         trainer.save_checkpoint(self.path)
         self._stop(trainer)
@@ -112,7 +112,7 @@ class Interruption(L.Callback):
 
 
 def _requeue(number: int, before: Any) -> None:
-    """Have SLURM run this job again; submitit, where it started the job, has a handler of its own for that."""
+    """Have SLURM requeue this job. If submitit started the job, its own handler does that."""
     if callable(before):
         before(number, None)
     else:
@@ -127,13 +127,13 @@ def requeued() -> bool:
 
 
 def _random_state() -> dict[str, Any]:
-    """Of every generator that training may draw from, as what a checkpoint may hold: tensors and plain values."""
+    """The state of every generator that training may draw from, as tensors and plain values for a checkpoint."""
     algorithm, keys, *rest = np.random.get_state()  # noqa: NPY002 a user's model may draw from it
     return {
         "python": random.getstate(),
         "numpy": [algorithm, torch.from_numpy(np.array(keys, np.int64)), *rest],
         "torch": torch.get_rng_state(),
-        # Of the GPU that this process uses: another run may be on the others, and it may go on on another.
+        # Only of the GPU in use: other runs may use the others, and this run may be resumed on another one.
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
     }
 

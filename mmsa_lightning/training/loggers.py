@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.errors import UserError
 
-# Seconds that W&B tries to reach its server, before a run and after it; its own variables of these names go before.
+# Seconds that W&B tries to reach its server, before and after a run; its own variables of these names override them.
 TIMEOUTS = {"init_timeout": 15.0, "finish_timeout": 60.0}
 MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")  # the last two are older names of the first two
 VARIABLES = {"group": "WANDB_RUN_GROUP", "job_type": "WANDB_JOB_TYPE", "name": "WANDB_NAME", "tags": "WANDB_TAGS"}
@@ -74,7 +74,7 @@ def build_loggers(
                 print("W&B is disabled (WANDB_MODE, `wandb disabled`): nothing is logged there")
                 return []
             if resumed and (earlier := _wandb_id(run_dir)):
-                # Offline it starts from nothing, is told of the epochs before, and replaces what the server may have.
+                # Offline, the resumed run logs the earlier epochs again, and replaces what the server may have of them.
                 arguments |= {"id": earlier, "resume": None if mode == "offline" else "allow"}
             waits = {name: t for name, t in TIMEOUTS.items() if f"WANDB_{name.upper()}" not in os.environ}
             settings = {"quiet": True, "finish_timeout_raises": True, **waits}
@@ -95,9 +95,9 @@ def build_loggers(
 def _mode(options: dict[str, Any]) -> str:
     """W&B's mode: online, offline, disabled or shared.
 
-    By ``logger.mode`` or ``logger.offline``, which are taken out of ``options``; else by W&B's own settings, of which
-    WANDB_MODE goes before what ``wandb offline`` or ``wandb disabled`` left; else offline without a login, for which
-    W&B would stop and ask.
+    ``logger.mode`` or ``logger.offline`` decides; both are taken out of ``options``. Otherwise W&B's own settings
+    decide: WANDB_MODE, then what ``wandb offline`` or ``wandb disabled`` saved. Otherwise a run without a login is
+    offline, since W&B would stop and ask for one.
     """
     mode, offline = options.pop("mode", None), options.pop("offline", None)
     if not fits(offline, bool | None):
@@ -118,7 +118,7 @@ def _mode(options: dict[str, Any]) -> str:
 
 
 def _wandb_id(run_dir: Path) -> str | None:
-    """Under which W&B knows the run so far: the latest ``[offline-]run-<time>-<id>…/run-<id>.wandb``."""
+    """The id of the run in W&B so far, from the latest ``[offline-]run-<time>-<id>…/run-<id>.wandb``."""
     files = (run_dir / "wandb").glob("*run-*/run-*.wandb")
     by_time = sorted(files, key=lambda path: path.parent.name.rpartition("run-")[2])
     return by_time[-1].stem.removeprefix("run-") if by_time else None
@@ -127,7 +127,7 @@ def _wandb_id(run_dir: Path) -> str | None:
 def close_loggers(loggers: list[Logger], status: str) -> None:
     """Finish each with ``success`` or ``failed``, so that the next job of a sweep gets a W&B run of its own.
 
-    After a run that its server has not got, being offline or out of reach, the command that sends it is printed.
+    If a run has not reached the server, because it was offline or had no connection, print the command that sends it.
     """
     for logger in loggers:
         logger.finalize(status)

@@ -39,7 +39,7 @@ def mae(prediction: Tensor, target: Tensor) -> Tensor:
 
 def corr(prediction: Tensor, target: Tensor) -> Tensor:
     """Pearson correlation, in [-1, 1]."""
-    # Asked of the values: the variance of a constant is not always exactly 0, since its mean is itself rounded.
+    # Compare the values: the computed variance of a constant need not be 0, since its mean is rounded.
     if (prediction == prediction[:1]).all() or (target == target[:1]).all():
         return prediction.new_tensor(torch.nan)
     x, y = prediction - prediction.mean(), target - target.mean()

@@ -81,9 +81,9 @@ class SentimentModule(L.LightningModule):
         return {"loss": self._share(batch_idx) * loss.total, "losses": losses, "index": batch.index}
 
     def _share(self, batch_idx: int) -> float:
-        """What makes an optimiser's step the mean over its batches, be there fewer than usual.
+        """The factor that makes an optimiser step the mean over its batches, even if fewer than usual are left.
 
-        Lightning divides every loss by ``accumulate_grad_batches``, also in an epoch's last step, of what is left over.
+        Lightning divides every loss by ``accumulate_grad_batches``, also in an epoch's last step, which may have fewer.
         """
         usual = self.trainer.accumulate_grad_batches
         left = self.trainer.num_training_batches - batch_idx // usual * usual  # from the first batch of this step on

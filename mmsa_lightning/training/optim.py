@@ -33,7 +33,7 @@ def group_of(name: str) -> str:
 def parameter_groups(
     model: nn.Module, lr: Mapping[str, float], weight_decay: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """Every trainable parameter in exactly one group; BERT's biases and layer norms apart, without decay.
+    """Every trainable parameter in exactly one group. BERT's biases and layer norms have their own, without decay.
 
     Args:
         model: the model.

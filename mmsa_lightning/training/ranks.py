@@ -33,7 +33,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.precision import full
 
-# All that torchrun sets for a rank. A container's image or a shell may hold some of it, and nobody is there to answer.
+# All that torchrun sets for a rank. An image or a shell may have some of it left over, with no torchrun at work.
 TORCHRUN = {"TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}
 
 
@@ -105,7 +105,7 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
         SystemExit: this process was asked to stop; so were they.
     """
     for name in ("torch.distributed.elastic", "torch.multiprocessing"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # it is said in one line below
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # reported in one line below
     environment = dict(os.environ)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     config = LaunchConfig(
@@ -129,7 +129,7 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
     except ChildFailedError as error:
         raise _reason(error, processes) from None
     finally:
-        # What was set for the ranks, here and by the launcher, is not for what this process does next.
+        # What was set for the ranks must not affect what this process does next.
         for number, handler in before.items():
             signal.signal(number, handler)
         os.environ.clear()
@@ -164,14 +164,14 @@ class _Gather(torch.autograd.Function):
 
 
 def whole(output: ModelOutput, batch: Batch) -> tuple[ModelOutput, Batch]:
-    """What all ranks made of their shares of a batch, in the order of that batch, and its positions and labels.
+    """Gather the outputs, positions and labels of a whole batch from all ranks, in the order of that batch.
 
-    The gradient of a loss of it is that of one process with the whole batch, once DDP has taken the mean over ranks.
-    Utterances that were repeated so that every rank has as many are left out. In a single process nothing changes.
+    After DDP has taken the mean over ranks, the gradient of a loss of them is that of one process with the whole batch.
+    Utterances that were repeated to give every rank the same number are left out. With one process nothing changes.
 
     Args:
-        output: of this rank; ``attention`` is left behind.
-        batch: of this rank; its sequences are left behind.
+        output: of this rank; its ``attention`` is not gathered.
+        batch: of this rank; its sequences are not gathered.
     """
     if not _together():
         return output, batch

@@ -16,7 +16,7 @@ from mmsa_lightning.annotations import describe, fits
 
 
 def linear(optimizer: Optimizer, steps: int, *, warmup: float) -> dict[str, Any]:
-    """Up from 0 over the first ``warmup`` share of all ``steps``, then down to 0: as BERT is often fine-tuned.
+    """Linear warm-up from 0 over the first ``warmup`` share of all ``steps``, then linear decay to 0.
 
     Returns:
         what Lightning takes as a schedule.
@@ -30,10 +30,10 @@ def linear(optimizer: Optimizer, steps: int, *, warmup: float) -> dict[str, Any]
 
 
 def plateau(optimizer: Optimizer, steps: int, *, factor: float, patience: int) -> dict[str, Any]:
-    """Times ``factor`` where the validation MAE has not got better for more than ``patience`` epochs.
+    """Multiply the rates by ``factor`` when the validation MAE has not improved for more than ``patience`` epochs.
 
-    Lightning would step it only after the epoch's checkpoint was written, and a run that is resumed would lack that
-    step. So it is told never to; :class:`SentimentModule` does, before the checkpoint.
+    Lightning would step it after the epoch's checkpoint is written, and a resumed run would miss that step. So
+    Lightning is told never to; :class:`SentimentModule` does it, before the checkpoint.
 
     Returns:
         what Lightning takes as a schedule.
@@ -48,7 +48,7 @@ def plateau(optimizer: Optimizer, steps: int, *, factor: float, patience: int) -
 
 
 SCHEDULES: dict[str, Callable[..., dict[str, Any]]] = {"linear": linear, "plateau": plateau}
-SPREAD = {"linear"}  # over all steps: what they do at one depends on how many there will be
+SPREAD = {"linear"}  # the rate at a step depends on how many steps there will be
 
 
 def build_schedule(optimizer: Optimizer, steps: int, options: dict[str, Any]) -> dict[str, Any]:

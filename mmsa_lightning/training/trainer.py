@@ -55,7 +55,7 @@ SETTINGS: dict[str, Any] = {
     "log_every_n_steps": COUNT,
 }
 
-# Why the others are not for a config to set. What a later Lightning brings is refused until somebody has looked at it.
+# Why a config cannot set the others. Arguments that a later Lightning adds are refused until they have been reviewed.
 WHOLE = "figures are of whole splits, and weights of whole epochs; for a quick try trainer.max_epochs=1"
 LASTS = "a run ends after trainer.max_epochs, or when patience is over"
 VALIDATES = "every epoch ends with one validation, and its checkpoint is of that moment"
@@ -121,10 +121,10 @@ def check(options: dict[str, Any]) -> None:
 
 
 def processes(options: dict[str, Any]) -> int:
-    """How many processes, one a device, the checked ``trainer`` part of a config asks for, on all nodes.
+    """How many processes the checked ``trainer`` part of a config asks for: one per device, over all nodes.
 
     Raises:
-        UserError: this machine has not the devices, or not the precision.
+        UserError: this machine lacks the devices or the precision.
     """
     gpus = _gpus(options)
     if options.get("precision") == "16-mixed" and not gpus:
@@ -160,7 +160,7 @@ def build_trainer(
         model: what is trained.
 
     Raises:
-        UserError: this machine has not the devices, or several processes cannot train this model as one.
+        UserError: this machine lacks the devices, or several processes cannot train this model as one would.
     """
     gpus = _gpus(options)
     chosen = _devices(options, gpus)
@@ -180,7 +180,7 @@ def build_trainer(
         "accelerator": "gpu" if gpus else "cpu",
         "devices": chosen if gpus else len(chosen),
         "gradient_clip_val": clip if clip is None else float(clip),  # torch takes no integer above 64 bits
-        # Said in any case: Lightning sets them for the whole process, and the next run of a sweep would inherit them.
+        # Always given: Lightning sets them for the whole process, and the next run of a sweep would inherit them.
         "deterministic": options.get("deterministic") or False,
         "benchmark": options.get("benchmark") or False,
     }
@@ -195,13 +195,13 @@ def build_trainer(
                 History(run_dir / "metrics.csv"),
                 Interruption(run_dir / "checkpoints" / LAST),
                 Patience(MONITOR, patience=patience),
-                # The best before the last, so that the last knows of the best.
+                # Best comes first, so that last.ckpt records it.
                 Best(filename=Path(BEST).stem, monitor=MONITOR, save_weights_only=True, **saving),
                 ModelCheckpoint(filename=Path(LAST).stem, **saving),
                 *([RichProgressBar()] if options.get("enable_progress_bar", True) else []),
             ],
             plugins=[AtomicCheckpointIO(), ranks.environment()],
-            # The generated labels and their centres are the same on every rank: they need not be sent around.
+            # The generated labels and their centres are equal on every rank, and need no broadcast.
             strategy=DDPStrategy(forward_sync_buffers=False) if several else "auto",
             sync_batchnorm=several and gpus > 0,
             num_sanity_val_steps=0,
@@ -252,7 +252,7 @@ def best_epoch(trainer: L.Trainer) -> int:
 
 
 def cut_short(trainer: L.Trainer) -> bool:
-    """Whether ``max_epochs`` ended training, and not for want of patience: a longer run may go on from here."""
+    """Whether ``max_epochs`` ended training, and not early stopping: a longer run can continue from here."""
     patience = _callback(trainer, Patience)
     return patience.wait_count < patience.patience
 
@@ -267,7 +267,7 @@ def _callback(trainer: L.Trainer, kind: type[Callback]) -> Any:
 
 
 def quieten() -> None:
-    """Leave out what the libraries tell of themselves at every run."""
+    """Silence what the libraries print about themselves in every run."""
     for name in ("lightning.pytorch", "lightning.fabric", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()
