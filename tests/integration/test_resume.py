@@ -284,7 +284,7 @@ def test_wandb_goes_on_with_the_same_run(
 
 KILLED = """
 import os, signal, sys
-from mmsa_lightning import trainer
+from mmsa_lightning.training import trainer
 from mmsa_lightning.experiment.app import main
 
 class History(trainer.History):
