@@ -397,6 +397,19 @@ def test_a_real_computational_sequence_is_no_layout(tmp_path, real_data, capsys)
     assert "words.csd has no known layout: a computational sequence" in capsys.readouterr().err
 
 
+def test_what_no_check_foresees_is_one_line_too(tmp_path, layouts, capsys):
+    """Half of a character outside the basic plane, which the tokenizer refuses."""
+    data = layouts.mmsa(True)
+    del data["train"]["text_bert"], data["valid"]["text_bert"], data["test"]["text_bert"]
+    data["valid"]["raw_text"] = ["so", "it \ud800", "is"]
+    path = save(tmp_path / "x.pkl", data)
+    with pytest.raises(SystemExit) as end:
+        run_import(path, tmp_path / "x.h5")
+    assert end.value.code == 2
+    assert f"{path} does not hold what its layout wants (TypeError: " in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["x.pkl"]
+
+
 def import_often(source, out):
     for _ in range(5):
         importer.import_file(source, "own", out)
