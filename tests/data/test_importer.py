@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from hostile_pickles import Calls
 
 from mmsa_lightning.cli import main
 from mmsa_lightning.data import importer
@@ -193,17 +194,12 @@ def test_the_store_lies_in_stores_by_default(tmp_path, layouts, monkeypatch):
     assert Store("stores/own.h5").meta.dataset == "own"
 
 
-class Trap:
-    def __reduce__(self):
-        return eval, ("1/0",)
-
-
 def broken(layouts):
     label, missing, empty, trap = (layouts.mmsa(True) for _ in range(4))
     label["valid"]["regression_labels"][1] = 4
     del missing["test"]
     empty["train"] = {key: value[:0] for key, value in empty["train"].items()}
-    trap["train"]["id"] = np.array([*trap["train"]["id"][:-1], Trap()], dtype=object)
+    trap["train"]["id"] = np.array([*trap["train"]["id"][:-1], Calls(eval, "1/0")], dtype=object)
     return {
         "truncated": (pickle.dumps(layouts.mmsa(True))[:1000], "not a whole pickle"),
         "label": (pickle.dumps(label), "valid: label of valid_video$_$1 is 4, outside [-3, 3]"),
