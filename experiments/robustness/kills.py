@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 ROOT = Path(__file__).parents[2]
-MAY_DIFFER = ("seconds", "git_commit")
+QUIET = subprocess.DEVNULL
+MAY_DIFFER = ("seconds", "git_commit")  # of two runs of the same thing
 
 
 def command(folder: Path, runs: Path, ranks: int) -> list[str]:
@@ -45,51 +47,71 @@ def command(folder: Path, runs: Path, ranks: int) -> list[str]:
     ]
 
 
-def wait(process: subprocess.Popen[bytes], runs: Path, moment: float | None) -> bool:
-    """Until ``moment`` seconds after the first epoch of this start, or a checkpoint is being written (None).
-
-    Returns whether the run is still on.
-    """
-    began = None
+def ready(runs: Path, when: str) -> Callable[[], bool]:
+    """What says that it is time: a checkpoint is being written (``writing``), or an epoch of this start is over."""
+    if when == "writing":
+        return lambda: any(runs.glob("*/*/*/*/checkpoints/.*.tmp"))
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("metrics.csv")}
-    while process.poll() is None:
-        if moment is None and next(runs.glob("*/*/*/*/checkpoints/.*.tmp"), None):
-            return True
-        if moment is not None:
-            if began is None and any(
-                before.get(path) != path.stat().st_mtime_ns for path in runs.glob("*/*/*/*/metrics.csv")
-            ):
-                began = time.monotonic()
-            if began is not None and time.monotonic() - began > moment:
-                return True
+    return lambda: any(before.get(path) != path.stat().st_mtime_ns for path in runs.glob("*/*/*/*/metrics.csv"))
+
+
+def kill(process: Any, ready: Callable[[], bool], pause: float = 0.0) -> bool:
+    """SIGKILL a process ``pause`` seconds after it is ready, or once it has ended.
+
+    Args:
+        process: a :class:`subprocess.Popen`, or what has its ``poll``, ``kill`` and ``wait``.
+        ready: is asked until it says so.
+        pause: in seconds.
+
+    Returns:
+        whether the process was still at work.
+    """
+    deadline = time.monotonic() + 300
+    while process.poll() is None and not ready() and time.monotonic() < deadline:
         time.sleep(0.0005)
-    return False
-
-
-def kill(arguments: list[str], runs: Path, moment: float | None) -> bool:
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    running = wait(process, runs, moment)
+    time.sleep(pause if process.poll() is None else 0)
+    at_work = process.poll() is None
     process.kill()
     process.wait()
-    return running
+    return at_work
 
 
-def outcome(runs: Path) -> dict[str, Any]:
-    (run,) = (path.parent for path in runs.rglob("result.json"))
-    result = json.loads((run / "result.json").read_text())
-    states = {
-        name: torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
-        for name in ("best", "last")
-    }
-    texts = {name: (run / name).read_text() for name in ("metrics.csv", "predictions.csv", "generated_labels.csv")}
-    left = sorted(str(path) for path in run.rglob("*.tmp"))
-    return {"result": {k: v for k, v in result.items() if k not in MAY_DIFFER}, "states": states, "left": left} | texts
+def state(run: Path, name: str) -> dict[str, Any]:
+    """What a checkpoint of a run holds."""
+    return torch.load(run / "checkpoints" / name, weights_only=True)
 
 
-def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    found = [name for name in a if name != "states" and a[name] != b[name]]
-    for name, state in a["states"].items():
-        found += [f"{name} {key}" for key in state if not torch.equal(state[key], b["states"][name][key])]
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are equal, and so every tensor in them."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def differences(run: Path, whole: Path) -> list[str]:
+    """In what a finished run is not as another: weights, optimiser, figures, tables; and what it left half written."""
+
+    def kept(folder: Path) -> dict[str, Any]:
+        last = state(folder, "last.ckpt")
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        return {
+            "best.ckpt": state(folder, "best.ckpt")["state_dict"],
+            **{f"{part} of last.ckpt": last[part] for part in ("state_dict", "optimizer_states", "lr_schedulers")},
+            **{f"{key} of result.json": value for key, value in result.items() if key not in MAY_DIFFER},
+            **{path.name: path.read_bytes() for path in folder.glob("*.csv")},
+        }
+
+    one, other = kept(run), kept(whole)
+    differing = [name for name in one | other if not same(one.get(name), other.get(name))]
+    return differing + [str(path) for path in run.rglob("*.tmp")]
+
+
+def only_run(folder: Path) -> Path:
+    (found,) = (path.parent.parent for path in folder.rglob("best.ckpt"))
     return found
 
 
@@ -115,19 +137,20 @@ def main() -> None:
         BertModel(config, add_pooling_layer=False).save_pretrained(folder / "bert")
         for ranks in sorted({ranks for _, ranks in plan}):
             whole = folder / f"whole{ranks}"
-            subprocess.run(command(folder, whole, ranks), check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(command(folder, whole, ranks), check=True, stdout=QUIET)
             kinds = [when for when, r in plan if r == ranks]
             number = 0
             while kinds:
                 runs, done = folder / f"killed{ranks}-{number}", []
                 number += 1
                 for when in kinds[:5]:
-                    moment = None if when == "writing" else rng.uniform(0, 1.5)
-                    if not kill(command(folder, runs, ranks), runs, moment):
+                    time_comes = ready(runs, when)
+                    process = subprocess.Popen(command(folder, runs, ranks), stdout=QUIET, stderr=QUIET)
+                    if not kill(process, time_comes, rng.uniform(0, 1.5) if when == "any" else 0.0):
                         break  # it ended first
                     done.append(when)
-                subprocess.run(command(folder, runs, ranks), check=True, stdout=subprocess.DEVNULL)
-                wrong = differences(outcome(whole), outcome(runs))
+                subprocess.run(command(folder, runs, ranks), check=True, stdout=QUIET)
+                wrong = differences(only_run(runs), only_run(whole))
                 failures += bool(wrong)
                 print(
                     f"{ranks} rank(s), killed {len(done)} times ({', '.join(done)}): {wrong or 'the same'}", flush=True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -111,39 +111,14 @@ class DemoDataModule(StoreDataModule):
         path: where the store is kept.
         generator_seed: of the made-up data; ``seed`` is the training order's.
         counts: utterances of train, valid and test.
-
-    The others are :class:`StoreDataModule`'s.
+        others: :class:`StoreDataModule`'s.
 
     Raises:
         ValueError: as :class:`StoreDataModule`; a split without utterances.
     """
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        generator_seed: int,
-        counts: dict[str, int],
-        batch_size: int,
-        eval_batch_size: int,
-        text: str,
-        modalities: Sequence[str] | None,
-        standardize: bool,
-        seed: int,
-        num_workers: int,
-        order: str = "bucket",
-    ) -> None:
-        super().__init__(
-            path,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            text=text,
-            modalities=modalities,
-            standardize=standardize,
-            order=order,
-            seed=seed,
-            num_workers=num_workers,
-        )
+    def __init__(self, path: str, *, generator_seed: int, counts: dict[str, int], **others: Any) -> None:
+        super().__init__(path, **others)
         if set(counts) != set(SPLITS) or min(counts.values()) < 1 or generator_seed < 0:
             raise ValueError(f"counts want at least one utterance for each of {SPLITS}, generator_seed a number from 0")
         self.generator_seed = generator_seed

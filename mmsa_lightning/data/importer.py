@@ -44,13 +44,9 @@ def import_file(
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", dataset):
         raise UserError(f"a dataset's name has letters, digits, '.', '-' and '_' only, not {dataset!r}")
     label_range = _label_range(dataset, label_range)
-    try:
+    with formats.unforeseen(source):
         found = formats.read(source, split=split, separator=separator, encoding=encoding, **features)
         return _import(found, source, dataset, out, tokenizer, label_range, features)
-    except (UserError, OSError):
-        raise
-    except Exception as error:  # a stranger's file may hold anything in the place of anything
-        raise UserError(f"{source} does not hold what its layout wants ({type(error).__name__}: {error})") from error
 
 
 def _label_range(dataset: str, stated: tuple[float, float] | None) -> tuple[float, float] | None:

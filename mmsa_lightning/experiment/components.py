@@ -50,15 +50,12 @@ def build(
     """
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     cls = _find_class(kind, str(node.get("_target_")), plugins)
-    owner = next(c for c in cls.__mro__ if "__init__" in vars(c))
-    bare = owner in (nn.Module, object)  # nn.Module's own signature is (*args, **kwargs), and takes nothing
-    signature = inspect.Signature() if bare else inspect.signature(cls)
+    signature, hints = _constructor(cls)
     if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
         given = {name: value for name, value in given.items() if name in signature.parameters}
         known = [name for name in signature.parameters if name not in given]
         if unknown := [name for name in arguments if name not in known]:
             raise UserError(f"{kind}: {cls.__name__} takes no {', '.join(unknown)}; it takes {', '.join(known)}")
-    hints = {} if bare else _hints(vars(owner)["__init__"])
     for name, value in (where_null or {}).items():
         if arguments.get(name, value) is None and not fits(None, hints.get(name, Any)):
             arguments[name] = value
@@ -83,6 +80,24 @@ def plugin_hash(node: dict[str, Any], plugins: Path | None) -> str | None:
     """SHA-256 of the user's file that ``node`` names; None where it names the project's own."""
     path = plugins / f"{str(node.get('_target_')).rpartition('.')[0]}.py" if plugins else None
     return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else None
+
+
+def _constructor(cls: type) -> tuple[inspect.Signature, dict[str, Any]]:
+    """What a class takes, and of which types. What it hands on as ``**others`` is what its base class takes."""
+    taken: dict[str, inspect.Parameter] = {}
+    others: list[inspect.Parameter] = []
+    hints: dict[str, Any] = {}
+    for owner in (c for c in cls.__mro__ if "__init__" in vars(c)):
+        if owner in (nn.Module, object):  # nn.Module's own signature is (*args, **kwargs), and takes nothing
+            break
+        own = inspect.signature(owner).parameters.values()
+        named = [p for p in own if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in taken]
+        taken |= {p.name: p.replace(kind=p.KEYWORD_ONLY) if taken else p for p in named}
+        hints = _hints(vars(owner)["__init__"]) | hints
+        others = [p for p in own if p.kind is p.VAR_KEYWORD]
+        if not others:
+            break
+    return inspect.Signature([*taken.values(), *others]), hints
 
 
 def _hints(function: Any) -> dict[str, Any]:

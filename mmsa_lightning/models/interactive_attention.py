@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.alignment import check_aligned
 from mmsa_lightning.models.layers.attention import attention_weights
 from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder
 from mmsa_lightning.models.layers.pooling import Pooling
@@ -130,7 +131,8 @@ class InteractiveAttention(nn.Module):
             ValueError: modalities differ in length where the model needs them aligned.
         """
         if self.needs_alignment:
-            self._check_alignment(batch)
+            reason = "values=target needs aligned modalities; use values=source"
+            check_aligned(batch, self.modalities, reason)
         encoded = {m: self.encoders[m](batch.sequence(m)) for m in self.modalities}  # (batch, time, width_m)
         masks = {m: batch.sequence(m).mask for m in self.modalities}
         attention: dict[str, Tensor] = {}
@@ -147,14 +149,6 @@ class InteractiveAttention(nn.Module):
         if not return_attention:
             output.attention = {}
         return output
-
-    def _check_alignment(self, batch: Batch) -> None:
-        first, *others = self.modalities
-        for other in others:
-            if not torch.equal(batch.sequence(first).lengths, batch.sequence(other).lengths):
-                raise ValueError(
-                    f"{first} and {other} differ in length: values=target needs aligned modalities; use values=source"
-                )
 
     def _fuse(self, encoded: dict[str, Tensor], masks: dict[str, Tensor], attention: dict[str, Tensor]) -> Tensor:
         """F* of (6)-(14): (batch, fusion_width)."""

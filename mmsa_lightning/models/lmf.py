@@ -67,14 +67,7 @@ class LMF(nn.Module):
         rank: int,
     ) -> None:
         super().__init__()
-        self.encoders = subnets(
-            dims,
-            text_encoder=text_encoder,
-            bert_dropout=bert_dropout,
-            hidden=hidden,
-            text_out=text_out,
-            dropout=dropout,
-        )
+        self.encoders = subnets(dims, text_encoder, bert_dropout, hidden, text_out, dropout)
         self.fusion = LowRankFusion({m: cast(int, net.width) for m, net in self.encoders.items()}, 1, rank=rank)
 
     def forward(self, batch: Batch) -> ModelOutput:

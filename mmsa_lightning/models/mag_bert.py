@@ -38,12 +38,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from transformers import BertModel
 
-from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder, text_reader
-from mmsa_lightning.models.layers.packing import Packing, first_of
-from mmsa_lightning.models.layers.shift import shift_scale
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.alignment import check_aligned
+from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder, Pack, text_reader
+from mmsa_lightning.models.layers.shift import shift_scale, shifting
 from mmsa_lightning.models.output import ModelOutput
 
 INITIAL_STD = 0.02  # BERT's initializer_range, with which the original starts what is new
@@ -81,9 +80,7 @@ class MAGBert(nn.Module):
         lstm_hidden: int,
     ) -> None:
         super().__init__()
-        nonverbal = {m: dim for m, dim in dims.items() if m != "text" and dim is not None}
-        if "text" not in dims or not nonverbal:
-            raise ValueError("MAG-BERT shifts words by what is heard or seen: it needs text, and audio or vision")
+        nonverbal = shifting(dims, "MAG-BERT")
         if beta_shift <= 0:
             raise ValueError(f"beta_shift={beta_shift}: give a number above 0")
         if lstm_hidden < 1:
@@ -113,31 +110,19 @@ class MAGBert(nn.Module):
         Raises:
             ValueError: modalities differ in length.
         """
+        check_aligned(batch, ("text", *self.nonverbal), "MAG-BERT needs aligned modalities")
         text = batch.sequence("text")
-        for m in self.nonverbal:
-            if not torch.equal(text.lengths, batch.sequence(m).lengths):
-                raise ValueError(f"text and {m} differ in length: MAG-BERT needs aligned modalities")
         nonverbal = {m: batch.sequence(m).values for m in self.nonverbal}  # (batch, time, dim)
+
+        def shifted(j: int, h: Tensor, pack: Pack) -> Tensor:
+            return self.mag(h, {m: pack(values) for m, values in nonverbal.items()}) if j == self.layer else h
+
         reader = self.encoders["text"]
         if isinstance(reader, BertEncoder):
-            vector = self.pooler(self._shifted_bert(reader.bert, text, nonverbal)).tanh()
+            vector = self.pooler(reader.first(text, shifted)).tanh()
         else:
             vector = self.lstm.last(replace(text, values=self.mag(reader(text), nonverbal)))
         return ModelOutput(self.head(self.head_dropout(vector)).squeeze(-1))
-
-    def _shifted_bert(self, bert: BertModel, text: Padded, nonverbal: Mapping[str, Tensor]) -> Tensor:
-        """[CLS] in BERT's last layer, with the gate after layer ``layer``: (batch, width)."""
-        packing = Packing(text)
-        nonverbal = {m: packing.pack(values) for m, values in nonverbal.items()}
-        *layers, last = bert.encoder.layer
-        h = bert.embeddings(packing.pack(text.values), position_ids=packing.positions)
-        for j, layer in enumerate(layers):
-            h = layer(self.mag(h, nonverbal) if j == self.layer else h, packing=packing)
-        h = self.mag(h, nonverbal) if self.layer == len(layers) else h
-        first = first_of(last, h, packing)
-        if self.layer > len(layers):
-            first = self.mag(first, {m: packing.first(values) for m, values in nonverbal.items()})
-        return first
 
 
 class MAG(nn.Module):

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmsa_lightning.batch import Batch
-from mmsa_lightning.models.layers.encoders import text_reader
+from mmsa_lightning.models.layers.alignment import check_aligned
+from mmsa_lightning.models.layers.encoders import nonverbal, text_reader
 from mmsa_lightning.models.output import ModelOutput
 
 NETS = ("attention", "proposal", "retain", "update", "head")
@@ -75,14 +76,12 @@ class MFN(nn.Module):
         self.memory = memory
 
         self.encoders = nn.ModuleDict()
-        for m, dim in dims.items():
-            if m == "text":
-                reader = text_reader(dim, text_encoder, bert_dropout)
-                self.encoders[m] = reader
-                self.text_cell = nn.LSTMCell(reader.width, hidden[m])
-            else:
-                assert dim is not None, "only text comes as tokens"
-                self.encoders[m] = nn.LSTMCell(dim, hidden[m])
+        if "text" in dims:
+            reader = text_reader(dims["text"], text_encoder, bert_dropout)
+            self.encoders["text"] = reader
+            self.text_cell = nn.LSTMCell(reader.width, hidden["text"])
+        for m, dim in nonverbal(dims).items():
+            self.encoders[m] = nn.LSTMCell(dim, hidden[m])
 
         def net(name: str, inputs: int, outputs: int) -> nn.Sequential:
             width = net_width[name]
@@ -107,7 +106,8 @@ class MFN(nn.Module):
         Raises:
             ValueError: modalities differ in length.
         """
-        mask = self._shared_mask(batch)
+        check_aligned(batch, self.modalities, "MFN needs aligned modalities")
+        mask = batch.sequence(self.modalities[0]).mask
         last, cells = zip(*(self._run_lstm(m, batch, mask) for m in self.modalities), strict=True)
         c = torch.cat(cells, dim=-1)  # (batch, time, states)
         before = F.pad(c, (0, 0, 1, 0))[:, :-1]  # c_{t-1}; c_0 = 0
@@ -117,13 +117,6 @@ class MFN(nn.Module):
         proposed = self.proposal(attended).tanh()  # (batch, time, memory)
         u = self._remember(attended, proposed, mask)
         return ModelOutput(self.head(torch.cat([*last, u], dim=-1)).squeeze(-1))
-
-    def _shared_mask(self, batch: Batch) -> Tensor:
-        first, *others = self.modalities
-        for other in others:
-            if not torch.equal(batch.sequence(first).lengths, batch.sequence(other).lengths):
-                raise ValueError(f"{first} and {other} differ in length: MFN needs aligned modalities")
-        return batch.sequence(first).mask
 
     def _run_lstm(self, m: str, batch: Batch, mask: Tensor) -> tuple[Tensor, Tensor]:
         """h at the last real step, (batch, hidden), and c at every step, (batch, time, hidden)."""

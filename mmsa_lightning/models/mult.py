@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmsa_lightning.batch import Batch
-from mmsa_lightning.models.layers.encoders import text_reader
+from mmsa_lightning.models.layers.encoders import nonverbal, text_reader
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.precision import full
 
@@ -102,15 +102,13 @@ class MulT(nn.Module):
         self.attn_mask = attn_mask
 
         self.encoders = nn.ModuleDict()
-        for m, dim in dims.items():
-            if m == "text":
-                reader = text_reader(dim, text_encoder, bert_dropout)
-                self.encoders[m] = reader
-                self.text_dropout = nn.Dropout(text_dropout)
-                self.text_convolution = TemporalConvolution(reader.width, width, kernel[m])
-            else:
-                assert dim is not None, "only text comes as tokens"
-                self.encoders[m] = TemporalConvolution(dim, width, kernel[m])
+        if "text" in dims:
+            reader = text_reader(dims["text"], text_encoder, bert_dropout)
+            self.encoders["text"] = reader
+            self.text_dropout = nn.Dropout(text_dropout)
+            self.text_convolution = TemporalConvolution(reader.width, width, kernel["text"])
+        for m, dim in nonverbal(dims).items():
+            self.encoders[m] = TemporalConvolution(dim, width, kernel[m])
 
         def transformer(width: int, layers: int, reads: str) -> Transformer:
             return Transformer(

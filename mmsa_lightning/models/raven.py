@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.models.layers.encoders import LSTMEncoder, text_reader
-from mmsa_lightning.models.layers.shift import shift_scale
+from mmsa_lightning.models.layers.shift import shift_scale, shifting
 from mmsa_lightning.models.output import ModelOutput
 
 
@@ -61,20 +61,17 @@ class RAVEN(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.nonverbal = [m for m in dims if m != "text"]
-        if "text" not in dims or not self.nonverbal:
-            raise ValueError("RAVEN shifts words by what is heard or seen: it needs text, and audio or vision")
+        nonverbal = shifting(dims, "RAVEN")
         if min(hidden.values()) < 1:
             raise ValueError("every width is at least 1")
         if shift_weight <= 0:
             raise ValueError(f"shift_weight={shift_weight}: give a number above 0")
+        self.nonverbal = list(nonverbal)
         self.shift_weight = shift_weight
 
         reader = text_reader(dims["text"], text_encoder, bert_dropout)
         self.encoders = nn.ModuleDict({"text": reader})
-        for m in self.nonverbal:
-            dim = dims[m]
-            assert dim is not None, "only text comes as tokens"
+        for m, dim in nonverbal.items():
             self.encoders[m] = LSTMEncoder(dim, hidden[m], bidirectional=False)
         self.gate = nn.ModuleDict({m: nn.Linear(hidden[m] + reader.width, 1) for m in self.nonverbal})
         self.shift = nn.Linear(sum(hidden[m] for m in self.nonverbal), reader.width)

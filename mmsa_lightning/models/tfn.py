@@ -75,14 +75,7 @@ class TFN(nn.Module):
         if limit <= 0:
             raise ValueError(f"limit={limit}: give a number above 0")
         self.limit = limit
-        self.encoders = subnets(
-            dims,
-            text_encoder=text_encoder,
-            bert_dropout=bert_dropout,
-            hidden=hidden,
-            text_out=text_out,
-            dropout=dropout,
-        )
+        self.encoders = subnets(dims, text_encoder, bert_dropout, hidden, text_out, dropout)
         size = math.prod(1 + cast(int, net.width) for net in self.encoders.values())
         self.inference = nn.Sequential(
             nn.Dropout(fusion_dropout),

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from hostile_pickles import Calls
 
 from mmsa_lightning.cli import main
 from mmsa_lightning.data import importer
@@ -193,17 +194,12 @@ def test_the_store_lies_in_stores_by_default(tmp_path, layouts, monkeypatch):
     assert Store("stores/own.h5").meta.dataset == "own"
 
 
-class Trap:
-    def __reduce__(self):
-        return eval, ("1/0",)
-
-
 def broken(layouts):
     label, missing, empty, trap = (layouts.mmsa(True) for _ in range(4))
     label["valid"]["regression_labels"][1] = 4
     del missing["test"]
     empty["train"] = {key: value[:0] for key, value in empty["train"].items()}
-    trap["train"]["id"] = np.array([*trap["train"]["id"][:-1], Trap()], dtype=object)
+    trap["train"]["id"] = np.array([*trap["train"]["id"][:-1], Calls(eval, "1/0")], dtype=object)
     return {
         "truncated": (pickle.dumps(layouts.mmsa(True))[:1000], "not a whole pickle"),
         "label": (pickle.dumps(label), "valid: label of valid_video$_$1 is 4, outside [-3, 3]"),
@@ -395,6 +391,19 @@ def test_a_real_computational_sequence_is_no_layout(tmp_path, real_data, capsys)
         run_import(real_data / "words.csd", tmp_path / "x.h5")
     assert end.value.code == 2
     assert "words.csd has no known layout: a computational sequence" in capsys.readouterr().err
+
+
+def test_what_no_check_foresees_is_one_line_too(tmp_path, layouts, capsys):
+    """Half of a character outside the basic plane, which the tokenizer refuses."""
+    data = layouts.mmsa(True)
+    del data["train"]["text_bert"], data["valid"]["text_bert"], data["test"]["text_bert"]
+    data["valid"]["raw_text"] = ["so", "it \ud800", "is"]
+    path = save(tmp_path / "x.pkl", data)
+    with pytest.raises(SystemExit) as end:
+        run_import(path, tmp_path / "x.h5")
+    assert end.value.code == 2
+    assert f"{path} does not hold what its layout wants (TypeError: " in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["x.pkl"]
 
 
 def import_often(source, out):

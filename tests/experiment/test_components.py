@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,6 +179,70 @@ def test_keyword_arguments_that_are_passed_on_are_not_refused(tmp_path: Path) ->
     node = {"_target_": "passes.Passes", "extra": 1, "width": 3}
     built = build("model", node, plugins=tmp_path, dims={"audio": 5})
     assert (built.dims, built.width) == ({"audio": 5}, 3)
+
+
+def test_what_is_passed_on_is_checked_as_the_base_class_wants_it(tmp_path: Path) -> None:
+    write_module(
+        tmp_path / "passes.py",
+        """
+        class Base(nn.Module):
+            def __init__(self, dims, width: int, *, depth: int = 1):
+                super().__init__()
+                self.width, self.depth = width, depth
+
+        class Between(Base):
+            def __init__(self, *, extra: "Unknown" = None, **others):
+                super().__init__(**others)
+
+        class Passes(Between):
+            def __init__(self, size: float, **others):
+                super().__init__(**others)
+
+        class Open(nn.Module):
+            def __init__(self, **others):
+                super().__init__()
+                self.others = others
+        """,
+    )
+
+    def built(name: str = "Passes", **arguments: object) -> Any:
+        return build("model", {"_target_": f"passes.{name}", **arguments}, plugins=tmp_path, dims={}, unused=1)
+
+    found = built(size=0.5, width=3, extra="x")
+    assert (found.width, found.depth) == (3, 1)
+    for wrong, message in (
+        ({"size": 0.5, "width": 3, "widht": 3}, "Passes takes no widht; it takes size, extra, width, depth$"),
+        ({"size": 0.5, "width": 2.5}, "model.width=2.5: Passes wants a whole number"),
+        ({"size": "x", "width": 3}, "model.size=x: Passes wants a number"),
+        ({"size": 0.5}, "missing a required .*argument: 'width'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            built(**wrong)
+    assert built("Open", anything=3).others == {"anything": 3, "dims": {}, "unused": 1}
+
+
+def test_the_demo_takes_what_any_store_does(tmp_path: Path) -> None:
+    """Its own arguments, and all of the class that it extends, with their types and defaults."""
+    node = {"_target_": "mmsa_lightning.data.demo.DemoDataModule", "path": str(tmp_path / "demo.h5")}
+    node |= {"generator_seed": 0, "counts": {"train": 1, "valid": 1, "test": 1}}
+    node |= {"batch_size": 4, "eval_batch_size": 8, "standardize": True, "num_workers": 0}
+    given = {"text": "bert", "modalities": None, "seed": 1}
+    data = build("data", node, **given)
+    assert (data.batch_size, data.text, data.wanted, data.seed, data.order) == (4, "bert", None, 1, "bucket")
+    known = "path, generator_seed, counts, batch_size, eval_batch_size, standardize, num_workers, order"
+    for wrong, message in (
+        ({"bach_size": 4}, f"data: DemoDataModule takes no bach_size; it takes {known}"),
+        ({"seed": 4}, f"data: DemoDataModule takes no seed; it takes {known}"),
+        ({"batch_size": "4"}, "data.batch_size=4: DemoDataModule wants a whole number"),
+        ({"counts": {"train": "1"}}, "data.counts={'train': '1'}: DemoDataModule wants dict[str, int]"),
+        ({"order": "x"}, "data: order=x: choose one of bucket, uniform"),
+    ):
+        with pytest.raises(UserError) as error:
+            build("data", node | wrong, **given)
+        assert str(error.value) == message
+    del node["batch_size"]
+    with pytest.raises(UserError, match=r"data: DemoDataModule: missing a required .*argument: 'batch_size'"):
+        build("data", node, **given)
 
 
 @pytest.mark.parametrize(("kind", "path"), [(kind, path) for kind, paths in PUBLISHED.items() for path in paths])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from padding import more_padding
 from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
@@ -164,16 +165,6 @@ def test_dropout_of_the_fusion_and_of_each_auxiliary_head(batch: Batch, tiny_ber
         torch.testing.assert_close(values[kept], whole[name][kept] / (1 - p[name]))
         assert 0 < kept.float().mean() < 1
     assert torch.equal(inputs(dropping.eval())["fusion"], inputs(build(tiny_bert).eval())["fusion"])
-
-
-def more_padding(batch: Batch, steps: int) -> Batch:
-    def longer(p: Padded) -> Padded:
-        n, time = p.values.shape[:2]
-        values = torch.full((n, time + steps, *p.values.shape[2:]), 3, dtype=p.values.dtype)
-        values[:, :time] = p.values
-        return Padded(values, torch.arange(time + steps) < p.lengths[:, None], p.lengths)
-
-    return Batch(batch.index, batch.label, **{m: longer(getattr(batch, m)) for m in ("tokens", "audio", "vision")})
 
 
 def _gets_no_gradient(name: str, switches: dict[str, str]) -> bool:

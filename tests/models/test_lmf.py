@@ -30,14 +30,6 @@ def build(dims: dict[str, int] | None = None, **options: Any) -> LMF:
     return LMF(dims or DIMS, text_encoder="", **SIZES | options)
 
 
-@pytest.fixture
-def features(batch_of: Any) -> Batch:
-    """Four utterances, text as features, audio of other lengths than the rest."""
-    batch = batch_of([6, 3, 1, 5], audio_lengths=[9, 2, 4, 11])
-    batch.text, batch.tokens = batch_of([6, 3, 1, 5], seed=1).vision, None
-    return batch
-
-
 def _reference_fusion(fusion: LowRankFusion, vectors: dict[str, list[float]]) -> list[float]:
     """W built as a whole, the outer product of the inputs as a whole, and the one contracted with the other."""
     factors, weights = [fusion.factors[m].tolist() for m in vectors], fusion.weights.tolist()

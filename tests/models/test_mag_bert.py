@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from padding import more_padding
+from reference import linear, lstm, relu
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.batch import Batch
 from mmsa_lightning.experiment.components import build as build_component
 from mmsa_lightning.experiment.config import config_dir, plain
-from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.mag_bert import MAG, MAGBert
 from mmsa_lightning.objectives.mse import MSE
 from mmsa_lightning.training import optim
@@ -61,11 +62,6 @@ def with_features(batch: Batch) -> Batch:
     return batch
 
 
-def _linear(layer: nn.Linear, x: list[float]) -> list[float]:
-    rows = zip(layer.weight.tolist(), layer.bias.tolist(), strict=True)
-    return [sum(w * v for w, v in zip(row, x, strict=True)) + bias for row, bias in rows]
-
-
 def _norm(x: list[float]) -> float:
     return math.sqrt(sum(v * v for v in x))
 
@@ -74,8 +70,8 @@ def _reference_mag(mag: MAG, z: list[float], others: dict[str, list[float]]) -> 
     """z̄ of one word, with loops over single elements."""
     shift = [0.0] * len(z)
     for m, a in others.items():
-        gate = [max(g, 0.0) for g in _linear(mag.gate[m], a + z)]
-        shift = [s + g * v for s, g, v in zip(shift, gate, _linear(mag.shift[m], a), strict=True)]
+        gate = relu(linear(mag.gate[m], a + z))
+        shift = [s + g * v for s, g, v in zip(shift, gate, linear(mag.shift[m], a), strict=True)]
     alpha = min(mag.beta_shift * _norm(z) / (_norm(shift) + 1e-6), 1.0)
     moved = [v + alpha * s for v, s in zip(z, shift, strict=True)]
     mean = sum(moved) / len(moved)
@@ -92,18 +88,6 @@ def _reference_shifted(model: MAGBert, z: Tensor, batch: Batch, i: int) -> Tenso
         for t, word in enumerate(z.tolist())
     ]
     return torch.tensor(rows)
-
-
-def _reference_lstm(encoder: LSTMEncoder, steps: Tensor) -> Tensor:
-    """The last state of one utterance, (steps, dim) -> (hidden,), gate by gate."""
-    p = dict(encoder.lstm.named_parameters())
-    h = c = torch.zeros(encoder.lstm.hidden_size)
-    for x in steps:
-        scores = torch.mv(p["weight_ih_l0"], x) + p["bias_ih_l0"] + torch.mv(p["weight_hh_l0"], h) + p["bias_hh_l0"]
-        take, keep, new, give = scores.chunk(4)
-        c = torch.sigmoid(keep) * c + torch.sigmoid(take) * torch.tanh(new)
-        h = torch.sigmoid(give) * torch.tanh(c)
-    return h
 
 
 @pytest.mark.parametrize("beta", [0.1, 1.0])
@@ -171,8 +155,8 @@ def test_prediction_and_loss_equal_the_reference(
         hook = place.register_forward_hook(lambda _, __, z, i=i: _reference_shifted(model, z[0], batch, i)[None])
         first = bert(input_ids=batch.sequence("text").values[i : i + 1, :n]).last_hidden_state[0, 0]
         hook.remove()
-        pooled = [math.tanh(v) for v in _linear(model.pooler, first.tolist())]
-        expected += _linear(model.head, pooled)
+        pooled = [math.tanh(v) for v in linear(model.pooler, first.tolist())]
+        expected += linear(model.head, pooled)
         squares += (expected[-1] - float(batch.label[i])) ** 2
     torch.testing.assert_close(output.prediction, torch.tensor(expected), rtol=1e-4, atol=1e-5)
     assert float(MSE()(output, batch, 1).total) == pytest.approx(squares / 4, rel=1e-4)
@@ -187,7 +171,7 @@ def test_features_are_shifted_and_read_by_an_lstm_to_their_own_end(batch: Batch)
     expected = []
     for i, n in enumerate(batch.sequence("text").lengths.tolist()):
         shifted = _reference_shifted(model, batch.sequence("text").values[i, :n], batch, i)
-        expected += _linear(model.head, _reference_lstm(model.lstm, shifted).tolist())
+        expected += linear(model.head, lstm(model.lstm.lstm, shifted)[-1].tolist())
     torch.testing.assert_close(model(batch).prediction, torch.tensor(expected), rtol=1e-4, atol=1e-5)
 
 
@@ -343,11 +327,5 @@ def test_trained_by_the_original_recipe_and_not_by_mmsas(
 def test_text_is_read_by_the_layers_own_attention_mask(deep_bert: str, batch: Batch) -> None:
     """A longer padding of any content changes nothing, also where no row is full."""
     model = build(deep_bert, layer=1).eval()
-
-    def longer(sequence: Padded) -> Padded:
-        values = torch.full((4, 9, *sequence.values.shape[2:]), 7, dtype=sequence.values.dtype)
-        values[:, :6] = sequence.values
-        return Padded(values, torch.arange(9) < sequence.lengths[:, None], sequence.lengths)
-
-    padded = Batch(batch.index, batch.label, **{m: longer(getattr(batch, m)) for m in ("tokens", "audio", "vision")})
+    padded = more_padding(batch, 3)
     torch.testing.assert_close(model(padded).prediction, model(batch).prediction, rtol=0, atol=1e-5)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from reference import linear, relu
 from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
@@ -74,13 +75,6 @@ def unaligned() -> Batch:
 # The paper's formulas, for one utterance, with loops over steps, heads and channels.
 
 
-def _linear(layer: nn.Linear, x: Vector) -> Vector:
-    bias = [0.0] * layer.out_features if layer.bias is None else layer.bias.tolist()
-    return [
-        sum(w * v for w, v in zip(row, x, strict=True)) + b for row, b in zip(layer.weight.tolist(), bias, strict=True)
-    ]
-
-
 def _layer_norm(norm: nn.LayerNorm, x: Vector) -> Vector:
     mean = sum(x) / len(x)
     deviation = math.sqrt(sum((v - mean) ** 2 for v in x) / len(x) + 1e-5)
@@ -96,8 +90,8 @@ def _attend(
     attention: CrossmodalAttention, target: list[Vector], source: list[Vector], masked: bool, heads: int
 ) -> list[Vector]:
     """softmax(Q Kᵀ / √d_k) V, one query at a time."""
-    queries, keys = [_linear(attention.query, x) for x in target], [_linear(attention.key, x) for x in source]
-    values = [_linear(attention.value, x) for x in source]
+    queries, keys = [linear(attention.query, x) for x in target], [linear(attention.key, x) for x in source]
+    values = [linear(attention.value, x) for x in source]
     size = len(queries[0]) // heads
     out = []
     for i, query in enumerate(queries):
@@ -107,7 +101,7 @@ def _attend(
             channels = range(head * size, (head + 1) * size)
             exp = [math.exp(sum(query[c] * keys[j][c] for c in channels) / math.sqrt(size)) for j in visible]
             read += [sum(e / sum(exp) * values[j][c] for e, j in zip(exp, visible, strict=True)) for c in channels]
-        out.append(_linear(attention.out, read))
+        out.append(linear(attention.out, read))
     return out
 
 
@@ -118,8 +112,8 @@ def _layer(layer: Layer, target: list[Vector], source: list[Vector] | None, mask
     middle = [_add(x, y) for x, y in zip(target, read, strict=True)]
     out = []
     for x in middle:
-        hidden = [max(v, 0.0) for v in _linear(layer.feed_forward[0], _layer_norm(layer.norm_feed_forward, x))]
-        out.append(_add(x, _linear(layer.feed_forward[3], hidden)))
+        hidden = relu(linear(layer.feed_forward[0], _layer_norm(layer.norm_feed_forward, x)))
+        out.append(_add(x, linear(layer.feed_forward[3], hidden)))
     return out
 
 
@@ -170,8 +164,8 @@ def _reference_prediction(model: MulT, batch: Batch, utterance: int, masked: boo
         ]
         joined = [list(itertools.chain(*parts)) for parts in zip(*streams, strict=True)]
         last += _transformer(model.memory[target], joined, None, masked, heads)[-1]  # type: ignore[arg-type]
-    hidden = [max(v, 0.0) for v in _linear(model.residual[0], last)]
-    return _linear(model.head, _add(last, _linear(model.residual[3], hidden)))[0]
+    hidden = relu(linear(model.residual[0], last))
+    return linear(model.head, _add(last, linear(model.residual[3], hidden)))[0]
 
 
 @pytest.mark.parametrize("modalities", [c for n in (2, 3) for c in itertools.combinations(DIMS, n)], ids="-".join)

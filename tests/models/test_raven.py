@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference import lstm
 from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
@@ -39,17 +40,6 @@ def words(batch_of: Any) -> Batch:
     return batch
 
 
-def _lstm(lstm: nn.LSTM, steps: list[torch.Tensor]) -> torch.Tensor:
-    """h after the last step; torch keeps the gates in the order input, forget, new, output."""
-    h = c = torch.zeros(lstm.hidden_size)
-    for x in steps:
-        z = lstm.weight_ih_l0 @ x + lstm.bias_ih_l0 + lstm.weight_hh_l0 @ h + lstm.bias_hh_l0
-        i, f, g, o = z.reshape(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
-    return h
-
-
 def _reference_frames(i: int, n: int, length: int) -> list[int]:
     frames = [f for f in range(length) if math.floor(i * length / n) <= f < math.floor((i + 1) * length / n)]
     return frames or [math.floor(i * length / n)]
@@ -68,12 +58,12 @@ def _reference_prediction(model: RAVEN, batch: Batch, k: int) -> torch.Tensor:
         for m in model.nonverbal:
             sequence = batch.sequence(m)
             frames = [sequence.values[k, f] for f in _reference_frames(i, n, int(sequence.lengths[k]))]
-            h = _lstm(model.encoders[m].lstm, frames)
+            h = lstm(model.encoders[m].lstm, frames)[-1]
             gate = float(model.gate[m].weight[0] @ torch.cat([h, e]) + model.gate[m].bias[0])
             h_m = h_m + 1 / (1 + math.exp(-gate)) * (matrices[m] @ h)
         ratio = math.sqrt(float(e @ e)) / math.sqrt(float(h_m @ h_m))
         shifted.append(e + min(ratio * model.shift_weight, 1.0) * h_m)
-    return model.head.weight[0] @ _lstm(model.word_lstm.lstm, shifted) + model.head.bias[0]
+    return model.head.weight[0] @ lstm(model.word_lstm.lstm, shifted)[-1] + model.head.bias[0]
 
 
 @pytest.mark.parametrize(
@@ -175,8 +165,8 @@ def test_gradients_reach_the_non_verbal_networks(words: Batch, shift_weight: flo
 def test_dropout_of_frames_and_shifted_words(words: Batch) -> None:
     model = build(dropout=0.5).train()
     inputs: dict[str, torch.Tensor] = {}
-    for name, lstm in {"audio": model.encoders["audio"].lstm, "words": model.word_lstm.lstm}.items():
-        lstm.register_forward_hook(lambda _, args, __, name=name: inputs.update({name: args[0].data}))
+    for name, reader in {"audio": model.encoders["audio"].lstm, "words": model.word_lstm.lstm}.items():
+        reader.register_forward_hook(lambda _, args, __, name=name: inputs.update({name: args[0].data}))
     model(words)
     for values in inputs.values():
         assert 0.2 < (values == 0).float().mean() < 0.8

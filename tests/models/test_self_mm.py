@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from reference import linear, lstm, relu
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.experiment.components import build as build_component
 from mmsa_lightning.experiment.config import config_dir, plain
-from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.self_mm import Head, SelfMM
 from mmsa_lightning.objectives.multitask import MultiTask
 from mmsa_lightning.training import optim
@@ -50,33 +50,11 @@ def rows(batch: Batch, index: list[int]) -> Batch:
     return Batch(batch.index[index], batch.label[index], **sequences)
 
 
-def _linear(layer: nn.Module, x: list[float]) -> list[float]:
-    weights = zip(layer.weight.tolist(), layer.bias.tolist(), strict=True)
-    return [sum(w * v for w, v in zip(row, x, strict=True)) + bias for row, bias in weights]
-
-
-def _relu(x: list[float]) -> list[float]:
-    return [max(v, 0.0) for v in x]
-
-
 def _reference_head(head: nn.Module, x: list[float]) -> tuple[float, list[float]]:
     assert isinstance(head, Head)
-    feature = _relu(_linear(head.feature[1], x))
-    hidden = _relu(_linear(head.sentiment[0], feature))
-    return _linear(head.sentiment[2], hidden)[0], feature
-
-
-def _reference_lstm(encoder: LSTMEncoder, steps: Tensor) -> Tensor:
-    """The last state of one utterance, (steps, dim) -> (hidden,), gate by gate."""
-    p = dict(encoder.lstm.named_parameters())
-    assert not encoder.lstm.bidirectional
-    h = c = torch.zeros(encoder.lstm.hidden_size)
-    for x in steps:
-        scores = torch.mv(p["weight_ih_l0"], x) + p["bias_ih_l0"] + torch.mv(p["weight_hh_l0"], h) + p["bias_hh_l0"]
-        take, keep, new, give = scores.chunk(4)
-        c = torch.sigmoid(keep) * c + torch.sigmoid(take) * torch.tanh(new)
-        h = torch.sigmoid(give) * torch.tanh(c)
-    return h
+    feature = relu(linear(head.feature[1], x))
+    hidden = relu(linear(head.sentiment[0], feature))
+    return linear(head.sentiment[2], hidden)[0], feature
 
 
 def _reference(model: SelfMM, batch: Batch, i: int) -> dict[str, tuple[float, list[float]]]:
@@ -89,7 +67,7 @@ def _reference(model: SelfMM, batch: Batch, i: int) -> dict[str, tuple[float, li
         if steps.ndim == 1:
             vectors.append(reader.bert(input_ids=steps[None]).last_hidden_state[0, 0].tolist())
         else:
-            vectors.append(_linear(reader.project, _reference_lstm(reader.lstm, steps).tolist()))
+            vectors.append(linear(reader.project, lstm(reader.lstm.lstm, steps)[-1].tolist()))
     heads = {m: _reference_head(model.heads[m], x) for m, x in zip(model.modalities, vectors, strict=True)}
     return heads | {"fusion": _reference_head(model.heads["fusion"], list(itertools.chain(*vectors)))}
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from reference import linear, relu
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.experiment.components import build as build_component
@@ -31,32 +32,15 @@ def build(dims: dict[str, int] | None = None, **options: Any) -> TFN:
     return TFN(dims or DIMS, text_encoder="", **SIZES | options)
 
 
-@pytest.fixture
-def features(batch_of: Any) -> Batch:
-    """Four utterances, text as features, audio of other lengths than the rest."""
-    batch = batch_of([6, 3, 1, 5], audio_lengths=[9, 2, 4, 11])
-    batch.text, batch.tokens = batch_of([6, 3, 1, 5], seed=1).vision, None
-    return batch
-
-
-def _dense(layer: Any, x: list[float]) -> list[float]:
-    rows, bias = layer.weight.tolist(), layer.bias.tolist()
-    return [sum(w * v for w, v in zip(row, x, strict=True)) + b for row, b in zip(rows, bias, strict=True)]
-
-
-def _relu(x: list[float]) -> list[float]:
-    return [max(v, 0.0) for v in x]
-
-
 def _reference_vector(model: TFN, m: str, steps: torch.Tensor) -> list[float]:
     """z of one modality of one utterance, from its real steps."""
     net: Any = model.encoders[m]
     if m == "text":
         _, (last, _) = net.lstm.lstm(steps)  # the LSTM's own equations: tests/models/layers/test_subnets.py
-        return _dense(net.linear, last[0].tolist())
+        return linear(net.linear, last[0].tolist())
     x = [sum(column) / len(steps) for column in zip(*steps.tolist(), strict=True)]
     for layer in (1, 3, 5):
-        x = _relu(_dense(net.layers[layer], x))
+        x = relu(linear(net.layers[layer], x))
     return x
 
 
@@ -67,8 +51,8 @@ def _reference_prediction(model: TFN, batch: Batch, i: int, limit: float) -> flo
     for chosen in itertools.product(*([1.0, *vector] for vector in z.values())):
         fused.append(math.prod(chosen))
     net: Any = model.inference
-    hidden = _relu(_dense(net[3], _relu(_dense(net[1], fused))))
-    return 2 * limit / (1 + math.exp(-_dense(net[5], hidden)[0])) - limit
+    hidden = relu(linear(net[3], relu(linear(net[1], fused))))
+    return 2 * limit / (1 + math.exp(-linear(net[5], hidden)[0])) - limit
 
 
 def _real(sequence: Padded, i: int) -> torch.Tensor:

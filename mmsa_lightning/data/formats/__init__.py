@@ -122,8 +122,18 @@ def _described(data: Any) -> str:
 def naming(path: Path) -> Iterator[None]:
     """Say of whatever is wrong in a file which file it is."""
     try:
-        yield
+        with unforeseen(path):
+            yield
     except (UserError, OSError) as error:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
+
+
+@contextmanager
+def unforeseen(path: Path) -> Iterator[None]:
+    """Say of an error that nothing else caught that the file is not what its layout wants."""
+    try:
+        yield
+    except (UserError, OSError):
+        raise
     except Exception as error:  # a stranger's file may hold anything in the place of anything
         raise UserError(f"{path} does not hold what its layout wants ({type(error).__name__}: {error})") from error

@@ -10,7 +10,11 @@ import numpy as np
 
 from mmsa_lightning.errors import UserError
 
-SPLIT_NAMES = {"train": "train", "valid": "valid", "dev": "valid", "val": "valid", "test": "test"}
+SPLIT_NAMES = {  # whatever a file calls a split: its usual name
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation", "dev", "development"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 _SEGMENT = re.compile(r"(.+)\[(\w+)\]")
 
 

@@ -20,7 +20,6 @@ from mmsa_lightning.data.formats.fields import SPLIT_NAMES
 from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.errors import UserError
 
-_SPLITS = SPLIT_NAMES | {"training": "train", "validation": "valid", "development": "valid", "testing": "test"}
 # What a column holds, and its name in MMSA's label.csv (https://github.com/thuiar/MMSA); an id is two columns there.
 _COLUMNS = {
     "text": "text",
@@ -86,24 +85,17 @@ def _rows(path: Path, separator: str | None, encoding: str | None, report: list[
     rows: list[_Row] = []
     first_seen: dict[str, tuple[int, list[str]]] = {}
     spelled: dict[str, str] = {}
-    repeated = []
     for number, cells in found:
         if len(cells) != len(columns):
             raise UserError(f"{path}, row {number}: it does not have {len(columns)} columns, but {len(cells)}")
         row = _row({role: cells[i] for role, i in place.items()}, names, f"{path}, row {number}", spelled)
-        if row.id not in first_seen:
-            first_seen[row.id] = number, cells
-            rows.append(row)
-            continue
-        earlier, same = first_seen[row.id]
+        earlier, same = first_seen.setdefault(row.id, (number, cells))
         if cells != same:
             differing = ", ".join(name for name, a, b in zip(columns, same, cells, strict=True) if a != b)
             raise UserError(
                 f"{path}, row {number}: the id {row.id} stands in row {earlier} already, with another {differing}"
             )
-        repeated.append(f"{row.id} in rows {earlier} and {number}")
-    if repeated:
-        report.append(f"{len(repeated)} rows repeat an earlier one and were left out; first: {repeated[0]}")
+        rows.append(row)
     return rows
 
 
@@ -142,9 +134,9 @@ def _row(cells: dict[str, str], names: dict[str, str], where: str, spelled: dict
     split = "all"
     if "split" in cells:
         called = cells["split"].strip().lower()
-        if called not in _SPLITS:
+        if called not in SPLIT_NAMES:
             raise UserError(f"{where}: {names['split']} is {cells['split']!r}, not train, valid or test")
-        split = _SPLITS[called]
+        split = SPLIT_NAMES[called]
         if spelled.setdefault(split, called) != called:
             raise UserError(f"{where}: {names['split']} is {called}, but {spelled[split]} above: give a split one name")
     unimodal = {m: labels[f"label_{m}"] for m in MODALITIES if f"label_{m}" in labels}

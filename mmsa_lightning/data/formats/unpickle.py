@@ -1,9 +1,7 @@
 """Read a pickle of arrays without giving it any way to run code.
 
 A pickle names Python objects and calls them. This reader hands it only the few names that plain data needs, and not the
-real ones: each is a :class:`_Maker` that can be called and nothing else. The real ``numpy.dtype`` and ``numpy.ndarray``
-are not among them, because their ``__setstate__`` can be told that an array of objects is an array of bytes. Tensors of
-torch become arrays (:mod:`.tensors`).
+real ones, but what stands in for them (:mod:`.standins`). Tensors of torch become arrays (:mod:`.tensors`).
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ import copyreg
 import io
 import math
 import pickle
-import re
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,14 +18,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mmsa_lightning.data.formats import tensors
+from mmsa_lightning.data.formats import standins, tensors
+from mmsa_lightning.data.formats.standins import Array, Maker, Refused, Unread, as_bytes
 from mmsa_lightning.errors import UserError
 
 # What a file may unfold to: an object can stand in it once, and be referred to often.
 FREELY = 1 << 28  # bytes
 MOST = 32  # times its size, if that is more
-# bool, integers, floats, bytes, text, objects: no structured, sub-array, void or date dtypes.
-_SIMPLE_DTYPE = re.compile(r"b1|[iu][1248]|f(2|4|8|16)|[SU]\d{1,6}|O[48]?")
 
 
 def load(path: Path) -> Any:
@@ -63,12 +59,12 @@ def load_stream(stream: BinaryIO, name: str, size: int, storages: tensors.Storag
         if _unfolded(value, {}) > _limit(size):
             raise ValueError(f"it holds the same objects so often that they unfold to more than {_limit(size)} bytes")
         return value
-    except _Refused as refused:
+    except Refused as refused:
         raise UserError(
             f"{name} asks for {refused} when it is loaded, which could run code: refused; "
             f"only numpy arrays, tensors and plain containers are read{refused.advice}"
         ) from None
-    except _Unread as unread:
+    except Unread as unread:
         raise UserError(f"{name} holds {unread}") from None
     except OSError:
         raise
@@ -119,161 +115,25 @@ def _unfolded(value: Any, known: dict[int, float]) -> float:
     return known[id(value)]
 
 
-class _Refused(Exception):
-    """A name that is not admitted."""
-
-    advice = ""
-
-
-class _Unread(Exception):
-    """Something harmless that is not read."""
-
-
-class _Maker:
-    """One admitted name: callable and immutable, for a pickle may set attributes of what it is given."""
-
-    __slots__ = ("_make",)
-    _make: Callable[..., Any]
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_make", make)
-
-    def __call__(self, *args: Any) -> Any:
-        return self._make(*args)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise _Refused(f"setting the attribute {name}")
-
-
-class _Dtype:
-    """What a pickle gets for a ``numpy.dtype``: a description, from which :meth:`real` makes the true one."""
-
-    __slots__ = ("_code", "_order")
-    _code: str
-    _order: str
-
-    def __init__(self, code: str, *_flags: Any) -> None:
-        code = _text(code)
-        if not _SIMPLE_DTYPE.fullmatch(code):
-            raise _Unread(f"an array of dtype {code!r}; numbers, text and objects are read")
-        object.__setattr__(self, "_code", code)
-        object.__setattr__(self, "_order", "=")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise _Refused(f"setting the attribute {name}")
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        # (version, byte order, sub-array, names, fields, item size, alignment, flags[, metadata]): all but the order
-        # follows from the code, and what a pickle says of it is not believed.
-        _version, order, *structure = state[:5]
-        order = _text(order)
-        if any(part is not None for part in structure) or order not in ("<", ">", "=", "|"):
-            raise _Unread("a structured array; save each of its fields as an array")
-        object.__setattr__(self, "_order", order)
-
-    def real(self) -> np.dtype[Any]:
-        return np.dtype(object) if self._code[0] == "O" else np.dtype(self._order + self._code)
-
-
-class _Array(np.ndarray[Any, Any]):
-    """An array that takes its state once, and only after it has been checked."""
-
-    def __setstate__(self, state: Any) -> None:
-        _version, shape, dtype, fortran, data = state
-        if self.shape != (0,):
-            raise _Refused("changing an array")
-        real = _real(dtype)
-        if real.hasobject:
-            # numpy reads as many objects as the shape says, whether the list has them or not.
-            if type(data) is not list or len(data) != _count(shape):
-                raise ValueError("an array of objects does not hold what its shape says")
-        else:
-            data = _bytes(data)
-        super().__setstate__((1, shape, real, bool(fortran), data))  # type: ignore[arg-type]
-
-
-_NDARRAY = _Maker(lambda *_: _refuse("numpy.ndarray"))
-
-
-def _refuse(what: str) -> None:
-    raise _Refused(what)
-
-
-def _real(dtype: Any) -> np.dtype[Any]:
-    if type(dtype) is not _Dtype:
-        raise _Refused("a dtype that is not one")
-    return dtype.real()
-
-
-def _count(shape: Any) -> int:
-    if type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape):
-        raise ValueError("a shape is not a tuple of sizes")
-    return math.prod(shape)
-
-
-def _text(value: Any) -> str:
-    return value.decode("latin1") if isinstance(value, bytes) else str(value)
-
-
-def _bytes(value: Any) -> bytes:
-    if type(value) is bytes:  # not copied: it can be most of the file
-        return value
-    return value.encode("latin1") if isinstance(value, str) else bytes(memoryview(value))
-
-
-def _reconstruct(subtype: Any, shape: Any, _dtype: Any) -> _Array:
-    if subtype is not _NDARRAY or shape != (0,):
-        raise _Refused("an array of a type of its own")
-    return np.empty(0, np.int8).view(_Array)
-
-
-def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> _Array:
-    real = _real(dtype)
-    if real.hasobject:
-        raise _Refused("an array of objects out of bytes")
-    _count(shape)
-    flat = np.frombuffer(_bytes(data), real)
-    if order == "K":  # axes in another order than in memory: numpy from 2.3 on
-        return flat.reshape(shape).transpose(axes).view(_Array)
-    return flat.reshape(shape, order="F" if order == "F" else "C").view(_Array)
-
-
-def _scalar(dtype: Any, data: Any = b"") -> Any:
-    real = _real(dtype)
-    if real.hasobject:
-        raise _Refused("a scalar of objects")
-    raw = _bytes(data)
-    if len(raw) != real.itemsize:
-        raise ValueError("a scalar does not have the size of its dtype")
-    return np.frombuffer(raw, real)[0] if raw else real.type()
-
-
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    # Python 3 writes bytes this way for Python 2; any other codec is a name of its own.
-    if encoding not in ("latin1", "latin-1"):
-        raise _Refused(f"the codec {encoding!r}")
-    return str(text).encode("latin1")
-
-
 def _load_from_bytes(data: Any) -> Any:
     """``torch.storage._load_from_bytes``: a storage that was pickled by itself."""
-    raw = _bytes(data)
+    raw = as_bytes(data)
     return _load_next(_Whole(io.BytesIO(raw), len(raw)))
 
 
-def _rebuild(*args: Any) -> _Array:
-    return tensors.rebuild(*args).view(_Array)
+def _rebuild(*args: Any) -> Array:
+    return tensors.rebuild(*args).view(Array)
 
 
-_MODULES: dict[str, dict[str, _Maker]] = {
-    "multiarray": {"_reconstruct": _Maker(_reconstruct), "scalar": _Maker(_scalar)},
-    "numeric": {"_frombuffer": _Maker(_frombuffer)},
-    "numpy": {"ndarray": _NDARRAY, "dtype": _Maker(_Dtype)},
-    "builtins": {"set": _Maker(set), "frozenset": _Maker(frozenset), "bytes": _Maker(lambda: b"")},
-    "collections": {"OrderedDict": _Maker(OrderedDict)},
-    "_codecs": {"encode": _Maker(_encode)},
-    "torch._utils": {"_rebuild_tensor": _Maker(_rebuild), "_rebuild_tensor_v2": _Maker(_rebuild)},
-    "torch.storage": {"_load_from_bytes": _Maker(_load_from_bytes)},
+_MODULES: dict[str, dict[str, Maker]] = {
+    "multiarray": {"_reconstruct": Maker(standins.reconstruct), "scalar": Maker(standins.scalar)},
+    "numeric": {"_frombuffer": Maker(standins.frombuffer)},
+    "numpy": {"ndarray": standins.NDARRAY, "dtype": Maker(standins.Dtype)},
+    "builtins": {"set": Maker(set), "frozenset": Maker(frozenset), "bytes": Maker(lambda: b"")},
+    "collections": {"OrderedDict": Maker(OrderedDict)},
+    "_codecs": {"encode": Maker(standins.encode)},
+    "torch._utils": {"_rebuild_tensor": Maker(_rebuild), "_rebuild_tensor_v2": Maker(_rebuild)},
+    "torch.storage": {"_load_from_bytes": Maker(_load_from_bytes)},
 }
 _ALIASES = {
     "numpy.core.multiarray": "multiarray",
@@ -367,12 +227,12 @@ class _Restricted(pickle._Unpickler):
             return _CONSTANTS[module, name]
         maker = _MODULES.get(_ALIASES.get(module, ""), {}).get(name)
         if maker is None:
-            refused = _Refused(f"{module}.{name}")
+            refused = Refused(f"{module}.{name}")
             refused.advice = _ADVICE.get(module.split(".")[0], "")
             raise refused
         return maker
 
     def persistent_load(self, pid: Any) -> Any:
         if self.storages is None:
-            raise _Refused(f"the persistent object {pid!r}")
+            raise Refused(f"the persistent object {pid!r}")
         return self.storages(pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.layers import pretrained
 from mmsa_lightning.models.layers.dropout import replace_dropout
 from mmsa_lightning.models.layers.packing import NAME, Packing, first_of
+
+Pack = Callable[[Tensor], Tensor]
+
+
+def _unchanged(j: int, h: Tensor, pack: Pack) -> Tensor:
+    return h
 
 
 class BertEncoder(nn.Module):
@@ -43,14 +50,22 @@ class BertEncoder(nn.Module):
         packed = self.bert(packing.pack(tokens.values), position_ids=packing.positions, packing=packing)
         return packing.unpack(packed.last_hidden_state)
 
-    def first(self, tokens: Padded) -> Tensor:
-        """Of [CLS] alone, for less work: int64 (batch, time) -> float (batch, width)."""
+    def first(self, tokens: Padded, after: Callable[[int, Tensor, Pack], Tensor] = _unchanged) -> Tensor:
+        """Of [CLS] alone, for less work: int64 (batch, time) -> float (batch, width).
+
+        Args:
+            tokens: what is read.
+            after: may change what a layer gives before the next one reads it. ``after(j, h, pack)`` gets h of the
+                embeddings (j = 0) or of the j-th layer, and returns it in the same shape. h holds the real steps alone,
+                after the last layer each sequence's first alone; ``pack`` brings a padded (batch, time, ...) to that.
+        """
         packing = Packing(tokens)
-        h = self.bert.embeddings(packing.pack(tokens.values), position_ids=packing.positions)
         *layers, last = self.bert.encoder.layer
-        for layer in layers:
-            h = layer(h, packing=packing)
-        return first_of(last, h, packing)
+        h = self.bert.embeddings(packing.pack(tokens.values), position_ids=packing.positions)
+        for j, layer in enumerate(layers):
+            h = layer(after(j, h, packing.pack), packing=packing)
+        h = first_of(last, after(len(layers), h, packing.pack), packing)
+        return after(len(layers) + 1, h, lambda padded: packing.first(packing.pack(padded)))
 
 
 def _load_bert(name: str, dropout: float) -> BertModel:
@@ -128,6 +143,11 @@ class Features(nn.Module):
 def text_reader(dim: int | None, text_encoder: str, bert_dropout: float) -> BertEncoder | Features:
     """What turns text into a sequence of vectors: a fine-tuned BERT over tokens (``dim`` None), or the features."""
     return BertEncoder(text_encoder, bert_dropout) if dim is None else Features(dim)
+
+
+def nonverbal(dims: Mapping[str, int | None]) -> dict[str, int]:
+    """Feature width of each modality but text, which alone may come as tokens (None)."""
+    return {m: dim for m, dim in dims.items() if m != "text" and dim is not None}
 
 
 class LSTMEncoder(nn.Module):

@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
+
+from mmsa_lightning.models.layers.encoders import nonverbal
+
+
+def shifting(dims: Mapping[str, int | None], model: str) -> dict[str, int]:
+    """Feature width of each modality that shifts the words.
+
+    Args:
+        dims: feature width of each modality; None for text that comes as tokens.
+        model: what the message calls the model.
+
+    Raises:
+        ValueError: no text, or nothing but text.
+    """
+    others = nonverbal(dims)
+    if "text" not in dims or not others:
+        raise ValueError(f"{model} shifts words by what is heard or seen: it needs text, and audio or vision")
+    return others
 
 
 def shift_scale(word: Tensor, shift: Tensor, beta: float) -> Tensor:

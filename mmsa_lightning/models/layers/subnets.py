@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmsa_lightning.batch import Padded
-from mmsa_lightning.models.layers.encoders import LSTMEncoder, text_reader
+from mmsa_lightning.models.layers.encoders import LSTMEncoder, nonverbal, text_reader
 from mmsa_lightning.models.layers.pooling import masked_mean
 
 
@@ -24,7 +24,7 @@ class TextSubNet(nn.Module):
     """
 
     def __init__(
-        self, dim: int | None, *, text_encoder: str, bert_dropout: float, hidden: int, out: int, dropout: float
+        self, dim: int | None, text_encoder: str, bert_dropout: float, *, hidden: int, out: int, dropout: float
     ) -> None:
         super().__init__()
         self.reader = text_reader(dim, text_encoder, bert_dropout)
@@ -63,7 +63,6 @@ class MeanSubNet(nn.Module):
 
 def subnets(
     dims: Mapping[str, int | None],
-    *,
     text_encoder: str,
     bert_dropout: float,
     hidden: Mapping[str, int],
@@ -87,19 +86,12 @@ def subnets(
     if min(text_out, *hidden.values()) < 1:
         raise ValueError("every width is at least 1")
     nets = nn.ModuleDict()
-    for m, dim in dims.items():
-        if m == "text":
-            nets[m] = TextSubNet(
-                dim,
-                text_encoder=text_encoder,
-                bert_dropout=bert_dropout,
-                hidden=hidden[m],
-                out=text_out,
-                dropout=dropout[m],
-            )
-        else:
-            assert dim is not None, "only text comes as tokens"
-            nets[m] = MeanSubNet(dim, hidden=hidden[m], dropout=dropout[m])
+    if "text" in dims:
+        nets["text"] = TextSubNet(
+            dims["text"], text_encoder, bert_dropout, hidden=hidden["text"], out=text_out, dropout=dropout["text"]
+        )
+    for m, dim in nonverbal(dims).items():
+        nets[m] = MeanSubNet(dim, hidden=hidden[m], dropout=dropout[m])
     return nets
 
 

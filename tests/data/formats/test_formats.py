@@ -102,6 +102,20 @@ def test_mag_bert(tmp_path, layouts):
     assert source.splits["test"].raw_text[1] == "unbelievably bad"
 
 
+@pytest.mark.parametrize("valid", ["valid", "val", "validation", "dev", "development"])
+@pytest.mark.parametrize("train, test", [("train", "test"), ("training", "testing")])
+@pytest.mark.parametrize("layout", ["mmsa", "mult", "misa"])
+def test_a_pickles_splits_have_the_names_that_a_tables_have(tmp_path, layouts, layout, train, valid, test):
+    if layout == "misa":
+        data = {name: layouts.fold(name, 3, own_words=False) for name in ("train", "valid", "test")}
+    else:
+        data = layouts.mmsa(True) if layout == "mmsa" else layouts.mult({"text": 9, "audio": 9, "vision": 9})
+    named = {train: data["train"], valid: data["valid"], test: data["test"]}
+    source, usual = read(save(tmp_path / "x.pkl", named)), read(save(tmp_path / "y.pkl", data))
+    assert source.layout == layout
+    assert {n: s.ids for n, s in source.splits.items()} == {n: s.ids for n, s in usual.splits.items()}
+
+
 def test_words_as_numbers_are_refused(tmp_path, layouts):
     (words, visual, acoustic), label, segment = layouts.fold("x", 1, own_words=False)[0]
     fold = [((np.arange(len(words)), visual, acoustic), label, segment)]

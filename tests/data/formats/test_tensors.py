@@ -2,13 +2,13 @@
 
 import io
 import pickle
-import struct
 import zipfile
-from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
+from hostile_pickles import Calls, floats, rewrite, tensor
+from hostile_pickles import storage as stored
 
 from mmsa_lightning.data.formats.archive import load_archive
 from mmsa_lightning.data.formats.unpickle import load, load_stream
@@ -82,21 +82,7 @@ def test_other_tensors_are_refused_with_what_to_do(value, message):
         read(pickle.dumps({"audio": value}))
 
 
-class Made:
-    """Pickles as ``function`` of ``arguments``."""
-
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
-
-
-def tensor(storage, offset, size, stride):
-    return Made(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, OrderedDict())
-
-
-FLOATS = torch.storage.TypedStorage(wrap_storage=torch.ones(6).untyped_storage(), dtype=torch.float32, _internal=True)
+FLOATS = floats(6)
 
 
 @pytest.mark.parametrize(
@@ -128,24 +114,13 @@ def test_an_array_or_a_text_is_no_storage():
             read(pickle.dumps(tensor(storage, 0, (1,), (1,))))
 
 
-def payload(count=6, dtype="FloatStorage", numbers=b"\0" * 24, keys=("0",), stated=None, little=True):
-    """What ``torch.storage._load_from_bytes`` is given: torch's format of before archives."""
-    name = f"torch.{dtype}" if "." not in dtype else dtype
-    module, _, dtype = name.rpartition(".")
-    pid = b"(X\x07\x00\x00\x00storagec" + f"{module}\n{dtype}\n".encode() + b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
-    parts = [
-        pickle.dumps(0x1950A86A20F9469CFC6C, 2),
-        pickle.dumps(1001, 2),
-        pickle.dumps({"little_endian": little}, 2),
-        b"\x80\x02" + pid + b"\x8a\x08" + struct.pack("<q", count) + b"NtQ.",
-        pickle.dumps(list(keys), 2),
-        struct.pack("<q", count if stated is None else stated) + numbers,
-    ]
-    return b"".join(parts)
+def payload(**changes):
+    """Six float32, or what is made of them."""
+    return stored(**{"count": 6, "kind": "torch.FloatStorage", "numbers": b"\0" * 24} | changes)
 
 
 def loaded(data):
-    return read(pickle.dumps(tensor(Made(torch.storage._load_from_bytes, data), 0, (2,), (1,))))
+    return read(pickle.dumps(tensor(Calls(torch.storage._load_from_bytes, data), 0, (2,), (1,))))
 
 
 @pytest.mark.parametrize(
@@ -159,8 +134,8 @@ def loaded(data):
         {"keys": ("0", "0")},
         {"keys": ("1",)},
         {"little": False},
-        {"dtype": "os.system"},
-        {"dtype": "BFloat16Storage"},
+        {"kind": "os.system"},
+        {"kind": "torch.BFloat16Storage"},
     ],
 )
 def test_a_storage_that_is_not_what_it_claims_is_refused(changes):
@@ -170,7 +145,7 @@ def test_a_storage_that_is_not_what_it_claims_is_refused(changes):
 
 
 def test_code_in_a_storage_of_its_own_does_not_run(tmp_path):
-    trap = Made(eval, f"open({str(tmp_path / 'ran')!r}, 'w')")
+    trap = Calls(eval, f"open({str(tmp_path / 'ran')!r}, 'w')")
     with pytest.raises(UserError, match=r"asks for builtins\.eval"):
         loaded(pickle.dumps(trap))
     with pytest.raises(UserError, match=r"asks for .*\.eval"):
@@ -179,16 +154,6 @@ def test_code_in_a_storage_of_its_own_does_not_run(tmp_path):
     with pytest.raises(UserError, match=r"x\.pt asks for .*\.eval"):
         load_archive(tmp_path / "x.pt")
     assert not (tmp_path / "ran").exists()
-
-
-def rewritten(path, change):
-    """The archive at ``path`` with members as ``change`` of (name, data) gives them, or without where it gives None."""
-    with zipfile.ZipFile(path) as archive:
-        members = [(name, archive.read(name)) for name in archive.namelist()]
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members:
-            if (new := change(name, data)) is not None:
-                archive.writestr(name, *new)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +172,7 @@ def rewritten(path, change):
 )
 def test_a_damaged_archive_is_one_line(tmp_path, change, message):
     torch.save({"audio": VALUES.float()}, tmp_path / "x.pt")
-    rewritten(tmp_path / "x.pt", change)
+    rewrite(tmp_path / "x.pt", change)
     with pytest.raises(UserError, match=message):
         load_archive(tmp_path / "x.pt")
 

@@ -5,36 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from padding import longer
+from reference import lstm
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from transformers import BertModel, DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder, text_reader
-
-
-def longer(sequence: Padded, steps: int) -> Padded:
-    """The same sequences with more padding, filled with something other than zeros."""
-    n, time = sequence.values.shape[:2]
-    values = torch.full((n, time + steps, *sequence.values.shape[2:]), 9, dtype=sequence.values.dtype)
-    values[:, :time] = sequence.values
-    mask = torch.arange(time + steps) < sequence.lengths[:, None]
-    return Padded(values, mask, sequence.lengths)
-
-
-def _one_direction(steps: list[Tensor], parameters: dict[str, Tensor], suffix: str) -> list[Tensor]:
-    """The LSTM's equations over one sequence, step by step."""
-    hidden = cell = torch.zeros(parameters[f"weight_hh{suffix}"].shape[1])
-    states = []
-    for x in steps:
-        gates = parameters[f"weight_ih{suffix}"] @ x + parameters[f"bias_ih{suffix}"]
-        gates = gates + parameters[f"weight_hh{suffix}"] @ hidden + parameters[f"bias_hh{suffix}"]
-        i, f, g, o = gates.chunk(4)
-        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-        hidden = o.sigmoid() * cell.tanh()
-        states.append(hidden)
-    return states
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -43,13 +22,12 @@ def test_lstm_equals_its_equations_in_both_directions_without_padding(batch: Bat
     assert batch.audio is not None
     encoder = LSTMEncoder(5, 4, layers=layers)
     assert encoder.width == 8
-    parameters = dict(encoder.lstm.named_parameters())
     whole = encoder(longer(batch.audio, 3))
     for i, n in enumerate(batch.audio.lengths.tolist()):
         steps = list(batch.audio.values[i, :n])
         for layer in range(layers):
-            forward = _one_direction(steps, parameters, f"_l{layer}")
-            backward = _one_direction(steps[::-1], parameters, f"_l{layer}_reverse")[::-1]
+            forward = lstm(encoder.lstm, steps, f"_l{layer}")
+            backward = lstm(encoder.lstm, steps[::-1], f"_l{layer}_reverse")[::-1]
             steps = [torch.cat(both) for both in zip(forward, backward, strict=True)]
         torch.testing.assert_close(whole[i, :n], torch.stack(steps), rtol=0, atol=1e-5)
         assert (whole[i, n:] == 0).all()

@@ -39,7 +39,7 @@ def test_a_missing_package_says_what_to_install(monkeypatch):
 
 def test_finding_it_imports_nothing_heavy():
     code = (
-        "import sys; from mmsa_lightning import minilm; minilm.directory(); "
+        "import sys; from mmsa_lightning.models.layers import minilm; minilm.directory(); "
         "print({'torch', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.models.layers.encoders import BertEncoder
+from mmsa_lightning.models.layers.encoders import BertEncoder, Pack
 from mmsa_lightning.models.layers.packing import Packing, _attend, first_of
 
 
@@ -58,6 +58,25 @@ def test_the_first_token_alone_is_that_of_all(batch: Batch, name: str) -> None:
     expected = gradients(slow, plain)
     for key, gradient in gradients(fast, ours.bert).items():
         torch.testing.assert_close(gradient, expected[key], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("j", range(4))
+def test_what_is_added_after_a_layer_reaches_the_first_token(batch: Batch, name: str, j: int) -> None:
+    """To every step of the embeddings (0) or of a layer, against a hook of torch's on a padded BERT."""
+    assert batch.tokens is not None
+    ours, plain = both(name)
+    torch.manual_seed(0)
+    added = torch.randn(*batch.tokens.mask.shape, 24, dtype=torch.double)
+    seen = []
+
+    def after(i: int, h: Tensor, pack: Pack) -> Tensor:
+        seen.append((i, len(h.flatten(0, -2))))
+        return h + pack(added) if i == j else h
+
+    changed = plain.embeddings if j == 0 else plain.encoder.layer[j - 1]
+    changed.register_forward_hook(lambda module, args, output: output + added)
+    torch.testing.assert_close(ours.first(batch.tokens, after), plainly(plain, batch.tokens)[:, 0], rtol=0, atol=1e-12)
+    assert seen == [(0, 15), (1, 15), (2, 15), (3, 4)]  # real steps of four utterances, then their first
 
 
 def test_a_batch_that_is_not_packed_gives_the_same(batch: Batch, name: str) -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from mmsa_lightning.models.layers.shift import shift_scale
+from mmsa_lightning.models.layers.shift import shift_scale, shifting
 
 
 def test_alpha_by_hand() -> None:
@@ -20,6 +21,14 @@ def test_alpha_by_hand() -> None:
     assert abs(float(shift.grad[0] @ shift[0].detach())) < 1e-6
     torch.testing.assert_close(shift.grad[1], torch.ones(2))
     assert word.grad[0].any() and word.grad[1].abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("text", [None, 300])
+def test_what_shifts_words_is_all_but_text(text: int | None) -> None:
+    assert shifting({"text": text, "audio": 5, "vision": 20}, "RAVEN") == {"audio": 5, "vision": 20}
+    for dims in ({"text": text}, {"audio": 5, "vision": 20}, {}):
+        with pytest.raises(ValueError, match=r"^RAVEN shifts words .* it needs text, and audio or vision$"):
+            shifting(dims, "RAVEN")
 
 
 def test_norms_are_taken_in_float32() -> None:
