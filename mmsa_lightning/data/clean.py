@@ -1,4 +1,4 @@
-"""From a source as it was found to splits that models can rely on. Whatever is put right is reported."""
+"""Checks a source as it was read and mends what can be mended. Every repair is reported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def clean(
     pieces: dict[str, list[Pieces]] | None = None,
     label_range: tuple[float, float] | None = None,
 ) -> Cleaned:
-    """Check a source and put right what can be.
+    """Check a source and mend what can be mended.
 
     Args:
         source: as its reader found it.
@@ -132,7 +132,7 @@ def _known_unimodal(splits: dict[str, SourceSplit], report: list[str]) -> list[s
 
 
 def _found_range(splits: dict[str, SourceSplit]) -> tuple[float, float]:
-    """Of all labels, those of single modalities among them."""
+    """The lowest and the highest of all labels, those of single modalities included."""
     labels = np.concatenate([label for split in splits.values() for label in (split.label, *split.unimodal.values())])
     return tuple(float(str(bound)) for bound in (np.nanmin(labels), np.nanmax(labels)))  # type: ignore[return-value]
 
@@ -166,7 +166,7 @@ def _label(
 
 
 def _report_words(splits: dict[str, SourceSplit], report: list[str]) -> None:
-    """Texts that are the word for no text, which a script may have made of it; they could be meant so."""
+    """Report texts such as "nan", which a script may have made of a missing text; they may also be meant."""
     ids = [i for s in splits.values() for i, text in zip(s.ids, s.raw_text or [], strict=False) if text in NO_TEXT]
     if ids:
         report.append(f"text: {some(ids)} read {' or '.join(NO_TEXT)}; if there is no text, leave it empty")
@@ -320,7 +320,7 @@ def _on_grid(
 
 
 def _report_steps(cleaned: dict[str, Split], report: list[str]) -> None:
-    """Which sequences of a source that is aligned are not."""
+    """The sequences that are not aligned, in a source that says it is."""
     first, *others = cleaned["train"].sequences
     for other in others:
         apart = sum(int((s.sequences[first].lengths != s.sequences[other].lengths).sum()) for s in cleaned.values())
@@ -329,7 +329,7 @@ def _report_steps(cleaned: dict[str, Split], report: list[str]) -> None:
 
 
 def _without_empty(lists: Lists, modality: str, keep_steps: bool, report: list[str]) -> Lists:
-    """Sequences of at least one step; one of zeros alone keeps its steps only where others share them."""
+    """Make every sequence at least one step long. One of zeros alone keeps its steps only if others share them."""
     empty = 0
 
     def at_least_one(array: np.ndarray) -> np.ndarray:

@@ -69,7 +69,7 @@ class StoreDataModule(L.LightningDataModule):
 
     Args:
         path: the store.
-        batch_size: utterances a training step and process.
+        batch_size: utterances per training step and process.
         eval_batch_size: the same in evaluation, where it changes nothing but speed.
         text: ``bert`` reads token ids, ``features`` word vectors or precomputed features.
         modalities: which of text, audio, vision to read; None for all that the store has.
@@ -117,7 +117,7 @@ class StoreDataModule(L.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the store and choose its sequences, once.
 
-        Lightning asks again before it validates and tests; a store that was replaced meanwhile must not slip in.
+        Lightning calls this again before it validates and tests: a store that was replaced meanwhile must not be read.
         """
         if hasattr(self, "store"):
             return
@@ -178,7 +178,7 @@ class StoreDataModule(L.LightningDataModule):
         return [split.sequences["tokens"] for split in self.store.splits.values()]
 
     def check_encoder(self, name: str, vocabulary_size: int, positions: int) -> None:
-        """See whether a BERT can read the tokens.
+        """Check that a BERT can read the tokens.
 
         Args:
             name: of the BERT.
@@ -234,7 +234,7 @@ class StoreDataModule(L.LightningDataModule):
         return self._loader(data, LengthSampler(data.lengths, self.eval_batch_size, *self._ranks()))
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """While the processor goes on; Lightning would wait."""
+        """Move a batch while the processor goes on; Lightning's own would wait."""
         return batch.to(device, non_blocking=True)
 
     def _ranks(self) -> tuple[int, int]:

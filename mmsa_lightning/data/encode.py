@@ -1,4 +1,4 @@
-"""Text as a BERT that is not fine-tuned reads it: computed once, and kept in a store as features."""
+"""Text read by a BERT that is not fine-tuned: computed once and stored as features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Encoded(Ragged):
 
     Args:
         utterances: with tokens.
-        encoder: on the device that it shall read on.
+        encoder: on the device to compute on.
     """
 
     def __init__(self, utterances: Utterances, encoder: BertEncoder) -> None:
@@ -48,10 +48,10 @@ class Encoded(Ragged):
 
 
 def encode_store(path: Path, text_encoder: str, out: Path) -> Meta:
-    """Write the store at ``path`` once more at ``out``, its ``text`` what a frozen BERT makes of its tokens.
+    """Copy the store at ``path`` to ``out``, with a frozen BERT's output for its tokens as ``text``.
 
     Args:
-        path: a store with tokens; what it has of ``text`` is left behind, all else is kept.
+        path: a store with tokens; its own ``text`` is not copied, all else is.
         text_encoder: see :class:`BertEncoder`; it reads on a GPU where there is one.
         out: the new store's place; one that is there is replaced.
 

@@ -94,9 +94,9 @@ def import_source(
     Args:
         name: what the store says it comes from.
         sha256: of that.
-        tokenizer: what makes tokens of the words or the text, where the source has no tokens; where it has, whose
-            they are. ``minilm`` stands for bert-base-uncased's; with None it makes tokens, and tokens that the source
-            has are assumed to be of its vocabulary.
+        tokenizer: makes tokens of the words or the text if the source has no tokens; otherwise it says whose tokens
+            they are. ``minilm`` stands for bert-base-uncased's. None means ``minilm`` for making tokens, and assumes
+            its vocabulary for those of the source.
         label_range: the lowest and the highest label that there can be; None: what is found.
 
     Raises:
@@ -123,7 +123,7 @@ def import_source(
 
 
 def _pieces(source: Source, name: str) -> tuple[dict[str, list[Pieces]] | None, dict[str, Any]]:
-    """Word pieces of each split's words or text, and whose they are; None where the source has tokens, or no text."""
+    """Word pieces of each split's words or text, and whose they are; None if the source has tokens or no text."""
     texts = {split_name: _words(split) for split_name, split in source.splits.items()}
     if not texts or any(words is None for words in texts.values()):
         return None, {"vocabulary": None}
@@ -165,7 +165,7 @@ def _words(split: SourceSplit) -> list[list[str]] | None:
 
 
 def sha256(files: list[Path]) -> str:
-    """Of the files' bytes, one after the other, read in pieces."""
+    """SHA-256 of the files' bytes, one file after the other, read in pieces."""
     digest = hashlib.sha256()
     for path in files:
         try:

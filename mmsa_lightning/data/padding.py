@@ -24,7 +24,7 @@ def found_side(splits: list[np.ndarray]) -> str:
 
 
 def found_lengths(steps: np.ndarray, side: str) -> np.ndarray:
-    """int64 (n,): lengths up to the outermost occupied step; empty steps in the interior count."""
+    """int64 (n,): lengths up to the outermost occupied step, empty steps before it included."""
     time = steps.shape[1]
     if side == "none" or time == 0:
         return np.where(steps.any(axis=1), time, 0)
@@ -41,10 +41,10 @@ def outside(steps: np.ndarray, lengths: np.ndarray, side: str) -> np.ndarray:
 
 
 def stated_side(splits: list[np.ndarray], lengths: list[np.ndarray]) -> tuple[str, int]:
-    """The side of the padding when the true lengths are known: the one into which fewer utterances reach.
+    """The side of the padding if the true lengths are known: the side where fewer utterances have values beyond them.
 
     Returns:
-        ``left``, ``right`` or ``none``, and how many utterances reach into the padding there.
+        ``left``, ``right`` or ``none``, and how many utterances have values in the padding on that side.
     """
     pairs = list(zip(splits, lengths, strict=True))
     if all((length >= steps.shape[1]).all() for steps, length in pairs):

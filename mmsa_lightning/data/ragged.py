@@ -71,7 +71,7 @@ class Loaded(Ragged):
 
 
 class Stored(Ragged):
-    """Sequences in a file, each read when it is asked for: nothing of them stays in the process's memory.
+    """Sequences in a file, each read when it is asked for and not kept in memory.
 
     Args:
         file: opened without a buffer.
@@ -96,7 +96,7 @@ class Stored(Ragged):
 
 
 def _read_at(file: FileIO, place: int, size: int) -> bytes:
-    """``size`` bytes from ``place`` on; workers that were forked may read from the same file at once."""
+    """``size`` bytes from ``place`` on, without moving the file's position: forked workers share the file."""
     if hasattr(os, "pread"):
         data = os.pread(file.fileno(), size, place)
     else:  # Windows, where nothing is forked

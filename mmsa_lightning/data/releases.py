@@ -17,7 +17,7 @@ LABEL_RANGES = {"mosi": (-3.0, 3.0), "mosei": (-3.0, 3.0), "demo": (-3.0, 3.0)}
 
 
 def count_warning(dataset: str, counts: tuple[int, int, int]) -> str | None:
-    """What to say when the train, valid and test counts are not Table 1's; None when they are, or it has none."""
+    """A warning if the train, valid and test counts are not Table 1's; None if they are, or Table 1 has none."""
     expected = TABLE_1.get(dataset)
     if expected is None or counts == expected:
         return None
@@ -26,7 +26,7 @@ def count_warning(dataset: str, counts: tuple[int, int, int]) -> str | None:
 
 
 def range_warning(low: float, high: float) -> str | None:
-    """What to say of labels that all lie on one side of 0; None where they have both signs."""
+    """A warning if all labels lie on one side of 0; None if they have both signs."""
     if low < 0 < high:
         return None
     return (

@@ -1,4 +1,4 @@
-"""Which utterances make a batch: at random or by like lengths to train on, by length to evaluate on."""
+"""Which utterances make a batch: for training at random or of similar lengths, for evaluation sorted by length."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from torch.utils.data import Sampler
 
 ORDERS = ("bucket", "uniform")
-POOL = 16  # batches that are sorted by length together, at most
-SHARE = 4  # a pool is no larger than this part of the split: else the same utterances would meet in every epoch
+POOL = 16  # at most so many batches are sorted by length together
+SHARE = 4  # a pool is at most this part (a quarter) of the split; else the same utterances would meet in every epoch
 
 
 class TrainingSampler(Sampler[list[int]]):
@@ -41,7 +41,7 @@ class TrainingSampler(Sampler[list[int]]):
         self.rank = rank
         self.world = world
         self.epoch = 0
-        self.done = 0  # batches of the epoch that were trained on before, by a run that goes on
+        self.done = 0  # batches of the epoch to skip: a resumed run has trained on them
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -73,8 +73,8 @@ class TrainingSampler(Sampler[list[int]]):
 class LengthSampler(Sampler[list[int]]):
     """Every utterance once, in batches by length; rank r takes every ``world``-th batch.
 
-    The batches are the same for any number of ranks, so that the last digit of a prediction is. A rank for which there
-    is none takes the first, again: the metrics need every rank, and know repeats.
+    The batches are the same for any number of ranks, so that predictions agree to the last digit. A rank left without a
+    batch takes the first one again: the metrics need every rank, and ignore repeats.
     """
 
     def __init__(self, lengths: np.ndarray, batch_size: int, rank: int = 0, world: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""What every reader of a published layout returns, before anything is checked or put right."""
+"""What every reader of a published layout returns, before anything is checked or mended."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SourceSplit:
     unimodal: dict[str, np.ndarray] = field(default_factory=dict)
 
     def check(self, name: str) -> None:
-        """See that every column has a row for each id.
+        """Check that every column has a row for each id.
 
         Raises:
             UserError: one has not.

@@ -100,12 +100,12 @@ class Meta:
 
     @property
     def has_classes(self) -> bool:
-        """Whether labels fall into classes of whole numbers, -3 to 3 at most, which acc7 and acc5 are of."""
+        """Whether labels are on the scale of acc7 and acc5: whole-number classes from -3 to 3."""
         return 1 < self.label_limit <= 3
 
 
 def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
-    """Write a store beside its place, then move it there; an older store at ``path`` is replaced whole.
+    """Write a store to a temporary file and rename it to ``path``; an older store there is replaced whole.
 
     Returns:
         ``meta`` with ``content_sha256``.
@@ -116,7 +116,7 @@ def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
     if path.exists() and not h5py.is_hdf5(path):
         raise UserError(f"{path} is there and is no store; choose another place for this one")
     digest = hashlib.sha256(f"aligned={meta.aligned}".encode())
-    if tuple(meta.label_range) != UNSTATED:  # of those the hash is what it was
+    if tuple(meta.label_range) != UNSTATED:  # keeps the hash of older stores as it was
         digest.update(f"label_range={meta.label_range}".encode())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
 
 
 def _reserve(path: Path, splits: Iterable[Split]) -> None:
-    """Have the system set room aside, or say that there is none: HDF5 crashes the process where a write fails."""
+    """Reserve the room on disk, or say that there is none: HDF5 crashes the process if a write fails."""
     room = 1 << 20
     for split in splits:
         room += sum(64 + len(text.encode()) for text in [*split.ids, *(split.raw_text or [])])
@@ -249,7 +249,7 @@ def _member(parent: h5py.Group, name: str, kind: type) -> Any:
 
 
 def _dataset(parent: h5py.Group, name: str) -> h5py.Dataset:
-    """A dataset whose values lie one after the other in this very file, which so cannot claim more than it holds."""
+    """A dataset whose values lie contiguously in this very file, so that it cannot claim a size it does not have."""
     found = _member(parent, name, h5py.Dataset)
     if found.chunks or found.external or found.is_virtual or found.nbytes > Path(parent.file.filename).stat().st_size:
         raise _Malformed(f"{found.name} is not contiguous in the file")
@@ -257,7 +257,7 @@ def _dataset(parent: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def _read_text(parent: h5py.Group, name: str) -> list[str]:
-    """Strings, which HDF5 keeps elsewhere in the file: many could be the same long one, so not all at once."""
+    """Strings, read a few at a time: HDF5 keeps them elsewhere in the file, and many could be the same long one."""
     found, size = _dataset(parent, name).asstr(), Path(parent.file.filename).stat().st_size
     texts: list[str] = []
     total = 0

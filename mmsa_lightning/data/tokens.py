@@ -1,4 +1,4 @@
-"""Text to BERT's word pieces, which word each piece is of, and whose vocabulary they are."""
+"""Text to BERT's word pieces: which word each piece belongs to, and whose vocabulary they are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_PIECES = 512  # BERT has no position beyond it
 VOCABULARY_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 UNCASED = "bert-base-uncased"  # MiniLM has its vocabulary, id for id, and MMSA's English pickles hold its ids
 UNCASED_SHA256 = "a240c9abbd82e5b969f5681fb7c3f633609db3e4383964ade85bd16f03fbda9b"  # see vocabulary_sha256
-GOOGLE = {  # vocabularies by their names on the hub, each of which is another
+GOOGLE = {  # names on the hub of vocabularies that all differ
     UNCASED,
     "bert-base-cased",
     "bert-base-chinese",
@@ -97,7 +97,7 @@ def vocabulary_sha256(tokenizer: Any) -> str:
 
 
 def compare_vocabularies(stored: Meta, store: Path, text_encoder: str) -> str | None:
-    """See whether a store's tokens are of the vocabulary that a BERT was trained with.
+    """Check that a store's tokens are of the vocabulary that a BERT was trained with.
 
     Args:
         stored: of the store.
@@ -105,7 +105,7 @@ def compare_vocabularies(stored: Meta, store: Path, text_encoder: str) -> str | 
         text_encoder: ``minilm``, a local directory, or a name on the hub.
 
     Returns:
-        one line that says why this cannot be known, where it cannot.
+        one line that says why this cannot be known, if it cannot; else None.
 
     Raises:
         UserError: they are not.
@@ -134,7 +134,7 @@ def compare_vocabularies(stored: Meta, store: Path, text_encoder: str) -> str | 
 
 
 def check_known(name: str, pieces: Iterable[Pieces]) -> list[str]:
-    """See whether a tokenizer knows the text that it was given.
+    """Check that a tokenizer knows the text that it was given.
 
     Args:
         name: of the tokenizer.
@@ -163,7 +163,7 @@ def check_known(name: str, pieces: Iterable[Pieces]) -> list[str]:
 
 
 def spelled(tokenizer: Any, utterances: Iterable[tuple[np.ndarray, str]]) -> tuple[int, int]:
-    """How many of the pieces of utterances stand in their text, small or capital, and how many there are.
+    """How many of the utterances' pieces occur in their text, whatever the case, and how many pieces there are.
 
     Args:
         utterances: of each its ids, (pieces,), and its text.
