@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
+from settings import composed
 
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import SPLITS, Meta, Split, write
 from mmsa_lightning.experiment.app import main
-from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.experiment.run import build_data, build_module, restore
 
 SIMS = [-1.0, 1.0]
@@ -50,9 +49,7 @@ def test_limits_are_those_of_the_labels_or_as_said(
     tmp_path: Path, tiny_bert: str, label_range: list[float], override: list[str], limit: float, model: str, part: str
 ) -> None:
     store = make_store(tmp_path / "x.h5", label_range)
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        chosen = overrides(store, tiny_bert, model) + [text.format(part) for text in override]
-        config = plain(compose("train", chosen))
+    config = composed(*overrides(store, tiny_bert, model), *(text.format(part) for text in override))
     module = build_module(config, build_data(config), None)
     assert getattr(getattr(module, part), "ulgm", getattr(module, part)).limit == limit
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from settings import composed
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.experiment.components import build as build_component
-from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.lmf import LMF, LowRankFusion
 from mmsa_lightning.objectives.l1 import L1
 from mmsa_lightning.training.optim import build_optimizer
@@ -116,8 +115,7 @@ MMSA = {
 @pytest.mark.parametrize("data", MMSA)
 def test_tuned_settings_are_mmsas_at_the_right_modality(data: str) -> None:
     hidden, dropouts, rank, batch_size, decay = MMSA[data]
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = plain(compose("train", ["model=lmf", f"data={data}"]))
+    config = composed("model=lmf", f"data={data}")
     model: Any = build_component("model", config["model"], dims={"text": 768, "audio": 5, "vision": 20})
     text, audio, vision = (model.encoders[m] for m in ("text", "audio", "vision"))
     assert [text.lstm.width, audio.width, vision.width] == hidden

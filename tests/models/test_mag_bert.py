@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from padding import more_padding
 from reference import linear, lstm, relu
+from settings import composed
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.experiment.components import build as build_component
-from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.mag_bert import MAG, MAGBert
 from mmsa_lightning.objectives.mse import MSE
 from mmsa_lightning.training import optim
@@ -284,11 +283,6 @@ def test_modalities_must_be_aligned(batch_of: Any, tiny_bert: str) -> None:
         model(batch_of([6, 3, 1, 5], audio_lengths=[6, 3, 2, 5]))
 
 
-def composed(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return plain(compose("train", ["model=mag_bert", *overrides]))
-
-
 @pytest.mark.parametrize(
     ("overrides", "rate", "dropout"),
     [(["data=mosi"], 2e-5, 0.3), (["data=mosei"], 1e-5, 0.2), (["data=own", "data.path=made.h5"], 1e-5, 0.5)],
@@ -297,7 +291,7 @@ def test_trained_by_the_original_recipe_and_not_by_mmsas(
     tiny_bert: str, overrides: list[str], rate: float, dropout: float
 ) -> None:
     """Squared error, AdamW with decoupled decay, warm-up over a tenth of 40 epochs, one rate for all."""
-    config = composed(*overrides, f"text_encoder={tiny_bert}")
+    config = composed("model=mag_bert", *overrides, f"text_encoder={tiny_bert}")
     assert isinstance(build_component("objective", config["objective"]), MSE)
     assert config["trainer"]["max_epochs"] == 40
     assert (config["model"]["dropout"], config["model"]["beta_shift"], config["data"]["batch_size"]) == (

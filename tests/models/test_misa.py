@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from settings import composed
 from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.experiment.components import build as build_component
-from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.misa import MISA, StackedLSTM
 from mmsa_lightning.objectives.multitask import MultiTask
@@ -242,18 +241,12 @@ def test_a_number_that_makes_no_sense_is_refused(tiny_bert: str, wrong: dict[str
         build(tiny_bert, **wrong)
 
 
-def compose_plain(data: str, tiny_bert: str, *extra: str) -> dict[str, Any]:
-    overrides = ["model=misa", f"data={data}", f"text_encoder={tiny_bert}", "data.path=made.h5", *extra]
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return plain(compose("train", overrides))
-
-
 @pytest.mark.parametrize("data", ["mosi", "mosei"])
 @pytest.mark.parametrize("decay", [0.0, 2.5e-5])
 def test_weight_decay_reaches_the_optimiser(tiny_bert: str, data: str, decay: float) -> None:
     """There is none, as in the original; what is given is applied. thuiar/MMSA states one and never passes it on."""
     given = [f"optim.weight_decay.{group}={decay}" for group in ("bert", "audio", "video", "other") if decay]
-    config = compose_plain(data, tiny_bert, *given)
+    config = composed("model=misa", f"data={data}", f"text_encoder={tiny_bert}", *given)
     model = build_component("model", config["model"], dims=DIMS)
     options = {name: value for name, value in config["optim"].items() if name != "schedule"}
     optimizer = build_optimizer(model, **options)
@@ -275,7 +268,7 @@ def test_weight_decay_reaches_the_optimiser(tiny_bert: str, data: str, decay: fl
 
 def test_accumulated_batches_are_clipped_by_value_at_half_of_what_is_published_for_their_sum(tiny_bert: str) -> None:
     for data, size in (("mosi", 16), ("mosei", 64)):
-        config = compose_plain(data, tiny_bert)
+        config = composed("model=misa", f"data={data}", f"text_encoder={tiny_bert}")
         trainer = config["trainer"]
         assert config["data"]["batch_size"] == size
         assert (trainer["accumulate_grad_batches"], trainer["gradient_clip_val"]) == (2, 0.4)

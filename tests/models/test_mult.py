@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from reference import linear, relu
+from settings import composed
 from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.experiment.components import build as build_component
-from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models import mult
 from mmsa_lightning.models.mult import (
     CrossmodalAttention,
@@ -364,8 +363,7 @@ def test_text_may_be_berts_hidden_states(batch: Batch, tiny_bert: str) -> None:
 def test_weight_decay_reaches_the_optimiser(tiny_bert: str, data: str, decay: float) -> None:
     """There is none, as in the original; what is given is applied. thuiar/MMSA states one and never passes it on."""
     given = [f"optim.weight_decay.{group}={decay}" for group in ("bert", "audio", "video", "other") if decay]
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = plain(compose("train", ["model=mult", f"data={data}", f"text_encoder={tiny_bert}", *given]))
+    config = composed("model=mult", f"data={data}", f"text_encoder={tiny_bert}", *given)
     model = build_component("model", config["model"], dims={"text": None, "audio": 5, "vision": 20})
     optim = {name: value for name, value in config["optim"].items() if name != "schedule"}
     groups = build_optimizer(model, **optim).param_groups

@@ -10,13 +10,12 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from reference import linear, lstm, relu
+from settings import composed
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.experiment.components import build as build_component
-from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.self_mm import Head, SelfMM
 from mmsa_lightning.objectives.multitask import MultiTask
 from mmsa_lightning.training import optim
@@ -152,7 +151,7 @@ def _mean(vectors: list[list[float]]) -> list[float]:
 
 
 def multitask(labels: Tensor, model: SelfMM) -> MultiTask:
-    config = composed("data=mosi")
+    config = composed("model=self_mm", "data=mosi")
     objective: MultiTask = build_component("objective", config["objective"], where_null={"limit": 3.0})
     objective.setup(labels, model.feature_widths)
     return objective
@@ -191,11 +190,6 @@ def test_labels_and_losses_follow_the_transcription_for_four_epochs(batch_of: An
     assert len({tuple(y) for y in reference.y.values()}) == 4  # each modality has labels of its own
 
 
-def composed(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return plain(compose("train", ["model=self_mm", *overrides]))
-
-
 PUBLISHED = {  # thuiar/MMSA config_regression.json: rate and L2 decay for sums over four batches
     "mosi": {
         "audio": (5e-3, 1e-3),
@@ -217,7 +211,7 @@ PUBLISHED = {  # thuiar/MMSA config_regression.json: rate and L2 decay for sums 
 @pytest.mark.parametrize(("data", "batch_size"), [("mosi", 16), ("mosei", 32)])
 def test_five_parameter_groups_have_the_published_rates_and_decays(tiny_bert: str, data: str, batch_size: int) -> None:
     """L2 decay of a mean over k batches is the k-th part of that of their sum."""
-    config = composed(f"data={data}", f"text_encoder={tiny_bert}")
+    config = composed("model=self_mm", f"data={data}", f"text_encoder={tiny_bert}")
     model = build_component("model", config["model"], dims=DIMS)
     accumulated = config["trainer"]["accumulate_grad_batches"]
     assert (config["data"]["batch_size"], accumulated) == (batch_size, 4)
@@ -257,7 +251,7 @@ def test_left_over_batches_make_a_step_and_a_step_is_a_mean_over_its_batches(bat
     model = build("nowhere", {"text": 20, "audio": 5, "vision": 20})
     before = copy.deepcopy(model).train()
 
-    config = composed("data=mosi")
+    config = composed("model=self_mm", "data=mosi")
     objective: MultiTask = build_component("objective", config["objective"], where_null={"limit": 3.0})
     objective.setup(everything.label, model.feature_widths)
 

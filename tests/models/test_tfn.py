@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from reference import linear, relu
+from settings import composed
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.experiment.components import build as build_component
-from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.tfn import TFN, tensor_fusion
 from mmsa_lightning.objectives.l1 import L1
 
@@ -112,8 +111,7 @@ MMSA = {
 @pytest.mark.parametrize("data", MMSA)
 def test_tuned_settings_are_mmsas_at_the_right_modality(data: str) -> None:
     hidden, text_out, fusion_width, dropouts, batch_size, lr = MMSA[data]
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = plain(compose("train", ["model=tfn", f"data={data}"]))
+    config = composed("model=tfn", f"data={data}")
     dims = {"text": 768, "audio": 5, "vision": 20}
     model: Any = build_component("model", config["model"], where_null={"limit": 3.0}, dims=dims)
     text, audio, vision = (model.encoders[m] for m in ("text", "audio", "vision"))

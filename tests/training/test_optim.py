@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from settings import composed
 from torch import nn
 
-from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.models.interactive_attention import InteractiveAttention
 from mmsa_lightning.training.optim import build_optimizer, check, group_of, parameter_groups
 
@@ -151,8 +150,7 @@ SELF_MM = {
 @pytest.mark.parametrize("name", ["interactive_attention", "tfn", "lmf", "mfn", "raven", "mult"])
 def test_decay_taken_from_self_mm_stands_beside_a_mean(name: str, data: str) -> None:
     """All of Self-MM's for the paper's model; BERT's alone for those whose sources do not fine-tune one."""
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        ours, tuned = (plain(compose("train", [f"model={name}", f"data={d}"]))["optim"] for d in ("demo", data))
+    ours, tuned = (composed(f"model={name}", f"data={d}")["optim"] for d in ("demo", data))
     published = SELF_MM["mosi"], SELF_MM[data]
     for optim, numbers in zip((ours, tuned), published, strict=True):
         expected = {group: number / 4 for group, number in numbers.items()}
