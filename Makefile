@@ -1,5 +1,6 @@
 # `make help` lists the targets.
 PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 AT_ONCE := -n auto --maxprocesses 4 --dist loadgroup
 
@@ -16,11 +17,11 @@ table5 table6: narrow += $(if $(ROWS),+ablation=$(ROWS))
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/installed  ## make .venv with everything that training and the tests need
+setup: .venv/installed  ## make .venv with all that training and the tests need; CONSTRAINTS=constraints-lowest.txt
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 
 demo: setup  ## train the paper's model on made-up data and print its test figures
@@ -51,7 +52,7 @@ test-quick: setup
 	$(BIN)/pytest $(AT_ONCE) -m "not slow"
 
 bench: setup  ## measure speed and memory, beside MMSA's Self-MM: the short form, ten minutes
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
 	$(BIN)/python experiments/benchmarks/compare.py
 	$(BIN)/python experiments/benchmarks/memory.py --counts 1600 200 400
 	$(BIN)/python experiments/benchmarks/ulgm.py --out $(OUT)

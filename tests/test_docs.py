@@ -10,7 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/equations.md", "docs/models.md", "experiments/README.md"])
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/equations.md", "docs/models.md", "experiments/README.md"],
+)
 def test_what_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text()
     sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
