@@ -10,6 +10,8 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+CELL = re.compile(r"<td.*?</td>", re.DOTALL)
+CODE = re.compile(r"<code>.*?</code>")
 LOADED = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*\b(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)")
 ROLE = re.compile(r":\w+:<code>")
 log = logging.getLogger("mkdocs.hooks")
@@ -30,8 +32,17 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     return markdown.replace("](../experiments/", "](experiments/")
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Names in tables may be divided at their joints, else a long one takes the room of all other columns."""
+
+    def divided(code: re.Match[str]) -> str:
+        return re.sub(r"(?<=[_/.])(?=\w)", "<wbr>", code[0].replace("</code>", "")) + "</code>"
+
+    return CELL.sub(lambda cell: CODE.sub(divided, cell[0]), html)
+
+
 def on_post_page(output: str, *, page: Any, **_: Any) -> None:
-    """Errors (``--strict``): something is loaded over the network, or a role is shown that docstrings.py does not know."""
+    """Errors (``--strict``): a page loads something over the network, or shows a role that docstrings.py left."""
     for address in LOADED.findall(output):
         log.warning(f"{page.file.src_uri} loads {address}")
     for role in ROLE.findall(output):
