@@ -70,7 +70,7 @@ format: setup  ## put format and style right
 	$(BIN)/ruff check --fix .
 
 docs: setup  ## build the documentation as a site, build/site; the network is not used
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 pictures: setup  ## make the pictures of README and docs from demo data; needs Chromium, BROWSER=…
 	$(BIN)/python train.py -m experiment=table3 $(shown)

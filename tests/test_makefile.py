@@ -49,3 +49,10 @@ def test_tables_and_figures_are_all_of_them() -> None:
         ["figure", "3"],
         ["report", "demo"],
     ]
+
+
+def test_the_site_is_built_strictly() -> None:
+    made = subprocess.run(["make", "-n", "docs"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    (line,) = [line.split() for line in made.splitlines() if "mkdocs" in line]
+    assert "--strict" in line and not {"-q", "--quiet"} & set(line)  # quiet, it counts no warning
+    assert (ROOT / line[-1]).is_file()
