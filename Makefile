@@ -5,7 +5,7 @@ BIN := .venv/bin
 AT_ONCE := -n auto --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick bench lint format clean tables figures report table1 table2 table3 table4 table5 table6 figure2 figure3
+.PHONY: help setup demo test test-quick bench lint format docs pictures clean tables figures report table1 table2 table3 table4 table5 table6 figure2 figure3
 
 # Of tables and figures: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override'.
 OUT ?= report
@@ -13,6 +13,11 @@ narrow = $(if $(DATA),data=$(DATA)) $(ARGS)
 table3 table4 table5 table6 figure2 figure3: narrow += $(if $(SEEDS),seed=$(SEEDS))
 table3 table4: narrow += $(if $(ROWS),model=$(ROWS))
 table5 table6: narrow += $(if $(ROWS),+ablation=$(ROWS))
+
+# Of the pictures.
+made := build/pictures
+shown := data=demo text=features model=tfn,lmf,mfn,self_mm,interactive_attention seed=1,2,3 runs=$(made)/runs
+BROWSER ?= chromium
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +73,16 @@ lint: setup  ## check format, style, types, and that no import runs back up
 format: setup  ## put format and style right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup  ## build the documentation as a site, build/site; the network is not used
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/site/mkdocs.yml
+
+pictures: setup  ## make the pictures of README and docs from demo data; needs Chromium, BROWSER=…
+	$(BIN)/python train.py -m experiment=table3 $(shown)
+	$(BIN)/mmsa table 3 --out $(made) $(shown)
+	$(BIN)/mmsa report $(made)/runs/demo --out $(made)/report.html
+	cp $(made)/table3.png docs/images/table3.png
+	$(BROWSER) --headless --no-sandbox --hide-scrollbars --window-size=1040,1240 --screenshot=docs/images/report.png file://$(CURDIR)/$(made)/report.html
 
 clean:  ## remove the environment and caches; stores and runs stay
 	rm -rf .venv .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

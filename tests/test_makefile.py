@@ -33,6 +33,14 @@ def test_a_table_is_of_what_its_sweep_runs(target: str, rows: str) -> None:
     assert table == ["mmsa", "table", target[-1], "--out", "here", "--partial", *overrides]
 
 
+def test_the_pictures_are_of_the_demo_alone() -> None:
+    sweep, table, report = commands("pictures")
+    assert sweep[:4] == ["python", "train.py", "-m", "experiment=table3"]
+    assert table[:3] == ["mmsa", "table", "3"]
+    assert sweep[4:] == table[5:] and "data=demo" in sweep
+    assert report[:3] == ["mmsa", "report", "demo"]
+
+
 def test_tables_and_figures_are_all_of_them() -> None:
     built = [command[1:3] for name in ("tables", "figures", "report") for command in commands(name)]
     assert [words for words in built if words[0] != "train.py"] == [
@@ -41,3 +49,10 @@ def test_tables_and_figures_are_all_of_them() -> None:
         ["figure", "3"],
         ["report", "demo"],
     ]
+
+
+def test_the_site_is_built_strictly() -> None:
+    made = subprocess.run(["make", "-n", "docs"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    (line,) = [line.split() for line in made.splitlines() if "mkdocs" in line]
+    assert "--strict" in line and not {"-q", "--quiet"} & set(line)  # quiet, it counts no warning
+    assert (ROOT / line[-1]).is_file()

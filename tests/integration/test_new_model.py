@@ -1,4 +1,4 @@
-"""A model of one's own is one file and one YAML in a folder of one's own, as the README's example is."""
+"""A model of one's own is one file and one YAML in a folder of one's own, as the guide's example is."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 
 from mmsa_lightning.experiment.app import main
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+GUIDE = (Path(__file__).parents[2] / "docs" / "own-model.md").read_text()
 
 
 def block(language: str, opening: str) -> str:
-    """The README's code block in this language that has this line at its top."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    """The guide's code block in this language that has this line at its top."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
     (found,) = [text for text in blocks if opening in "\n".join(text.splitlines()[:2])]
     return found
 
