@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from mmsa_lightning.errors import UserError, one_line_errors
+
+EXTRAS = {"report": "tables, figures and reports", "dashboard": "dashboards"}  # what needs them
+UsageError: Any = typer.BadParameter.__mro__[1]  # click's or, in later releases of typer, its copy
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,234 +27,324 @@ def main(argv: list[str] | None = None) -> None:
         argv: the arguments after the command's name; the process's own when None.
 
     Raises:
-        SystemExit: with code 2 and one line on a user's mistake, with 0 after help.
+        SystemExit: with code 2 and one line on a user's mistake, with 1 after a check that failed, with 0 after help.
     """
-    argv = sys.argv[1:] if argv is None else argv
     with one_line_errors():
-        if argv[:1] == ["train"]:  # Hydra parses its own arguments, --help among them
-            from mmsa_lightning.experiment import app
-
-            return app.main(argv[1:])
-        parser = _parser()
-        ids: list[str] = []
-        if argv[:1] == ["attention"]:
-            argv, ids = _ids_apart(argv)
-        args, rest = parser.parse_known_args(argv)
-        if wrong := [word for word in rest if word.startswith("-") or not hasattr(args, "overrides")]:
-            parser.error(f"unrecognized arguments: {' '.join(wrong)}")
-        if rest:
-            args.overrides = rest
-        if ids:
-            args.ids += ids
         try:
-            args.run(args)
+            code = get_command(app)(argv, prog_name="mmsa", standalone_mode=False)
+        except UsageError as error:
+            raise UserError(f"{error.format_message().rstrip('.')}; {error.ctx.get_usage()}") from error
+    if code is not None:
+        sys.exit(code)
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Say with which extra a package comes that is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}: {EXTRAS[name]} need pip install 'mmsa-lightning[{name}]'") from error
+
+
+class Plain:
+    """What commands and groups of them say: in any encoding, and always with their usage."""
+
+    def format_usage(self: Any, ctx: Any, formatter: Any) -> None:
+        formatter.write_usage(ctx.command_path, " ".join(self.collect_usage_pieces(ctx)), prefix="usage: ")
+
+    def get_help(self, ctx: Any) -> str:
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        return super().get_help(ctx).encode(encoding, "backslashreplace").decode(encoding)  # type: ignore[misc]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)  # type: ignore[misc]
+        except UsageError as error:
+            error.ctx = ctx  # which some lack
+            raise
+
+
+class Command(Plain, TyperCommand):
+    """One command."""
+
+
+class Group(Plain, TyperGroup):
+    """Several commands under one name."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            code = super().invoke(ctx)
             sys.stdout.flush()
+            return code
         except BrokenPipeError:  # `| head` has read enough; nor need Python's own exit complain
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return None
 
 
-def _ids_apart(argv: list[str]) -> tuple[list[str], list[str]]:
-    """``mmsa attention``'s arguments without the ids that begin with a dash, which argparse would take for options."""
-    end = argv.index("--") if "--" in argv else len(argv)
-    ids = [word for word in argv[:end] if word.startswith("-") and not re.fullmatch(r"-h|--help|--out(=.*)?", word)]
-    return [word for word in argv if word not in ids], ids
+class Untouched(Command):
+    """A command that leaves all its arguments to somebody else, --help among them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.args = args
+        return []
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mmsa", description="Multimodal sentiment analysis on CMU-MOSI and CMU-MOSEI."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    data = commands.add_parser("data", help="import a published file into a store, or look into a store")
-    listing = commands.add_parser("models", help="list the models: paper, text, alignment, parameters")
-    listing.set_defaults(run=_models)
-    for kind, meaning, numbers in (
-        ("table", "a table of the paper from finished runs: Markdown, CSV, LaTeX, a picture", "1 to 6"),
-        ("figure", "a figure of the paper from finished runs: PNG, SVG", "2 or 3"),
-    ):
-        made = commands.add_parser(
-            kind,
-            usage=f"mmsa {kind} [-h] [--out DIR] [--partial] N [OVERRIDE ...]",
-            help=meaning,
-            description=f"Overrides: as given to the sweep that filled it, python train.py -m experiment={kind}N …",
-        )
-        # argparse would take overrides after an option for none at all: they are what is left over, see main.
-        made.set_defaults(run=_report, kind=kind, overrides=[])
-        made.add_argument("number", metavar="N", help=f"{numbers}, as in the paper")
-        made.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
-        made.add_argument("--partial", action="store_true", help="leave out cells that have no result")
-    maps = commands.add_parser("attention", help="what a finished run attends to in chosen utterances: PNG, SVG")
-    maps.set_defaults(run=_attention)
-    maps.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
-    maps.add_argument("ids", nargs="*", metavar="ID", help="of an utterance; default: the largest errors on test")
-    maps.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
-    page = commands.add_parser("report", help="finished runs as one page of HTML that opens offline")
-    page.set_defaults(run=_page)
-    page.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="run directories, or folders that hold some")
-    page.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html")
-    dashboard = commands.add_parser("dashboard", help="W&B workspaces for Tables 3 to 6; offline, what they hold")
-    dashboard.set_defaults(run=_dashboard)
-    dashboard.add_argument("numbers", nargs="*", default=["3", "4", "5", "6"], metavar="N", help="3 to 6; default: all")
-    project = os.environ.get("WANDB_PROJECT") or "mmsa-lightning"
-    dashboard.add_argument(
-        "--project", default=project, metavar="NAME", help="default: WANDB_PROJECT or mmsa-lightning"
-    )
-    dashboard.add_argument("--entity", metavar="NAME", help="user or team; default: the login's own")
-    commands.add_parser("train", help="train a model; what follows goes to Hydra", add_help=False)
-    actions = data.add_subparsers(required=True, metavar="ACTION")
+class DashedIds(Command):
+    """A command whose arguments may begin with a dash: what is no option of its own goes to the end, behind ``--``."""
 
-    importing = actions.add_parser("import", help="read a published file, check it, and write a store")
-    importing.set_defaults(run=_import)
-    importing.add_argument(
-        "source", type=Path, metavar="SOURCE", help="pickle of MMSA, MulT, MISA, MMIM or MAG-BERT, a folder, or a CSV"
-    )
-    importing.add_argument("--dataset", required=True, metavar="NAME", help="mosi, mosei or a name of your own")
-    importing.add_argument("--out", type=Path, metavar="PATH", help="the store; default: stores/<dataset>.h5")
-    importing.add_argument(
-        "--tokenizer",
-        metavar="NAME",
-        help="minilm (default), a hub name or a directory; for a source with token ids, whose they are",
-    )
-    importing.add_argument(
-        "--split",
-        type=float,
-        nargs=3,
-        metavar=("TRAIN", "VALID", "TEST"),
-        help="divide a source without splits by video, in these shares; of one without a test split, valid",
-    )
-    importing.add_argument(
-        "--label-range",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="what labels lie between; default: -3 3 for mosi and mosei, else what is found",
-    )
-    importing.add_argument(
-        "--separator", metavar="CHAR", help="of a CSV's columns, or tab; default: seen in the header"
-    )
-    importing.add_argument("--encoding", metavar="NAME", help="of a CSV, such as gbk; default: UTF-8, or what it says")
-    for option, meaning in {
-        "--audio": "audio features, beside any source, or instead of its own",
-        "--vision": "vision features, likewise",
-        "--text": "text features, likewise",
-        "--word-vectors": "text features: one vector for each word of the source's text",
-    }.items():
-        importing.add_argument(option, type=Path, metavar="X.npz", help=meaning)
-    importing.add_argument("--text-features", type=Path, dest="text", help=argparse.SUPPRESS)  # its older name
-
-    encoding = actions.add_parser("encode", help="have a frozen BERT read a store's tokens once, for text=features")
-    encoding.set_defaults(run=_encode)
-    encoding.add_argument("store", type=Path, metavar="STORE")
-    encoding.add_argument(
-        "--text-encoder",
-        default="bert-base-uncased",
-        metavar="NAME",
-        help="bert-base-uncased (default), another on the hub, a directory, or minilm",
-    )
-    encoding.add_argument(
-        "--out", type=Path, metavar="PATH", help="the new store; default: STORE's name and the encoder's"
-    )
-
-    inspecting = actions.add_parser("inspect", help="say what is in a store")
-    inspecting.set_defaults(run=_inspect)
-    inspecting.add_argument("store", type=Path, metavar="STORE")
-    return parser
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        ids = [word for word in args[:end] if word.startswith("-") and not re.fullmatch(r"-h|--help|--out(=.*)?", word)]
+        others = [word for word in args[:end] if word not in ids]
+        return super().parse_args(ctx, [*others, "--", *args[end + 1 :], *ids])
 
 
-def _import(args: argparse.Namespace) -> None:
-    from mmsa_lightning.data.importer import import_file
-    from mmsa_lightning.data.releases import LABEL_RANGES, count_warning, range_warning
-    from mmsa_lightning.data.store import Store
-
-    out: Path = args.out or Path("stores", f"{args.dataset}.h5")
-    meta = import_file(
-        args.source,
-        args.dataset,
-        out,
-        tokenizer=args.tokenizer,
-        split=tuple(args.split) if args.split else None,
-        label_range=tuple(args.label_range) if args.label_range else None,
-        separator=args.separator,
-        encoding=args.encoding,
-        text=args.text,
-        audio=args.audio,
-        vision=args.vision,
-        word_vectors=args.word_vectors,
-    )
-    for line in meta.report:
-        print(line)
-    low, high = meta.label_range
-    if args.label_range is None and args.dataset not in LABEL_RANGES:
-        print(f"labels: found in [{low:g}, {high:g}], taken as their range; --label-range LOW HIGH states another")
-    train, valid, test = (len(split) for split in Store(out).splits.values())
-    if warning := count_warning(args.dataset, (train, valid, test)):
-        print(f"warning: {warning}", file=sys.stderr)
-    if warning := range_warning(low, high):
-        print(f"warning: {warning}", file=sys.stderr)
-    release = meta.release or "no known release"
-    print(f"{out}: {train} train, {valid} valid, {test} test, read as {meta.layout} ({release})")
-    print(f"next: mmsa data inspect {out}")
+HELP = {"help_option_names": ["-h", "--help"]}
+app, data, new = (typer.Typer(cls=Group, rich_markup_mode=None, context_settings=HELP) for _ in range(3))
+app.add_typer(data, name="data", help="Import a published file into a store, or look into a store.")
+app.add_typer(new, name="new", help="Begin something of your own.")
 
 
-def _encode(args: argparse.Namespace) -> None:
-    from mmsa_lightning.data.encode import encode_store
-    from mmsa_lightning.training.trainer import quieten
-
-    quieten()
-    encoder = Path(args.text_encoder).name
-    out: Path = args.out or args.store.with_name(f"{args.store.stem}_{encoder}{args.store.suffix}")
-    meta = encode_store(args.store, args.text_encoder, out)
-    print(f"{out}: {meta.report[-1]}")
-    print(f"next: python train.py data=… data.path={out} text=features")
+def argument(metavar: str, help: str) -> Any:
+    return typer.Argument(metavar=metavar, help=help)
 
 
-def _models(args: argparse.Namespace) -> None:
+def option(metavar: str, help: str, **others: Any) -> Any:
+    return typer.Option(metavar=metavar, help=help, **others)
+
+
+def flag(name: str, help: str, **others: Any) -> Any:
+    return typer.Option(name, help=help, **others)
+
+
+Out = Annotated[Path, option("DIR", "The folder to write to.")]
+Store = Annotated[Path, argument("STORE", "As mmsa data import writes it.")]
+Overrides = Annotated[list[str] | None, argument("OVERRIDE", "As given to the sweep that filled it, mmsa train -m …")]
+Partial = Annotated[bool, flag("--partial", "Leave out cells that have no result.")]
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"mmsa-lightning {version('mmsa-lightning')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[bool, flag("--version", "Print it.", callback=print_version, is_eager=True)] = False,
+) -> None:
+    """Multimodal sentiment analysis on CMU-MOSI and CMU-MOSEI."""
+
+
+@app.command(cls=Untouched)
+def train(ctx: typer.Context) -> None:
+    """Train a model; what follows goes to Hydra."""
+    from mmsa_lightning.experiment.app import main
+
+    main(ctx.args)
+
+
+@app.command(cls=Command)
+def check(
+    overrides: Annotated[
+        list[str] | None, argument("OVERRIDE", "As mmsa train takes them; model=NAME says which model.")
+    ] = None,
+    config_dir: Annotated[Path | None, option("DIR", "Your own folder.")] = None,
+    traceback: Annotated[bool, flag("--traceback", "Show that of each error.")] = False,
+) -> None:
+    """Check a model, yours or ours; ends with 1 where a check fails."""
+    from mmsa_lightning.experiment.conformance import check_model
+
+    failed = 0
+    for outcome in check_model(overrides or [], config_dir, tracebacks=traceback):
+        print(outcome, flush=True)
+        failed += outcome.failed
+    if failed:
+        raise typer.Exit(1)
+
+
+@new.command("model", cls=Command)
+def new_model(
+    name: Annotated[str, argument("NAME", "As model=NAME will call it, such as late_fusion.")],
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Your own folder.")] = Path("mine"),
+) -> None:
+    """Write a small model and its YAML, ready to run, to go on from."""
+    from mmsa_lightning.experiment.scaffold import write_model
+
+    print(*write_model(name, folder), sep="\n")
+
+
+@app.command(cls=Command)
+def models() -> None:
+    """List our models: paper, text, alignment, parameters."""
     from mmsa_lightning.experiment.catalogue import print_models
 
     print_models()
 
 
-def _report(args: argparse.Namespace) -> None:
-    with _extra("report", "tables, figures and reports"):
-        from mmsa_lightning.report.write import write_figure, write_table
-    write = {"table": write_table, "figure": write_figure}[args.kind]
-    # The number may stand behind overrides.
-    number, *overrides = sorted([args.number, *args.overrides], key=lambda word: "=" in word or word.startswith("~"))
-    print(write(number, overrides, args.out, partial=args.partial))
+@data.command("import", cls=Command)
+def import_(
+    source: Annotated[Path, argument("SOURCE", "Pickle of MMSA, MulT, MISA, MMIM or MAG-BERT, a folder, or a CSV.")],
+    dataset: Annotated[str, option("NAME", "mosi, mosei or a name of your own.")],
+    out: Annotated[Path | None, option("PATH", "The store; default: stores/<dataset>.h5.")] = None,
+    tokenizer: Annotated[
+        str | None,
+        option("NAME", "minilm (default), a hub name or a directory; for a source with token ids, whose they are."),
+    ] = None,
+    split: Annotated[
+        tuple[float, float, float] | None,
+        option("TRAIN VALID TEST", "Divide what has no splits by video in these shares; without a test split, valid."),
+    ] = None,
+    label_range: Annotated[
+        tuple[float, float] | None,
+        option("LOW HIGH", "What labels lie between; default: -3 3 for mosi and mosei, else what is found."),
+    ] = None,
+    separator: Annotated[str | None, option("CHAR", "Of a CSV's columns, or tab; default: seen in the header.")] = None,
+    encoding: Annotated[str | None, option("NAME", "Of a CSV, such as gbk; default: UTF-8, or what it says.")] = None,
+    audio: Annotated[Path | None, option("X.npz", "Audio features, beside a source or instead of its own.")] = None,
+    vision: Annotated[Path | None, option("X.npz", "Vision features, likewise.")] = None,
+    text: Annotated[Path | None, option("X.npz", "Text features, likewise.")] = None,
+    word_vectors: Annotated[Path | None, option("X.npz", "Text features: a vector for each word of the text.")] = None,
+    text_features: Annotated[Path | None, option("X.npz", "The older name of --text.", hidden=True)] = None,
+) -> None:
+    """Read a published file, check it, and write a store."""
+    from mmsa_lightning.data.importer import import_file
+    from mmsa_lightning.data.releases import LABEL_RANGES, count_warning, range_warning
+    from mmsa_lightning.data.store import Store
 
-
-def _attention(args: argparse.Namespace) -> None:
-    with _extra("report", "tables, figures and reports"):
-        from mmsa_lightning.report.write import write_attention
-    print("\n".join(write_attention(args.run_dir, args.ids, args.out)))
-
-
-def _page(args: argparse.Namespace) -> None:
-    with _extra("report", "tables, figures and reports"):
-        from mmsa_lightning.report.page import write_page
-
-    write_page(args.runs, args.out)
-    print(args.out)
-
-
-def _dashboard(args: argparse.Namespace) -> None:
-    with _extra("dashboard", "dashboards"):
-        from mmsa_lightning.report.dashboards import save_dashboards
-    for line in save_dashboards(args.numbers, args.project, args.entity):
+    out = out or Path("stores", f"{dataset}.h5")
+    meta = import_file(
+        source,
+        dataset,
+        out,
+        tokenizer=tokenizer,
+        split=split,
+        label_range=label_range,
+        separator=separator,
+        encoding=encoding,
+        text=text or text_features,
+        audio=audio,
+        vision=vision,
+        word_vectors=word_vectors,
+    )
+    for line in meta.report:
         print(line)
+    low, high = meta.label_range
+    if label_range is None and dataset not in LABEL_RANGES:
+        print(f"labels: found in [{low:g}, {high:g}], taken as their range; --label-range LOW HIGH states another")
+    train, valid, test = (len(split) for split in Store(out).splits.values())
+    for warning in filter(None, (count_warning(dataset, (train, valid, test)), range_warning(low, high))):
+        print(f"warning: {warning}", file=sys.stderr)
+    counts = f"{train} train, {valid} valid, {test} test"
+    print(f"{out}: {counts}, read as {meta.layout} ({meta.release or 'no known release'})")
+    print(f"next: mmsa data inspect {out}")
 
 
-@contextmanager
-def _extra(name: str, what: str) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error}: {what} need pip install 'mmsa-lightning[{name}]'") from error
+@data.command(cls=Command)
+def encode(
+    store: Store,
+    text_encoder: Annotated[
+        str, option("NAME", "Another BERT on the hub, a directory, or minilm.")
+    ] = "bert-base-uncased",
+    out: Annotated[Path | None, option("PATH", "The new store; default: STORE's name and the encoder's.")] = None,
+) -> None:
+    """Have a frozen BERT read a store's tokens, for text=features."""
+    from mmsa_lightning.data.encode import encode_store
+    from mmsa_lightning.training.trainer import quieten
+
+    quieten()
+    out = out or store.with_name(f"{store.stem}_{Path(text_encoder).name}{store.suffix}")
+    meta = encode_store(store, text_encoder, out)
+    print(f"{out}: {meta.report[-1]}")
+    print(f"next: python train.py data=… data.path={out} text=features")
 
 
-def _inspect(args: argparse.Namespace) -> None:
+@data.command(cls=Command)
+def inspect(path: Store) -> None:
+    """Say what is in a store."""
     from mmsa_lightning.data.inspect import describe
     from mmsa_lightning.data.store import Store
 
-    print(describe(Store(args.store)))
+    print(describe(Store(path)))
+
+
+@app.command(cls=Command)
+def table(
+    number: Annotated[str, argument("N", "1 to 6, as in the paper.")],
+    overrides: Overrides = None,
+    out: Out = Path("report"),
+    partial: Partial = False,
+) -> None:
+    """Build a table of the paper: Markdown, CSV, LaTeX, a picture."""
+    with extra("report"):
+        from mmsa_lightning.report.write import write_table
+    print(write_table(*number_first(number, overrides), out, partial=partial))
+
+
+@app.command(cls=Command)
+def figure(
+    number: Annotated[str, argument("N", "2 or 3, as in the paper.")],
+    overrides: Overrides = None,
+    out: Out = Path("report"),
+    partial: Partial = False,
+) -> None:
+    """Draw a figure of the paper from finished runs: PNG, SVG."""
+    with extra("report"):
+        from mmsa_lightning.report.write import write_figure
+    print(write_figure(*number_first(number, overrides), out, partial=partial))
+
+
+def number_first(number: str, overrides: list[str] | None) -> tuple[str, list[str]]:
+    """The number of a table or figure, which may stand behind overrides, and these."""
+    number, *others = sorted([number, *(overrides or [])], key=lambda word: "=" in word or word.startswith("~"))
+    return number, others
+
+
+@app.command(cls=DashedIds)
+def attention(
+    run_dir: Annotated[Path, argument("RUN", "A run directory.")],
+    ids: Annotated[list[str] | None, argument("ID", "Of an utterance; default: the largest errors on test.")] = None,
+    out: Out = Path("report"),
+) -> None:
+    """Draw what a finished run attends to in an utterance."""
+    with extra("report"):
+        from mmsa_lightning.report.write import write_attention
+    print(*write_attention(run_dir, ids or [], out), sep="\n")
+
+
+@app.command(cls=Command)
+def report(
+    runs: Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")],
+    out: Annotated[Path, option("FILE", "The page.")] = Path("report.html"),
+) -> None:
+    """Show finished runs as one page of HTML that opens offline."""
+    with extra("report"):
+        from mmsa_lightning.report.page import write_page
+    write_page(runs, out)
+    print(out)
+
+
+@app.command(cls=Command)
+def dashboard(
+    numbers: Annotated[list[str] | None, argument("N", "3 to 6; default: all.")] = None,
+    project: Annotated[str, option("NAME", "Of W&B.", envvar="WANDB_PROJECT", show_envvar=True)] = "mmsa-lightning",
+    entity: Annotated[str | None, option("NAME", "User or team; default: the login's own.")] = None,
+) -> None:
+    """Save W&B workspaces of Tables 3 to 6; offline, describe them."""
+    with extra("dashboard"):
+        from mmsa_lightning.report.dashboards import save_dashboards
+    print(*save_dashboards(numbers or ["3", "4", "5", "6"], project, entity), sep="\n")
+
+
+@app.command(cls=Command)
+def info() -> None:
+    """Print versions, devices and paths, to paste into an issue."""
+    from mmsa_lightning.experiment.info import facts
+
+    print(*facts(), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -17,22 +17,16 @@ import pytest
 import torch
 import warm
 from torch.distributed.launcher.api import LaunchConfig
-from transformers import BertConfig, BertModel
 
 from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.experiment import candidate
 from mmsa_lightning.training import ranks
 
 
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a random BERT of one layer, width 32, and bert-base-uncased's vocabulary size."""
-    folder = tmp_path_factory.mktemp("tiny_bert")
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=30522, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
-    )
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return str(folder)
+    return candidate.tiny_bert(tmp_path_factory.mktemp("tiny_bert"))
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import io
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -6,13 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from mmsa_lightning import cli
 from mmsa_lightning.cli import main
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import app
 
 
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["data", "--help"], ["data", "import", "--help"], ["data", "encode", "--help"]]
+    "argv",
+    [
+        ["--help"],
+        ["data", "--help"],
+        ["data", "import", "--help"],
+        ["data", "encode", "--help"],
+        ["check", "-h"],
+        ["new", "model", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(argv):
     code = (
@@ -85,6 +94,100 @@ def test_output_in_any_encoding(monkeypatch, encoding, argv):
             assert "interactive_attention" in text
 
 
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--nope"], "--nope"),
+        (["tabel", "3"], "'tabel'. Did you mean 'table'?"),
+        (["table", "--partail", "3"], "--partail"),
+        (["data", "import", "x.csv"], "'--dataset'"),
+        (["data", "import", "x.csv", "--dataset", "a", "--split", "1"], "'--split' requires 3"),
+        (["data", "import", "x.csv", "--dataset", "a", "--label-range", "low", "1"], "'--label-range'"),
+        (["data", "inspect", "a", "実験"], "実験"),
+        (["new", "model"], "'NAME'"),
+        (["info", "all"], "(all)"),
+    ],
+)
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_a_mistake_is_named_in_one_line(argv, named, columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    assert end.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith("error: ") and printed.err.count("\n") == 1
+    assert named in printed.err and "; usage: mmsa " in printed.err
+
+
+def test_as_a_module_and_its_version():
+    from importlib.metadata import version
+
+    command = [sys.executable, "-m", "mmsa_lightning.cli", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"mmsa-lightning {version('mmsa-lightning')}\n")
+
+
+def test_negative_numbers_and_an_older_name_are_read(monkeypatch):
+    from mmsa_lightning.data import importer
+
+    got = []
+
+    def import_file(*args, **options):
+        got.append((args, options))
+        raise UserError("enough")
+
+    monkeypatch.setattr(importer, "import_file", import_file)
+    options = ["--label-range", "-1", "-.5", "--dataset", "mine", "--text-features", "t.npz", "--split", "7", "2", "1"]
+    with pytest.raises(SystemExit):
+        main(["data", "import", *options, "--", "-x.csv"])
+    ((args, options),) = got
+    assert args == (Path("-x.csv"), "mine", Path("stores/mine.h5"))
+    given = {name: value for name, value in options.items() if value is not None}
+    assert given == {"label_range": (-1.0, -0.5), "text": Path("t.npz"), "split": (7.0, 2.0, 1.0)}
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    """As ``mmsa info | head``: the other end is closed before anything is written."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "mmsa_lightning.cli", "info"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("mmsa da", ["dashboard", "data"]),
+        ("mmsa data ", ["encode", "import", "inspect"]),
+        ("mmsa table --pa", ["--partial"]),
+        ("mmsa data import --text-", []),
+        ("mmsa train --m", []),
+    ],
+)
+def test_bash_completes(line, words):
+    typed = line.split(" ")
+    environment = os.environ | {
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(typed) - 1),
+        "_MMSA_COMPLETE": "complete_bash",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "mmsa_lightning.cli"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert sorted(done.stdout.split()) == words
+
+
+def test_the_script_for_bash_asks_mmsa():
+    command = [sys.executable, "-m", "mmsa_lightning.cli", "--show-completion", "bash"]
+    environment = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    script = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    asked = subprocess.run(["bash", "-c", f"{script}\ncomplete -p mmsa"], capture_output=True, text=True, check=True)
+    assert asked.stdout == "complete -o default -F _mmsa_completion mmsa\n"
+    assert "_MMSA_COMPLETE=complete_bash" in script
+
+
 def test_inspecting_no_store_is_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["data", "inspect", str(tmp_path / "none.h5")])
@@ -103,13 +206,17 @@ def test_inspecting_no_store_is_one_line(tmp_path, capsys):
     ],
 )
 def test_ids_may_begin_with_a_dash(monkeypatch, words, run_dir, ids):
+    pytest.importorskip("matplotlib")
+    from mmsa_lightning.report import write
+
     got = []
-    monkeypatch.setattr(cli, "_attention", got.append)
+    monkeypatch.setattr(write, "write_attention", lambda *args: got.append(args) or [])
     main(["attention", *words])
-    assert got[0].run_dir == Path(run_dir)
-    assert len(got[0].ids) == len(ids)
-    assert all(full.startswith(id) for full, id in zip(got[0].ids, ids, strict=True))
-    assert got[0].out == Path("x" if any(word.startswith("--out=") or word == "x" for word in words) else "report")
+    ((found_dir, found_ids, out),) = got
+    assert found_dir == Path(run_dir)
+    assert len(found_ids) == len(ids)
+    assert all(full.startswith(id) for full, id in zip(found_ids, ids, strict=True))
+    assert out == Path("x" if any(word.startswith("--out=") or word == "x" for word in words) else "report")
 
 
 @pytest.mark.parametrize(

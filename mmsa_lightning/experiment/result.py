@@ -6,7 +6,7 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,9 @@ def short(values: Iterable[float]) -> list[float]:
     return [float(str(np.float32(value))) for value in values]
 
 
-def versions() -> dict[str, str]:
-    """Of Python and the packages that figures depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Of Python and of packages, by default of those that figures depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 def git_commit() -> str | None:

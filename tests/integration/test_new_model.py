@@ -1,4 +1,4 @@
-"""A model of one's own is one file and one YAML in a folder of one's own, as the guide's example is."""
+"""A model of one's own is one file and one YAML in a folder of one's own, as ``mmsa new model`` writes them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertConfig, BertModel
 
+from mmsa_lightning import cli
 from mmsa_lightning.experiment.app import main
 
+TINY = BertConfig(num_hidden_layers=1, hidden_size=32, intermediate_size=64, num_attention_heads=2)
 GUIDE = (Path(__file__).parents[2] / "docs" / "own-model.md").read_text()
 
 
@@ -23,21 +26,34 @@ def block(language: str, opening: str) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "mine" / "model").mkdir(parents=True)
-    (tmp_path / "mine" / "toy.py").write_text(block("python", "# mine/toy.py"))
-    (tmp_path / "mine" / "model" / "toy.yaml").write_text(block("yaml", "# mine/model/toy.yaml"))
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    cli.main(["new", "model", "toy"])
     return tmp_path / "mine"
 
 
+def test_the_guide_shows_what_is_written(folder: Path) -> None:
+    assert (folder / "toy.py").read_text() == block("python", "# mine/toy.py")
+    assert (folder / "model" / "toy.yaml").read_text() == block("yaml", "# mine/model/toy.yaml")
+
+
+def test_it_passes_the_checks_of_ours(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["check", "model=toy", "--config-dir", str(folder)])
+    lines = capsys.readouterr().out.splitlines()
+    assert "ok   padding changes nothing" in lines
+    assert len(lines) == 12 and all(line.startswith("ok   ") for line in lines)
+
+
 def test_trains_from_a_folder_of_its_own(arguments: Callable[..., list[str]], folder: Path, tmp_path: Path) -> None:
-    main([*arguments("model=toy"), "--config-dir", str(folder), "model.width=12"])
+    cli.main(["train", "--config-dir", str(folder), *arguments("model=toy"), "model.width=12"])
     (path,) = (tmp_path / "runs").rglob("result.json")
     outcome = json.loads(path.read_text())
     assert (outcome["model"], outcome["ablation"]) == ("toy", "full")
-    assert outcome["parameters"] == 5 * 12 + 12 + 12 + 1
+    tiny_bert = sum(p.numel() for p in BertModel(TINY, add_pooling_layer=False).parameters())
+    lstms = sum(2 * 4 * 12 * (dim + 12 + 2) for dim in (5, 20))
+    assert outcome["parameters"] == tiny_bert + lstms + (32 + 24 + 24) * 12 + 12 + 12 + 1
     weights = torch.load(path.parent / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    assert weights["model.hidden.weight"].shape == (12, 5)
+    assert weights["model.head.0.weight"].shape == (12, 32 + 24 + 24)
     assert not (path.parent / "generated_labels.csv").exists()
 
 
