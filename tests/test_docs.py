@@ -31,14 +31,7 @@ from mmsa_lightning.training import optim, trainer
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
-DOCUMENTS = [
-    "README.md",
-    "CONTRIBUTING.md",
-    "SECURITY.md",
-    *PAGES,
-    "experiments/README.md",
-    "experiments/results/README.md",
-]
+DOCUMENTS = ["README.md", *PAGES, "experiments/README.md", "experiments/results/README.md"]
 
 ELSEWHERE = {"attention"}  # commands of `mmsa` that another test runs: tests/integration/test_tables.py
 SHELL = {"git", "cd", "source"}
@@ -92,7 +85,7 @@ def anchors(document: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CONTRIBUTING.md", "SECURITY.md"])
 def test_what_a_document_names_exists(document: str) -> None:
     text = text_of(document)
     sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
@@ -241,7 +234,6 @@ def runs_here(words: list[str]) -> bool:
 @pytest.mark.parametrize("document", [page for page in PAGES if any(map(runs_here, commands(page)))])
 def test_the_commands_of_a_guide_run(document: str, folder: Path, tiny_bert: str) -> None:
     small = [f"text_encoder={tiny_bert}", *SMALL]
-    write_blocks(document, folder)
     run = list(filter(runs_here, commands(document)))
     for words in run:
         arguments = training(words)
@@ -260,14 +252,6 @@ def ends_well(program: Callable[[list[str]], None], arguments: list[str]) -> Non
         program(arguments)
     except SystemExit as end:
         assert not end.code, arguments
-
-
-def write_blocks(document: str, folder: Path) -> None:
-    """The files that a guide shows, each below its name."""
-    for block in re.findall(r"```(?:python|yaml)\n(.*?)```", text_of(document), re.DOTALL):
-        (place,) = re.findall(r"^# (mine/\S+)$", block, re.MULTILINE)
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        (folder / place).write_text(block)
 
 
 def test_what_a_page_may_not_show(caplog: pytest.LogCaptureFixture) -> None:
