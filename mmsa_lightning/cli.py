@@ -17,7 +17,7 @@ from typer.main import get_command
 from mmsa_lightning.errors import UserError, one_line_errors
 
 EXTRAS = {"report": "tables, figures and reports", "dashboard": "dashboards"}  # what needs them
-UsageError: Any = typer.BadParameter.__mro__[1]  # click's or, in later releases of typer, its copy
+UsageError: Any = typer.BadParameter.__mro__[1]  # for which typer has no public name
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,13 +29,21 @@ def main(argv: list[str] | None = None) -> None:
     Raises:
         SystemExit: with code 2 and one line on a user's mistake, with 1 after a check that failed, with 0 after help.
     """
+    argv = list(sys.argv[1:] if argv is None else argv)  # of which the parser takes one after the other
+    command = get_command(app)
+    if "_MMSA_COMPLETE" in os.environ:
+        command(argv, prog_name="mmsa")  # answers the shell, and exits
     with one_line_errors():
         try:
-            code = get_command(app)(argv, prog_name="mmsa", standalone_mode=False)
+            with command.make_context("mmsa", argv) as context:
+                command.invoke(context)
+            sys.stdout.flush()
+        except typer.Exit as end:
+            sys.exit(end.exit_code)
         except UsageError as error:
             raise UserError(f"{error.format_message().rstrip('.')}; {error.ctx.get_usage()}") from error
-    if code is not None:
-        sys.exit(code)
+        except BrokenPipeError:  # `| head` has read enough; nor need Python's own exit complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -71,14 +79,6 @@ class Command(Plain, TyperCommand):
 
 class Group(Plain, TyperGroup):
     """Several commands under one name."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            code = super().invoke(ctx)
-            sys.stdout.flush()
-            return code
-        except BrokenPipeError:  # `| head` has read enough; nor need Python's own exit complain
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Untouched(Command):

@@ -146,11 +146,12 @@ def test_negative_numbers_and_an_older_name_are_read(monkeypatch):
     assert given == {"label_range": (-1.0, -0.5), "text": Path("t.npz"), "split": (7.0, 2.0, 1.0)}
 
 
-def test_a_reader_that_has_had_enough_is_no_error():
+@pytest.mark.parametrize("argument", ["info", "--help"])
+def test_a_reader_that_has_had_enough_is_no_error(argument):
     """As ``mmsa info | head``: the other end is closed before anything is written."""
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "mmsa_lightning.cli", "info"]
+    command = [sys.executable, "-m", "mmsa_lightning.cli", argument]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
