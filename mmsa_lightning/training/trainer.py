@@ -19,6 +19,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.data.datamodule import StoreDataModule
@@ -32,6 +33,13 @@ from mmsa_lightning.training.module import SentimentModule
 BEST = "best.ckpt"  # the weights of the best epoch
 LAST = "last.ckpt"  # what a run goes on from
 MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
+
+# Keeps DDP from broadcasting buffers before every forward pass. Older versions of torch have one argument for this and
+# for the broadcast at the start.
+LATER = "forward_sync_buffers"
+DDP_OPTIONS: dict[str, Any] = {
+    LATER if LATER in inspect.signature(DistributedDataParallel).parameters else "broadcast_buffers": False
+}
 
 COUNT = range(1, 2**31)
 SWITCH = (True, False)
@@ -202,7 +210,7 @@ def build_trainer(
             ],
             plugins=[AtomicCheckpointIO(), ranks.environment()],
             # The generated labels and their centres are equal on every rank, and need no broadcast.
-            strategy=DDPStrategy(forward_sync_buffers=False) if several else "auto",
+            strategy=DDPStrategy(**DDP_OPTIONS) if several else "auto",
             sync_batchnorm=several and gpus > 0,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,

@@ -67,7 +67,8 @@ def test_a_run_leaves_what_it_promises(
     assert (outcome["seed"], outcome["epochs"]) == (3, 2)
     assert outcome["modalities"] == ["text", "audio", "vision"]
     assert outcome["text_encoder"] == config["text_encoder"]
-    assert outcome["versions"]["torch"] == torch.__version__
+    # A wheel's metadata may leave out which build it is.
+    assert outcome["versions"]["torch"] in (torch.__version__, torch.__version__.partition("+")[0])
     store = Store(config["data"]["path"])
     assert outcome["data_hash"] == store.meta.content_sha256
     assert len(outcome["config_hash"]) == 64
