@@ -26,7 +26,7 @@ from mmsa_lightning.experiment import app
 def test_help_imports_nothing_heavy(argv):
     code = (
         "import atexit, sys; from mmsa_lightning.cli import main\n"
-        "heavy = {'torch', 'transformers', 'h5py', 'numpy', 'hydra'}\n"
+        "heavy = {'torch', 'transformers', 'h5py', 'numpy', 'hydra', 'rich'}\n"
         "atexit.register(lambda: print('loaded:', heavy & set(sys.modules)))\n"
         "main(sys.argv[1:])"
     )
