@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import runpy
 import sys
+import threading
 import time
 from multiprocessing import forkserver
 from pathlib import Path
@@ -91,5 +92,6 @@ def _run(words: list[str], out: Path, err: Path, environment: dict[str, str], th
         else:
             sys.argv = words
             runpy.run_path(words[0], run_name="__main__")
-    finally:
-        atexit._run_exitfuncs()  # which multiprocessing leaves out
+    finally:  # As an ordinary process ends: multiprocessing waits for children first, and leaves out the second.
+        threading._shutdown()
+        atexit._run_exitfuncs()
