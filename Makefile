@@ -2,7 +2,7 @@
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
-AT_ONCE := -n auto --maxprocesses 4 --dist loadgroup
+AT_ONCE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick bench lint format docs pictures clean tables figures report table1 table2 table3 table4 table5 table6 figure2 figure3

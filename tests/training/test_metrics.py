@@ -320,7 +320,6 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("processes")
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("case", CASES)
 def test_processes_equal_one_process_to_the_last_digit(processes: Path, world: int, case: str) -> None:

@@ -38,11 +38,7 @@ WITHIN = {"64-true": 1e-9, "32-true": 1e-4}
 LABELS_WITHIN = WITHIN | {"32-true": 1e-3}
 STEPS = 20
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.usefixtures("forked_ranks"),
-    pytest.mark.xdist_group("ranks"),  # which share the fixture `trained`
-]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_ranks")]
 
 
 def config(model: str, bert: str, store: Path, world: int, precision: str = "32-true") -> dict[str, Any]:
