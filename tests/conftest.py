@@ -23,6 +23,11 @@ from mmsa_lightning.experiment import candidate
 from mmsa_lightning.training import ranks
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest comes first, so that no worker (pytest -n) is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_ranks.py")
+
+
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a random BERT of one layer, width 32, and bert-base-uncased's vocabulary size."""
