@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import wandb
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -204,6 +205,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pickle.dumps({split: pickled(split, n, rng) for split, n in counts.items()})
     )
     monkeypatch.chdir(tmp_path)
+    wandb.teardown()  # it reads its variables once
     monkeypatch.setenv("WANDB_MODE", "offline")
     return tmp_path
 
