@@ -2,8 +2,7 @@
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
-# A worker more than cores, since some tests wait for processes.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() or 1))')
 AT_ONCE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
@@ -52,7 +51,7 @@ figures: figure2 figure3  ## the same with Figures 2 and 3
 report: setup  ## all finished runs of DATA (default: demo) as one page, report/report.html
 	$(BIN)/mmsa report runs/$(or $(DATA),demo) --out $(OUT)/report.html
 
-test: setup  ## run the tests, WORKERS at once, one more than cores but four at most; test-quick: what takes a minute
+test: setup  ## run the tests, WORKERS at once (as many as cores, four at most); test-quick: what takes a minute
 	$(BIN)/pytest $(AT_ONCE)
 
 test-quick: setup
