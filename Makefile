@@ -51,7 +51,7 @@ figures: figure2 figure3  ## the same with Figures 2 and 3
 report: setup  ## all finished runs of DATA (default: demo) as one page, report/report.html
 	$(BIN)/mmsa report runs/$(or $(DATA),demo) --out $(OUT)/report.html
 
-test: setup  ## run the tests, WORKERS at once (as many as cores, four at most); test-quick: what takes a minute
+test: setup  ## run the tests, WORKERS at once (as many as cores, four at most); test-quick: those of seconds
 	$(BIN)/pytest $(AT_ONCE)
 
 test-quick: setup

@@ -71,6 +71,7 @@ def test_a_pickle_of_hydras_is_not_loaded(capsys):
 ENCODINGS = ["gbk", "latin-1", "cp437", "cp932", "ascii"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("argv", [["table", "--help"], ["data", "inspect", "実験\udcff–ü.h5"], ["models"]])
 def test_output_in_any_encoding(monkeypatch, encoding, argv):
@@ -146,6 +147,7 @@ def test_negative_numbers_and_an_older_name_are_read(monkeypatch):
     assert given == {"label_range": (-1.0, -0.5), "text": Path("t.npz"), "split": (7.0, 2.0, 1.0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argument", ["info", "--help"])
 def test_a_reader_that_has_had_enough_is_no_error(argument):
     """As ``mmsa info | head``: the other end is closed before anything is written."""

@@ -112,6 +112,7 @@ def test_what_a_document_names_exists(document: str) -> None:
         assert not anchor or anchor in anchors(target.resolve().relative_to(ROOT).as_posix()), link
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_is_taken(document: str, capsys: pytest.CaptureFixture[str]) -> None:
     for words in commands(document):
@@ -156,6 +157,7 @@ def check_options(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= set(known), words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_override_has_a_place(document: str) -> None:
     """Overrides in running text: their names are those of the configs."""
@@ -233,6 +235,7 @@ def runs_here(words: list[str]) -> bool:
     return words[0] == "mmsa" and words[1] not in ELSEWHERE if arguments is None else len(jobs(arguments)) <= FEW_JOBS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [page for page in PAGES if any(map(runs_here, commands(page)))])
 def test_the_commands_of_a_guide_run(document: str, folder: Path, tiny_bert: str) -> None:
     small = [f"text_encoder={tiny_bert}", *SMALL]

@@ -40,6 +40,7 @@ def words(recipe: dict[str, Any], model: str) -> dict[str, str]:
     return {override.get_key_element(): override.get_value_string() for override in parsed}
 
 
+@pytest.mark.slow
 @each_row
 def test_a_recipe_composes_builds_and_runs_its_seeds(
     recipe: dict[str, Any], model: str, hydra: None, tiny_bert: str

@@ -411,6 +411,7 @@ def import_often(source, out):
         importer.import_file(source, "own", out)
 
 
+@pytest.mark.slow
 def test_two_imports_to_one_store_leave_one_whole(tmp_path):
     """Both at once, over and over: whoever reads meanwhile finds one of the two, whole."""
     out, known = tmp_path / "own.h5", set()

@@ -88,6 +88,7 @@ def test_the_command_prints_it(described, capsys):
     assert capsys.readouterr().out == described[1] + "\n"
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_had_enough_is_no_mistake(described):
     command = [sys.executable, "-c", "from mmsa_lightning.cli import main; main()"]
     arguments = ["data", "inspect", str(described[0].path)]

@@ -46,6 +46,7 @@ def test_bert_base_is_counted_without_its_pooler() -> None:
     assert bert_base_parameters() == sum(p.numel() for p in bert.parameters()) + 11 * layer
 
 
+@pytest.mark.slow
 def test_the_command_lists_them_all(found: dict[str, Entry], capsys: pytest.CaptureFixture[str]) -> None:
     main(["models"])
     out = capsys.readouterr().out

@@ -12,6 +12,8 @@ from mmsa_lightning.experiment import candidate
 from mmsa_lightning.experiment.checks import IN_EITHER_FORM, IN_ITS_OWN_FORM
 from mmsa_lightning.experiment.conformance import Outcome, check_model, composed
 
+pytestmark = pytest.mark.slow
+
 TOY = """
 import torch
 from torch import nn

@@ -16,7 +16,7 @@ from mmsa_lightning.training.optim import parameter_groups
 
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
 
-pytestmark = pytest.mark.parametrize("name", MODELS)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("name", MODELS)]
 either_text = pytest.mark.parametrize("text", ["bert", "features"])
 
 
@@ -52,7 +52,6 @@ def test_every_parameter_is_in_exactly_one_group(candidate: Candidate, text: str
     assert ("bert" in {g["name"] for g in groups}) == (text == "bert")
 
 
-@pytest.mark.slow
 def test_overfits_16_demo_utterances(candidate: Candidate) -> None:
     checks.overfits_16_demo_utterances(candidate, candidate.config["text"])
 

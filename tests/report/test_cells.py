@@ -8,6 +8,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.cells import cells
 
 
+@pytest.mark.slow
 def test_rows_and_seeds_of_table_3():
     found = cells("table3", ["runs=R"])
     assert len(found) == 9 * 5

@@ -14,6 +14,8 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.config import row_hash
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 
+pytestmark = pytest.mark.slow
+
 NAMES = {"data": "mosi", "model": "tfn", "ablation": "full"}
 CONFIG = {"seed": 1, "text": "bert", "text_encoder": "minilm", "logger": {"name": "wandb"}}
 

@@ -92,6 +92,7 @@ MEMORY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["end to end", "objects", "padded with lengths"])
 def test_the_store_does_not_depend_on_order_or_type_in_memory(tmp_path, table, form):
     """Compared with the row-major float32 of the same numbers, which float16 and uint8 hold exactly."""
