@@ -154,16 +154,18 @@ def present(batch: Batch) -> dict[str, Padded]:
     return {name: padded for name, padded in found.items() if padded is not None}
 
 
+def longer(sequence: Padded, steps: int) -> Padded:
+    """The same sequences with so many steps of padding more; all padding is filled with something other than zeros."""
+    n, time = sequence.values.shape[:2]
+    values = torch.full((n, time + steps, *sequence.values.shape[2:]), 7, dtype=sequence.values.dtype)
+    real = sequence.mask.reshape(n, time, *[1] * (sequence.values.ndim - 2))
+    values[:, :time] = torch.where(real, sequence.values, 7)
+    return Padded(values, torch.arange(time + steps) < sequence.lengths[:, None], sequence.lengths)
+
+
 def more_padding(batch: Batch, steps: int) -> Batch:
-    """The same utterances with more padding, filled with something other than zeros."""
-
-    def longer(p: Padded) -> Padded:
-        n, time = p.values.shape[:2]
-        values = torch.full((n, time + steps, *p.values.shape[2:]), 7, dtype=p.values.dtype)
-        values[:, :time] = torch.where(p.mask.reshape(n, time, *[1] * (p.values.ndim - 2)), p.values, 7)
-        return Padded(values, torch.arange(time + steps) < p.lengths[:, None], p.lengths)
-
-    return Batch(batch.index, batch.label, **{name: longer(p) for name, p in present(batch).items()})
+    """:func:`longer` of every sequence."""
+    return Batch(batch.index, batch.label, **{name: longer(p, steps) for name, p in present(batch).items()})
 
 
 def alone(batch: Batch, i: int) -> Batch:

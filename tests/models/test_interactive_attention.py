@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from padding import more_padding
 from torch import nn
 
 from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.experiment.candidate import more_padding
 from mmsa_lightning.models.interactive_attention import InteractiveAttention
 
 DIMS = {"text": None, "audio": 5, "vision": 20}

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from padding import more_padding
 from reference import linear, lstm, relu
 from settings import composed
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.experiment.candidate import more_padding
 from mmsa_lightning.experiment.components import build as build_component
 from mmsa_lightning.models.mag_bert import MAG, MAGBert
 from mmsa_lightning.objectives.mse import MSE

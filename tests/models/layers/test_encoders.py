@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from padding import longer
 from reference import lstm
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -13,6 +12,7 @@ from transformers import BertModel, DistilBertConfig, DistilBertModel, RobertaCo
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment.candidate import longer
 from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder, text_reader
 
 
