@@ -89,7 +89,9 @@ def test_wide_products_are_those_of_bf16() -> None:
     torch.testing.assert_close(wide[0].double(), a.double() @ b.double(), rtol=2**-8, atol=1e-5)
 
 
-def test_both_precisions_are_drawn(store: Path, tmp_path: Path, tiny_bert: str) -> None:
+def test_both_precisions_are_drawn(tmp_path: Path, tiny_bert: str) -> None:
+    store = tmp_path / "made.h5"
+    made.write(store, {"train": 40, "valid": 8, "test": 4}, 15)
     command = [sys.executable, str(HERE / "curves.py"), "--store", str(store), "--encoder", tiny_bert]
     command += ["--seeds", "1", "2", "--epochs", "2", "--out", str(tmp_path)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
