@@ -77,7 +77,7 @@ class InteractiveAttention(nn.Module):
         if not dims:
             raise ValueError("at least one modality is needed")
         if min(width, fusion_width, lstm_layers, *lstm_hidden.values(), *auxiliary_width.values()) < 1:
-            raise ValueError("every width and the number of layers are at least 1")
+            raise ValueError("every width and the number of layers must be at least 1")
         self.modalities = list(dims)
         self.bi = bi and len(dims) > 1
         self.uni = uni

@@ -88,7 +88,7 @@ class MAGBert(nn.Module):
         reader = text_reader(dims["text"], text_encoder, bert_dropout)
         layers = len(reader.bert.encoder.layer) if isinstance(reader, BertEncoder) else 0
         if not 0 <= layer <= layers:
-            raise ValueError(f"layer={layer}: this text has layers 0 (its first vectors) to {layers}")
+            raise ValueError(f"layer={layer}: this text has layers 0 (embeddings or word vectors) to {layers}")
 
         self.layer = layer
         self.nonverbal = list(nonverbal)

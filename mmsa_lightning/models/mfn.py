@@ -69,9 +69,9 @@ class MFN(nn.Module):
             raise ValueError("at least one modality is needed")
         for name, given in {"net_width": net_width, "net_dropout": net_dropout}.items():
             if set(given) != set(NETS):
-                raise ValueError(f"{name} names {', '.join(given) or 'nothing'}: it wants {', '.join(NETS)}")
+                raise ValueError(f"{name} has {', '.join(given) or 'nothing'}: give one for each of {', '.join(NETS)}")
         if min(memory, *hidden.values(), *net_width.values()) < 1:
-            raise ValueError("every width is at least 1")
+            raise ValueError("every width must be at least 1")
         self.modalities = list(dims)
         self.memory = memory
 

@@ -68,9 +68,9 @@ class MISA(nn.Module):
     ) -> None:
         super().__init__()
         if len(dims) < 2:
-            raise ValueError("MISA tells what modalities share from what they do not: it needs at least two")
+            raise ValueError("MISA separates what modalities share from what is private to each: it needs at least two")
         if min(hidden, heads, feedforward) < 1:
-            raise ValueError("every width and the number of heads are at least 1")
+            raise ValueError("every width and the number of heads must be at least 1")
         if hidden % heads:
             raise ValueError(f"hidden={hidden} cannot be divided among heads={heads}")
         self.modalities = list(dims)

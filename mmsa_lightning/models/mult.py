@@ -94,12 +94,12 @@ class MulT(nn.Module):
         if len(dims) < 2:
             raise ValueError("MulT attends from one modality to another: it needs at least two of text, audio, vision")
         if min(width, heads, layers, memory_layers, *kernel.values()) < 1:
-            raise ValueError("every width, kernel and number of heads or layers is at least 1")
+            raise ValueError("every width, kernel and number of heads or layers must be at least 1")
         if width % heads:
             raise ValueError(f"heads={heads} does not divide width={width}")
         dropouts = [text_dropout, embedding_dropout, residual_dropout, relu_dropout, output_dropout]
         if not all(0 <= p < 1 for p in [*dropouts, *attention_dropout.values()]):
-            raise ValueError("every dropout is in [0, 1)")
+            raise ValueError("every dropout must be in [0, 1)")
         self.modalities = list(dims)
         self.attn_mask = attn_mask
 

@@ -65,7 +65,7 @@ class RAVEN(nn.Module):
         super().__init__()
         nonverbal = shifting(dims, "RAVEN")
         if min(hidden.values()) < 1:
-            raise ValueError("every width is at least 1")
+            raise ValueError("every width must be at least 1")
         if shift_weight <= 0:
             raise ValueError(f"shift_weight={shift_weight}: give a number above 0")
         self.nonverbal = list(nonverbal)

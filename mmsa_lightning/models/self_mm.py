@@ -66,7 +66,7 @@ class SelfMM(nn.Module):
         if not dims:
             raise ValueError("at least one modality is needed")
         if min(lstm_layers, *lstm_hidden.values(), *encoded.values(), *hidden.values()) < 1:
-            raise ValueError("every width and the number of layers are at least 1")
+            raise ValueError("every width and the number of layers must be at least 1")
         self.modalities = list(dims)
         readers: dict[str, BertEncoder | LastState] = {
             m: BertEncoder(text_encoder, bert_dropout)

@@ -72,7 +72,7 @@ class TFN(nn.Module):
     ) -> None:
         super().__init__()
         if fusion_width < 1:
-            raise ValueError("every width is at least 1")
+            raise ValueError("every width must be at least 1")
         if limit <= 0:
             raise ValueError(f"limit={limit}: give a number above 0")
         self.limit = limit
