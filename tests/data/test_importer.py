@@ -402,7 +402,7 @@ def test_what_no_check_foresees_is_one_line_too(tmp_path, layouts, capsys):
     with pytest.raises(SystemExit) as end:
         run_import(path, tmp_path / "x.h5")
     assert end.value.code == 2
-    assert f"{path} does not hold what its layout wants (TypeError: " in capsys.readouterr().err
+    assert f"{path} does not hold what its layout needs (TypeError: " in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["x.pkl"]
 
 
