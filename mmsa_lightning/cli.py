@@ -102,7 +102,7 @@ class DashedIds(Command):
 HELP = {"help_option_names": ["-h", "--help"]}
 app, data, new = (typer.Typer(cls=Group, rich_markup_mode=None, context_settings=HELP) for _ in range(3))
 app.add_typer(data, name="data", help="Import a published file into a store, or look into a store.")
-app.add_typer(new, name="new", help="Begin something of your own.")
+app.add_typer(new, name="new", help="Start a model of your own.")
 
 
 def argument(metavar: str, help: str) -> Any:
@@ -118,8 +118,8 @@ def flag(name: str, help: str, **others: Any) -> Any:
 
 
 Out = Annotated[Path, option("DIR", "The folder to write to.")]
-Store = Annotated[Path, argument("STORE", "As mmsa data import writes it.")]
-Overrides = Annotated[list[str] | None, argument("OVERRIDE", "As given to the sweep that filled it, mmsa train -m …")]
+Store = Annotated[Path, argument("STORE", "A store, as mmsa data import writes it.")]
+Overrides = Annotated[list[str] | None, argument("OVERRIDE", "As in the sweep that made the runs, mmsa train -m …")]
 Partial = Annotated[bool, flag("--partial", "Leave out cells that have no result.")]
 
 
@@ -133,14 +133,14 @@ def print_version(wanted: bool) -> None:
 
 @app.callback()
 def about(
-    version: Annotated[bool, flag("--version", "Print it.", callback=print_version, is_eager=True)] = False,
+    version: Annotated[bool, flag("--version", "Print the version.", callback=print_version, is_eager=True)] = False,
 ) -> None:
     """Multimodal sentiment analysis on CMU-MOSI and CMU-MOSEI."""
 
 
 @app.command(cls=Untouched)
 def train(ctx: typer.Context) -> None:
-    """Train a model; what follows goes to Hydra."""
+    """Train a model; all arguments go to Hydra."""
     from mmsa_lightning.experiment.app import main
 
     main(ctx.args)
@@ -149,12 +149,12 @@ def train(ctx: typer.Context) -> None:
 @app.command(cls=Command)
 def check(
     overrides: Annotated[
-        list[str] | None, argument("OVERRIDE", "As mmsa train takes them; model=NAME says which model.")
+        list[str] | None, argument("OVERRIDE", "As for mmsa train; model=NAME chooses the model.")
     ] = None,
-    config_dir: Annotated[Path | None, option("DIR", "Your own folder.")] = None,
-    traceback: Annotated[bool, flag("--traceback", "Show that of each error.")] = False,
+    config_dir: Annotated[Path | None, option("DIR", "The folder of your own model.")] = None,
+    traceback: Annotated[bool, flag("--traceback", "Show the traceback of each error.")] = False,
 ) -> None:
-    """Check a model, yours or ours; ends with 1 where a check fails."""
+    """Check a model, yours or ours; exit code 1 if a check fails."""
     from mmsa_lightning.experiment.conformance import check_model
 
     failed = 0
@@ -167,10 +167,10 @@ def check(
 
 @new.command("model", cls=Command)
 def new_model(
-    name: Annotated[str, argument("NAME", "As model=NAME will call it, such as late_fusion.")],
-    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Your own folder.")] = Path("mine"),
+    name: Annotated[str, argument("NAME", "The model's name in model=NAME, such as late_fusion.")],
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="The folder to write to.")] = Path("mine"),
 ) -> None:
-    """Write a small model and its YAML, ready to run, to go on from."""
+    """Write a small model and its YAML, ready to run and to change."""
     from mmsa_lightning.experiment.scaffold import write_model
 
     print(*write_model(name, folder), sep="\n")
@@ -191,19 +191,19 @@ def import_(
     out: Annotated[Path | None, option("PATH", "The store; default: stores/<dataset>.h5.")] = None,
     tokenizer: Annotated[
         str | None,
-        option("NAME", "minilm (default), a hub name or a directory; for a source with token ids, whose they are."),
+        option("NAME", "minilm (default), a hub name or a directory; for a source with token ids, their tokenizer."),
     ] = None,
     split: Annotated[
         tuple[float, float, float] | None,
-        option("TRAIN VALID TEST", "Divide what has no splits by video in these shares; without a test split, valid."),
+        option("TRAIN VALID TEST", "Divide by video in these shares: all if there are no splits, valid if no test."),
     ] = None,
     label_range: Annotated[
         tuple[float, float] | None,
-        option("LOW HIGH", "What labels lie between; default: -3 3 for mosi and mosei, else what is found."),
+        option("LOW HIGH", "Lowest and highest label; default: -3 3 for mosi and mosei, else those found."),
     ] = None,
-    separator: Annotated[str | None, option("CHAR", "Of a CSV's columns, or tab; default: seen in the header.")] = None,
-    encoding: Annotated[str | None, option("NAME", "Of a CSV, such as gbk; default: UTF-8, or what it says.")] = None,
-    audio: Annotated[Path | None, option("X.npz", "Audio features, beside a source or instead of its own.")] = None,
+    separator: Annotated[str | None, option("CHAR", "Of a CSV's columns, or tab; default: as in the header.")] = None,
+    encoding: Annotated[str | None, option("NAME", "Of a CSV, such as gbk; default: UTF-8 or by its BOM.")] = None,
+    audio: Annotated[Path | None, option("X.npz", "Audio features to add, or to use instead of the source's.")] = None,
     vision: Annotated[Path | None, option("X.npz", "Vision features, likewise.")] = None,
     text: Annotated[Path | None, option("X.npz", "Text features, likewise.")] = None,
     word_vectors: Annotated[Path | None, option("X.npz", "Text features: a vector for each word of the text.")] = None,
@@ -246,11 +246,11 @@ def import_(
 def encode(
     store: Store,
     text_encoder: Annotated[
-        str, option("NAME", "Another BERT on the hub, a directory, or minilm.")
+        str, option("NAME", "A BERT: its name on the hub, a directory, or minilm.")
     ] = "bert-base-uncased",
     out: Annotated[Path | None, option("PATH", "The new store; default: STORE's name and the encoder's.")] = None,
 ) -> None:
-    """Have a frozen BERT read a store's tokens, for text=features."""
+    """Encode a store's tokens with a frozen BERT, for text=features."""
     from mmsa_lightning.data.encode import encode_store
     from mmsa_lightning.training.trainer import quieten
 
@@ -305,7 +305,7 @@ def number_first(number: str, overrides: list[str] | None) -> tuple[str, list[st
 @app.command(cls=DashedIds)
 def attention(
     run_dir: Annotated[Path, argument("RUN", "A run directory.")],
-    ids: Annotated[list[str] | None, argument("ID", "Of an utterance; default: the largest errors on test.")] = None,
+    ids: Annotated[list[str] | None, argument("ID", "Ids of utterances; default: the largest errors on test.")] = None,
     out: Out = Path("report"),
 ) -> None:
     """Draw what a finished run attends to in an utterance."""
@@ -329,8 +329,8 @@ def report(
 @app.command(cls=Command)
 def dashboard(
     numbers: Annotated[list[str] | None, argument("N", "3 to 6; default: all.")] = None,
-    project: Annotated[str, option("NAME", "Of W&B.", envvar="WANDB_PROJECT", show_envvar=True)] = "mmsa-lightning",
-    entity: Annotated[str | None, option("NAME", "User or team; default: the login's own.")] = None,
+    project: Annotated[str, option("NAME", "In W&B.", envvar="WANDB_PROJECT", show_envvar=True)] = "mmsa-lightning",
+    entity: Annotated[str | None, option("NAME", "User or team; default: that of your login.")] = None,
 ) -> None:
     """Save W&B workspaces of Tables 3 to 6; offline, describe them."""
     with extra("dashboard"):

@@ -98,7 +98,7 @@ def check_content(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(len(LFS_POINTER))
     if start == LFS_POINTER:
-        raise UserError(f"{path} is a pointer of Git LFS, not the file that it stands for: git lfs pull fetches that")
+        raise UserError(f"{path} is a Git LFS pointer, not the file itself: git lfs pull fetches the file")
     if not start:
         raise UserError(f"{path} is empty: copy or download it again")
 

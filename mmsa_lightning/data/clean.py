@@ -88,17 +88,17 @@ def _checked(source: Source, label_range: tuple[float, float] | None, report: li
     for name in SPLITS:
         if name not in source.splits or not source.splits[name].ids:
             found = ", ".join(f"{other} {len(split.ids)}" for other, split in source.splits.items())
-            shares = "takes it out of valid" if name == "test" else "divides a source that names no splits"
+            shares = "takes it from valid" if name == "test" else "divides a source that names no splits"
             raise UserError(
                 f"the source has no {name} split, or it is empty; train, valid and test are needed, it has {found}: "
-                f"name some of these {name}; --split 70 15 15 {shares}, by video"
+                f"mark some of these as {name}, or use --split 70 15 15, which {shares}, by video"
             )
     splits = {name: source.splits[name] for name in SPLITS}
     home: dict[str, str] = {}
     for name, split in splits.items():
         for utterance in split.ids:
             if utterance in home:
-                raise UserError(f"the id {utterance} stands twice: in {home[utterance]} and in {name}")
+                raise UserError(f"the id {utterance} occurs twice: in {home[utterance]} and in {name}")
             home[utterance] = name
         split.check(name)
         if _contents(split) != _contents(splits["train"]):
@@ -169,13 +169,13 @@ def _report_words(splits: dict[str, SourceSplit], report: list[str]) -> None:
     """Report texts such as "nan", which a script may have made of a missing text; they may also be meant."""
     ids = [i for s in splits.values() for i, text in zip(s.ids, s.raw_text or [], strict=False) if text in NO_TEXT]
     if ids:
-        report.append(f"text: {some(ids)} read {' or '.join(NO_TEXT)}; if there is no text, leave it empty")
+        report.append(f"text: {some(ids)} have the text {' or '.join(NO_TEXT)}; if there is no text, leave it empty")
 
 
 def _tokens(splits: dict[str, SourceSplit], pieces: dict[str, list[Pieces]] | None, report: list[str]) -> Lists:
     if pieces:
         if cut := sum(p.cut for name in SPLITS for p in pieces[name]):
-            report.append(f"text: {cut} utterances are longer than {MAX_PIECES} word pieces and lost their end")
+            report.append(f"text: {cut} utterances are longer than {MAX_PIECES} word pieces; their end was cut off")
         return {name: [p.ids for p in pieces[name]] for name in SPLITS}
     return {name: split.tokens for name, split in splits.items() if split.tokens is not None}
 
@@ -208,7 +208,7 @@ def _stripped(
         reaching = {m: padding.stated_side(_all(by), _all(common))[1] for m, by in occupied.items() if by}
         for modality, count in reaching.items():
             if count:
-                report.append(f"{modality}: {count} utterances have steps beyond their text's, so nothing is aligned")
+                report.append(f"{modality}: {count} utterances have steps after their text ends, so nothing is aligned")
         if any(reaching.values()):
             aligned = False
         else:
@@ -269,7 +269,7 @@ def _check_widths(modality: str, splits: dict[str, SourceSplit]) -> None:
                 raise UserError(f"{name}: {modality} of {utterance} has no features: its width is 0")
             first = first or (width, utterance)
             if width != first[0]:
-                raise UserError(f"{name}: {modality} of {utterance} has width {width}, that of {first[1]} {first[0]}")
+                raise UserError(f"{name}: {modality} of {utterance} has width {width}, but {first[1]} has {first[0]}")
 
 
 def _each(lists: Lists, change: Callable[[np.ndarray], np.ndarray]) -> Lists:
@@ -325,7 +325,7 @@ def _report_steps(cleaned: dict[str, Split], report: list[str]) -> None:
     for other in others:
         apart = sum(int((s.sequences[first].lengths != s.sequences[other].lengths).sum()) for s in cleaned.values())
         if apart:
-            report.append(f"{other}: {apart} utterances have other steps than their {first}, so nothing is aligned")
+            report.append(f"{other}: {apart} utterances differ in length from their {first}, so nothing is aligned")
 
 
 def _without_empty(lists: Lists, modality: str, keep_steps: bool, report: list[str]) -> Lists:

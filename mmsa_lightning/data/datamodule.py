@@ -99,7 +99,7 @@ class StoreDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         if min(batch_size, eval_batch_size) < 1 or num_workers < 0:
-            raise ValueError("batch_size and eval_batch_size are at least 1, num_workers at least 0")
+            raise ValueError("batch_size and eval_batch_size must be at least 1, num_workers at least 0")
         if not path:
             raise ValueError("path is empty")
         if order not in ORDERS:
@@ -190,12 +190,12 @@ class StoreDataModule(L.LightningDataModule):
         """
         if self.largest_token >= vocabulary_size:
             raise UserError(
-                f"text_encoder={name} knows {vocabulary_size} word pieces, {self.path} has number "
+                f"text_encoder={name} knows {vocabulary_size} word pieces, but {self.path} has the token id "
                 f"{self.largest_token}: it was tokenized for {self.store.meta.vocabulary}"
             )
         if self.longest_text > positions:
             raise UserError(
-                f"text_encoder={name} reads {positions} word pieces at most, {self.path} has an utterance of "
+                f"text_encoder={name} reads {positions} word pieces at most, but {self.path} has an utterance of "
                 f"{self.longest_text}"
             )
 

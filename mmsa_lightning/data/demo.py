@@ -120,7 +120,7 @@ class DemoDataModule(StoreDataModule):
     def __init__(self, path: str, *, generator_seed: int, counts: dict[str, int], **others: Any) -> None:
         super().__init__(path, **others)
         if set(counts) != set(SPLITS) or min(counts.values()) < 1 or generator_seed < 0:
-            raise ValueError(f"counts want at least one utterance for each of {SPLITS}, generator_seed a number from 0")
+            raise ValueError(f"counts needs an utterance for each of {SPLITS}, generator_seed a number from 0")
         self.generator_seed = generator_seed
         self.counts = counts
 

@@ -42,7 +42,7 @@ def import_file(
         UserError: the source is not readable, not known or not sound. ``out`` is then as it was before.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", dataset):
-        raise UserError(f"a dataset's name has letters, digits, '.', '-' and '_' only, not {dataset!r}")
+        raise UserError(f"a dataset's name may have only letters, digits, '.', '-' and '_', not {dataset!r}")
     label_range = _label_range(dataset, label_range)
     with formats.unforeseen(source):
         found = formats.read(source, split=split, separator=separator, encoding=encoding, **features)
@@ -138,20 +138,20 @@ def _stated_vocabulary(source: Source, name: str | None) -> dict[str, Any]:
     """Whose the source's own tokens are, as far as it is known."""
     stated = tokens.vocabulary(name or tokens.UNCASED)
     if name is None:
-        source.report.append(f"tokens: assumed to be {stated}'s; --tokenizer NAME says whose they are")
+        source.report.append(f"tokens: assumed to be those of {stated}; --tokenizer NAME states another")
     known: dict[str, Any] = {"vocabulary": stated, "vocabulary_assumed": name is None}
     try:
         tokenizer = tokens.tokenizer("minilm" if stated == tokens.UNCASED else stated)
     except UserError as error:
         if name is not None:
-            source.report.append(f"tokens: said to be {stated}'s, which cannot be seen here: {error}")
+            source.report.append(f"tokens: stated to be those of {stated}, which cannot be checked here: {error}")
         return known
     splits = source.splits.values()
     texts = [pair for split in splits for pair in zip(split.tokens or [], split.raw_text or [], strict=False)]
     found, total = tokens.spelled(tokenizer, texts)
     if found < total / 2:
         source.report.append(
-            f"tokens: read as {stated}'s, {total - found} of {total} word pieces do not stand in their text"
+            f"tokens: read as those of {stated}, {total - found} of {total} word pieces do not occur in their text"
         )
     return known | ({"vocabulary_sha256": tokens.vocabulary_sha256(tokenizer)} if name is not None else {})
 

@@ -114,7 +114,7 @@ def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
         UserError: the file cannot be written, or something that is no store is there. Nothing is left behind.
     """
     if path.exists() and not h5py.is_hdf5(path):
-        raise UserError(f"{path} is there and is no store; choose another place for this one")
+        raise UserError(f"{path} exists and is not a store; choose another place for this one")
     digest = hashlib.sha256(f"aligned={meta.aligned}".encode())
     if tuple(meta.label_range) != UNSTATED:  # keeps the hash of older stores as it was
         digest.update(f"label_range={meta.label_range}".encode())
@@ -244,7 +244,7 @@ def _group(parent: h5py.Group, name: str) -> h5py.Group:
 def _member(parent: h5py.Group, name: str, kind: type) -> Any:
     """A member that lies in this very file: soft and external links are refused."""
     if not isinstance(parent.get(name, getlink=True), h5py.HardLink) or not isinstance(parent[name], kind):
-        raise _Malformed(f"{parent.name}/{name} is missing, a link or no {kind.__name__}".replace("//", "/"))
+        raise _Malformed(f"{parent.name}/{name} is missing, a link, or not a {kind.__name__}".replace("//", "/"))
     return parent[name]
 
 

@@ -77,8 +77,8 @@ def tokenizer(name: str) -> Any:
         raise UserError(f"the tokenizer {name!r} is not one of BERT's: it has no [CLS] and [SEP], or no fast form")
     if set(found.get_vocab()) <= set(found.all_special_tokens):
         raise UserError(
-            f"the tokenizer {name!r} knows no words: there is no vocabulary (tokenizer.json or vocab.txt) beside its "
-            "config.json; use the one that the encoder was published with, or --tokenizer minilm"
+            f"the tokenizer {name!r} knows no words: there is no vocabulary (tokenizer.json or vocab.txt) with its "
+            "config.json; use the tokenizer that the encoder was published with, or --tokenizer minilm"
         )
     empty = found([[]], is_split_into_words=True)["input_ids"][0]
     if empty != [found.cls_token_id, found.sep_token_id]:
@@ -114,7 +114,7 @@ def compare_vocabularies(stored: Meta, store: Path, text_encoder: str) -> str | 
     expected = stored.vocabulary_sha256 or (UNCASED_SHA256 if ours == UNCASED else None)
     try:
         found = UNCASED_SHA256 if theirs == UNCASED else vocabulary_sha256(tokenizer(text_encoder))
-        reason = f"of {ours} nothing but the name is known"
+        reason = f"only the name of {ours} is known"
     except UserError as error:
         found, reason = None, str(error).partition(";")[0]
     names = {ours, UNCASED if found == UNCASED_SHA256 else theirs}
@@ -123,13 +123,13 @@ def compare_vocabularies(stored: Meta, store: Path, text_encoder: str) -> str | 
     elif len(names) == 1 or names <= GOOGLE:
         same = len(names) == 1
     else:
-        return f"whether text_encoder={text_encoder} has the vocabulary of {store}, {ours}'s, is not known: {reason}"
+        return f"it is not known whether text_encoder={text_encoder} has the vocabulary of {store} ({ours}): {reason}"
     if same:
         return None
-    assumed = ", it is assumed, as nobody said otherwise" if stored.vocabulary_assumed else ""
+    assumed = " (assumed: the source does not say)" if stored.vocabulary_assumed else ""
     raise UserError(
-        f"text_encoder={text_encoder} has another vocabulary than {store}, whose tokens are {ours}'s{assumed}: choose "
-        f"an encoder with that vocabulary, or import the source again with --tokenizer {text_encoder}"
+        f"text_encoder={text_encoder} has another vocabulary than {store}, whose tokens are those of {ours}{assumed}: "
+        f"choose an encoder with that vocabulary, or import the source again with --tokenizer {text_encoder}"
     )
 
 
@@ -152,7 +152,7 @@ def check_known(name: str, pieces: Iterable[Pieces]) -> list[str]:
     if unknown + lost > total / 2:
         raise UserError(
             f"the tokenizer {name!r} does not know the text: {unknown + lost} of {total} word pieces are unknown to "
-            "it; use one of the text's language"
+            "it; use a tokenizer for the language of the text"
         )
     report = []
     if unknown:

@@ -107,7 +107,7 @@ def _refuse_foreign_code(words: list[str]) -> None:
         if name.startswith("hydra.callbacks") or re.search(r"_target_|\(\)|\bext:", word):
             raise UserError(f"{word} names code for Hydra to run: refused")
         if name.startswith(("hydra.run.", "hydra.sweep.")) and ".." in Path(value.strip("\"'")).parts:
-            raise UserError(f"{word}: a run's folder is named without ..")
+            raise UserError(f"{word}: give a run's folder without ..")
 
 
 def _refuse_one_id(cfg: DictConfig) -> None:
@@ -118,7 +118,7 @@ def _refuse_one_id(cfg: DictConfig) -> None:
     """
     given = OmegaConf.select(cfg, "logger.id") or os.environ.get("WANDB_RUN_ID")
     if given and OmegaConf.select(cfg, "logger.name") == "wandb":
-        raise UserError(f"W&B id {given} for every run of a sweep: unset WANDB_RUN_ID or logger.id")
+        raise UserError(f"all runs of a sweep would have the W&B id {given}: unset WANDB_RUN_ID or logger.id")
 
 
 def _message(error: Exception) -> str:

@@ -81,7 +81,7 @@ def read(run_dir: Path) -> list[dict[str, Any]]:
             return [record for record in records if record["weights"]]
     except (ValueError, TypeError):
         pass
-    raise UserError(f"{path} is damaged; mmsa attention draws the maps anew from the weights")
+    raise UserError(f"{path} is damaged; with an ID, mmsa attention computes its map from the weights")
 
 
 def headline(record: dict[str, Any]) -> str:

@@ -67,9 +67,9 @@ def bert_base_parameters() -> int:
 def print_models() -> None:
     """Print the table of all models."""
     caption = (
-        "Parameters at MOSI's settings and widths, besides BERT's own where text is read with it "
-        f"({bert_base_parameters():,} of bert-base-uncased). "
-        "text=bert or text=features has any model read the other form."
+        "Parameters with MOSI's settings and widths, without those of BERT "
+        f"({bert_base_parameters():,} in bert-base-uncased). "
+        "With text=bert or text=features, any model reads the other form of text."
     )
     table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left")
     for heading in ("model", "text", "steps"):

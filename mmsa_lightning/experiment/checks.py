@@ -41,7 +41,7 @@ def padding_changes_nothing(candidate: Candidate, form: str) -> None:
         with torch.no_grad():
             plainly, again, longer = model(batch), model(batch), model(padded)
         if not torch.allclose(again.prediction, plainly.prediction, rtol=0, atol=CLOSE):
-            raise Failed("without padding, too, two passes differ: what is random must be an nn.Dropout, here set to 0")
+            raise Failed("two passes differ even without more padding: randomness must come from nn.Dropout (p=0 here)")
         _same("prediction", longer.prediction, plainly.prediction)
         for task, value in plainly.tasks.items():
             _same(f"tasks[{task}]", longer.tasks[task], value)
@@ -79,7 +79,7 @@ def every_parameter_gets_a_gradient(candidate: Candidate, form: str) -> None:
     trained = {key: p.grad for key, p in model.named_parameters() if p.requires_grad}
     without = [key for key, grad in trained.items() if grad is None or not grad.any()]
     if without := [key for key in without if not WITHOUT_EFFECT.search(key)]:
-        raise Failed(f"none for {', '.join(without)}")
+        raise Failed(f"no gradient for {', '.join(without)}")
 
 
 def every_parameter_is_in_exactly_one_group(candidate: Candidate, form: str) -> None:
@@ -95,7 +95,7 @@ def every_parameter_is_in_exactly_one_group(candidate: Candidate, form: str) -> 
             raise Failed(f"{key} is in {' and '.join(found) or 'none'}")
     for key, module in model.named_modules():
         if isinstance(module, PreTrainedModel) and "bert" not in key.split("."):
-            raise Failed(f"{key} has the learning rate of what is not pretrained: call it bert")
+            raise Failed(f"{key} is pretrained, but has the learning rate of new parts: name it bert")
 
 
 def overfits_16_demo_utterances(candidate: Candidate, form: str) -> None:
@@ -153,7 +153,7 @@ def unaligned_input_is_read_or_refused(candidate: Candidate, form: str) -> None:
         if "align" not in str(error):
             raise
     else:
-        raise Failed("needs_alignment is True, and yet it is read")
+        raise Failed("needs_alignment is True, but unaligned input is read")
 
 
 def any_subset_of_modalities_is_read_or_refused_in_one_line(candidate: Candidate, form: str) -> None:

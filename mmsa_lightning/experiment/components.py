@@ -121,7 +121,7 @@ def _find_class(kind: str, target: str, plugins: Path | None) -> type:
     if module is None or not inspect.isclass(cls) or cls.__module__ != module.__name__ or not issubclass(cls, base):
         raise UserError(
             f"{kind}._target_={target} is not a {base.__name__} in {home}*, nor in a Python file of "
-            f"{plugins or 'a folder of yours that --config-dir names'}"
+            f"{plugins or 'the folder that --config-dir names'}"
         )
     return cls
 

@@ -44,14 +44,14 @@ def explain(error: Exception) -> str:
     override, reason = error.override, str(error)
     _, equals, value = override.partition("=")
     if not equals and not override.startswith("~"):
-        return f"{override} is no override, which is name=value"
+        return f"{override} is not an override: write name=value"
     if not reason.startswith("LexerNoViableAlt"):
         hint = f"; as text: {quoted}" if (quoted := _quoted(override)) else ""
         return f"{override}: {reason}{hint}"
     if value[:1] in QUOTES:
-        return f"{override}: quotes close, and stand around a whole value"
+        return f"{override}: close the quotes, and put them around the whole value"
     hint = f": {quoted}" if (quoted := _quoted(override)) else ""
-    return f"{override}: names are of the letters a to z, values with other letters or signs want quotes{hint}"
+    return f"{override}: names have only the letters a to z, values with other letters or signs need quotes{hint}"
 
 
 def _quoted(override: str) -> str | None:

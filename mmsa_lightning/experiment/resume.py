@@ -34,9 +34,7 @@ def checkpoint(run_dir: Path, config: dict[str, Any], identity: dict[str, Any], 
         UserError: the run was begun and ``ckpt_path`` does not say to go on; a checkpoint is damaged or of other data.
     """
     if config["ckpt_path"] not in (None, "last"):
-        raise UserError(
-            f"ckpt_path={config['ckpt_path']}: only ckpt_path=last, which continues this very run, is known"
-        )
+        raise UserError(f"ckpt_path={config['ckpt_path']}: give last, which continues this run, or null")
     path = run_dir / "checkpoints" / LAST
     if config["ckpt_path"] is None and not requeued():
         if path.exists():
@@ -92,13 +90,13 @@ def _shorter(
     kept = {run: _read(run / "checkpoints" / LAST, data, f"move {run} away") for run in runs if _keeps(run)}
     if not kept:
         finished = [run for run in runs if (run / result.NAME).exists()]
-        how = "a run that patience ended does with keep_last=true"
+        how = "a run that patience ended keeps it only with keep_last=true"
         return None, f"{finished[0]} is shorter, but kept no {LAST} ({how}): {anew}" if finished else ""
     run = max(kept, key=lambda run: kept[run]["step"])
     last = kept[run]
     longer = runs[run]["trainer"].get("max_epochs") != config["trainer"].get("max_epochs")
     if longer and (schedule := follows_length(config)):
-        return None, f"{run} is shorter, but optim.schedule={schedule} follows trainer.max_epochs: {anew}"
+        return None, f"{run} is shorter, but optim.schedule={schedule} depends on trainer.max_epochs: {anew}"
     known = (result.read(run) or {}) | last["identity"] | last["data"]
     if other := differences(known, {part: value for part, value in identity.items() if part != "config_hash"}):
         return None, f"{run} is shorter, but of other {other}: {anew}"

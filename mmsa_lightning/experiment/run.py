@@ -159,7 +159,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         (run_dir / "checkpoints" / LAST).unlink(missing_ok=True)
     result.print_summary(outcome, run_dir)
     if longer:
-        print(f"ended by trainer.max_epochs={trainer.max_epochs}: a larger one with ckpt_path=last goes on from here")
+        print(f"ended by trainer.max_epochs={trainer.max_epochs}: a larger one with ckpt_path=last continues this run")
     return outcome["valid"]["mae"]
 
 
@@ -192,7 +192,7 @@ def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
         raise UserError(f"{run_dir} was trained on other data than {data.path} now holds")
     name = text_encoder(config, data)
     if other := differences(finished, {"encoder_hash": encoder_hash(name) if name else None}):
-        raise UserError(f"{run_dir} began from other {other} than {config['model']['text_encoder']} now holds")
+        raise UserError(f"{run_dir} started from other {other} than {config['model']['text_encoder']} now has")
     module = build_module(config, data, None)
     path = run_dir / "checkpoints" / "best.ckpt"
     try:
@@ -219,8 +219,8 @@ def _check_predictions(run_dir: Path, module: SentimentModule, data: StoreDataMo
         id = data.store.splits["valid"].ids[i]
         if abs(prediction - left[id]) > NEAR * data.store.meta.label_limit:
             raise UserError(
-                f"{run_dir}: its weights now predict {prediction:.3f} for {id}, and {left[id]:.3f} stands in "
-                "predictions.csv: it was made by another version of mmsa-lightning; run it again"
+                f"{run_dir}: its weights now predict {prediction:.3f} for {id}, but {left[id]:.3f} is in "
+                "predictions.csv: the run was made by another version of mmsa-lightning; run it again"
             )
 
 
@@ -229,8 +229,8 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
     model = build("model", config["model"], plugins=plugins, where_null=limit, dims=data.dims)
     if getattr(model, "needs_alignment", False) and not data.aligned:
         raise UserError(
-            f"{', '.join(data.dims)} of {data.path} are not aligned, which this model needs: choose one that reads any "
-            "steps (mmsa models lists them); interactive_attention does with model.values=source"
+            f"{', '.join(data.dims)} of {data.path} are not aligned, but this model needs aligned data: choose another "
+            "(see mmsa models), or interactive_attention with model.values=source"
         )
     for encoder in (m for m in model.modules() if isinstance(m, BertEncoder)):
         data.check_encoder(encoder.name, encoder.vocabulary_size, encoder.positions)

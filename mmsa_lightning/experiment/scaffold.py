@@ -74,7 +74,7 @@ def write_model(name: str, folder: Path) -> list[str]:
     if not (name.isascii() and name.isidentifier() and cls.isidentifier()) or any(map(keyword.iskeyword, (name, cls))):
         raise UserError(f"{name!r} cannot name a model: give a Python identifier in snake case, such as late_fusion")
     if name.lower() in VALUES:
-        raise UserError(f"{name!r} cannot name a model: model={name} is a value to Hydra")
+        raise UserError(f"{name!r} cannot name a model: Hydra reads model={name} as a value")
     if (config_dir() / "model" / f"{name}.yaml").exists():
         raise UserError(f"{name} is a model of mmsa-lightning's: choose another name")
     texts = {folder / f"{name}.py": MODEL, folder / "model" / f"{name}.yaml": CONFIG}

@@ -1,1 +1,1 @@
-"""One paper, one file: pure torch modules that know a batch and nothing else."""
+"""The models, one file for each paper: plain torch modules that read a batch and see no config."""

@@ -1,7 +1,7 @@
 """Multimodal Emotion Analysis Model based on Interactive Attention Mechanism (Zhou & Li).
 
-The paper has no released code. Where its words, formulas and shapes disagree, both readings are arguments here;
-``docs/equations.md`` lists them with the decision taken for the default. Of the data it says little: here audio and
+The paper has no released code. Where its words, formulas and shapes disagree, an argument chooses between the readings;
+``docs/equations.md`` lists them and says which one is the default. The paper says little about the data. Here audio and
 vision are standardised over the train split (``data.standardize``), and a batch holds utterances of similar lengths
 (``data.order``).
 """
@@ -22,27 +22,27 @@ from mmsa_lightning.models.output import ModelOutput
 
 
 class InteractiveAttention(nn.Module):
-    """A shared encoder for each modality, attention between modalities for the main task and within one for each
-    auxiliary task. Works with any non-empty subset of text, audio and vision.
+    """One encoder for each modality, attention between modalities for the main task, and attention within a modality
+    for its auxiliary task. Works with any non-empty subset of text, audio and vision.
 
     Args:
-        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes (1). Features
-            go through a bidirectional LSTM (2).
+        dims: feature width of each modality that is read; None for text as tokens, which BERT encodes (1). Features go
+            through a bidirectional LSTM (2).
         text_encoder: which BERT; see :class:`BertEncoder`.
         bert_dropout, lstm_dropout: of the encoders. An LSTM of one layer has no dropout.
-        lstm_hidden: LSTM units a direction for each modality.
+        lstm_hidden: LSTM units per direction, for each modality.
         lstm_layers: layers of each LSTM.
-        width: d, to which section 2.6 projects every modality before attention between modalities.
-        fusion_width: of F*, (14).
-        auxiliary_width: of each auxiliary head's hidden layer.
+        width: d, the common width of all modalities for the attention between them (section 2.6).
+        fusion_width: width of F*, (14).
+        auxiliary_width: width of the hidden layer of each auxiliary head.
         fusion_dropout: on F.
         auxiliary_dropout: on each auxiliary head's input.
         bi: attention between modalities, (6)-(12). Off: F = [h_t, h_a, h_v].
-        uni: attention within a modality, (3)-(5), for the auxiliary heads. Off: they read h_n.
+        uni: attention within a modality, (3)-(5), for the auxiliary heads. Off: these heads read h_n.
         values: what the weights of (10)-(11) multiply. ``target``: the target's own steps, as printed, which needs
-            aligned data; ``source``: the other modality's steps, as cross-attention does.
-        pair_fusion: how (12) joins the two: ``concat`` or ``sum``.
-        pooling: of each sequence before (13): ``mean``, ``cls`` or ``attention``.
+            aligned data; ``source``: the other modality's steps, as in cross-attention.
+        pair_fusion: how (12) joins what a modality reads from the two others: ``concat`` or ``sum``.
+        pooling: how each sequence is pooled before (13): ``mean``, ``cls`` or ``attention``.
         level: ``token`` attends over steps; ``utterance`` pools first, and M is the outer product of two vectors.
 
     Raises:
@@ -77,7 +77,7 @@ class InteractiveAttention(nn.Module):
         if not dims:
             raise ValueError("at least one modality is needed")
         if min(width, fusion_width, lstm_layers, *lstm_hidden.values(), *auxiliary_width.values()) < 1:
-            raise ValueError("every width and the number of layers are at least 1")
+            raise ValueError("every width and the number of layers must be at least 1")
         self.modalities = list(dims)
         self.bi = bi and len(dims) > 1
         self.uni = uni
@@ -117,14 +117,14 @@ class InteractiveAttention(nn.Module):
 
     @property
     def attends(self) -> bool:
-        """Whether there are weights over steps to tell."""
+        """Whether the model has attention weights over steps."""
         return self.level == "token" and (self.bi or self.uni)
 
     def forward(self, batch: Batch, *, return_attention: bool = False) -> ModelOutput:
-        """Predict the sentiment of each utterance; in training also each auxiliary task's.
+        """Predict the sentiment of each utterance; in training also that of each auxiliary task.
 
         Args:
-            batch: with every modality that ``dims`` named.
+            batch: has every modality in ``dims``.
             return_attention: also return A of (4) as ``text`` and of (8)-(9) as ``text<-audio``, and so on.
 
         Raises:

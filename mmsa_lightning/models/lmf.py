@@ -1,27 +1,28 @@
 """Low-rank Multimodal Fusion (Liu et al., ACL 2018).
 
-TFN's linear map of the outer product of all modalities, with its weights a sum of ``rank`` outer products of a factor
-for each modality, so that the outer product itself is never formed. Original:
+Like TFN, a linear map of the outer product of all modalities. The weights of the map are a sum of ``rank`` terms, each
+an outer product of one factor for each modality, so the outer product of the modalities is never formed. Original:
 https://github.com/Justin1904/Low-rank-Multimodal-Fusion.
 
 Differences from the original:
 
 - Every parameter is trained, as in the original. MMSA leaves the weights over ranks and the bias out of its optimiser.
-- Each rank's factor is initialised by itself (Xavier). The released code gives PyTorch all ranks as one tensor, taken
-  for a convolution's, with the rank as the number of outputs.
-- No batch normalisation, which in the original, and in MMSA, gives the utterance means of audio and vision zero mean
-  and unit variance over a batch, and of which a batch of one has none. Here every step of audio and vision is
-  standardised, over the train split (``data.standardize``), so that the means vary less.
-- Means and the LSTM leave padding out; the original, and MMSA after it, average and read the zero padding as well.
-- No dropout after the fusion: the released code and MMSA have a rate for it and never use it. Dropout on the text, as
-  in the released code; in MMSA a one-layer LSTM never uses the rate.
-- Rates and widths go by modality, not by position: MMSA orders dropouts audio, video, text, post-fusion, but widths
-  text, audio, video.
-- Any subset of the modalities; the original has all three. Text may be BERT's hidden states in place of word vectors.
+- Each rank's factor is initialised by itself (Xavier). The released code initialises all ranks as one tensor, which
+  PyTorch takes for the weights of a convolution with the rank as its number of outputs.
+- No batch normalisation. In the original and in MMSA, it gives the utterance means of audio and vision zero mean and
+  unit variance over a batch, which is undefined for a batch of one. Here every step of audio and vision is
+  standardised over the train split (``data.standardize``), so the means vary less than after batch normalisation.
+- The means and the LSTM leave padding out; in the original and in MMSA both include the zero padding.
+- No dropout after the fusion: the released code and MMSA have a rate for it and never use it. Text has dropout, as in
+  the released code; MMSA gives this rate to a one-layer LSTM, which does not use it.
+- Dropout rates and widths are named by modality. MMSA gives them by position: dropouts in the order audio, video, text,
+  post-fusion, but widths in the order text, audio, video.
+- Any subset of the modalities works; the original needs all three. Text may be BERT's hidden states instead of word
+  vectors.
 - A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
   ``data.order=uniform`` does.
-- The loss is a mean over the batch, as MMSA's, whose L2 decay this has. The original's is a sum, beside which decay
-  weighs as many times less as a batch has utterances.
+- The loss is a mean over the batch, as in MMSA, and the L2 decay is MMSA's. The original's loss is a sum over the
+  batch: beside it, the same decay weighs less, by a factor of the batch size.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ from mmsa_lightning.models.output import ModelOutput
 
 
 class LMF(nn.Module):
-    """TFN's sub-networks and low-rank fusion down to the prediction. Works with any non-empty subset of text, audio and
-    vision, aligned or not.
+    """TFN's sub-networks, and a low-rank fusion that gives the prediction. Works with any non-empty subset of text,
+    audio and vision, aligned or not.
 
     Args:
-        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
         text_encoder, bert_dropout: see :class:`BertEncoder`.
         hidden: LSTM units for text; width of the three dense layers for audio and for vision.
         text_out: width of text's vector.
-        dropout: for each modality: on text's last state, on the means of audio and vision.
-        rank: r, of the fusion's weights.
+        dropout: for each modality; on the LSTM's last state for text, on the mean for audio and vision.
+        rank: r, the rank of the fusion's weights.
 
     Raises:
         ValueError: no modality; a width or a rank below 1.
@@ -74,7 +75,7 @@ class LMF(nn.Module):
         """Predict the sentiment of each utterance.
 
         Args:
-            batch: with every modality that ``dims`` named.
+            batch: has every modality in ``dims``.
         """
         z = {m: net(batch.sequence(m)) for m, net in self.encoders.items()}  # (batch, width_m) each
         return ModelOutput(self.fusion(z).squeeze(-1))
@@ -83,10 +84,10 @@ class LMF(nn.Module):
 class LowRankFusion(nn.Module):
     """h = W · ([1; z_1] ⊗ ... ⊗ [1; z_M]) + b with W = Σ_i λ_i w_1^(i) ⊗ ... ⊗ w_M^(i) for each output.
 
-    In the paper every λ_i is 1; the released code learns them, and so does this.
+    In the paper every λ_i is 1; here they are learnt, as in the released code.
 
     Args:
-        widths: of each modality's vector.
+        widths: width of each modality's vector.
         outputs: width of h.
         rank: r, how many terms W has.
 
@@ -107,7 +108,7 @@ class LowRankFusion(nn.Module):
 
     def forward(self, vectors: Mapping[str, Tensor]) -> Tensor:
         """float (batch, width_m) by modality -> float (batch, outputs)."""
-        # w_m^(i) · [1; z_m] for every rank i: (batch, rank, outputs). Their product over m needs no outer product.
+        # w_m^(i) · [1; z_m] for every rank i: (batch, rank, outputs). Multiplying these over m needs no outer product.
         projected = [torch.einsum("bd,rdh->brh", with_one(vectors[m]), w) for m, w in self.factors.items()]
         terms = functools.reduce(torch.mul, projected)
         return torch.einsum("r,brh->bh", self.weights, terms) + self.bias

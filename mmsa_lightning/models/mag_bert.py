@@ -1,31 +1,31 @@
 """Multimodal Adaptation Gate for BERT (Rahman et al., ACL 2020).
 
-What is heard and seen with a word shifts the word's vector inside a fine-tuned BERT, at one place between its layers.
-Original: https://github.com/WasifurRahman/BERT_multimodal_transformer.
+The audio and vision that go with a word shift the word's vector inside a fine-tuned BERT, at one place between its
+layers. Original: https://github.com/WasifurRahman/BERT_multimodal_transformer.
 
 Differences from the original:
 
 - The gate sits after the embeddings or after any one layer (``layer``). The paper compares such places; the released
   code and thuiar/MMSA have only the first, which is the default here.
-- The bias of W_m a_m is inside the gate, as in the released code, and not outside, as in the paper: closed gates then
-  shift nothing.
+- The bias of W_m a_m is multiplied by the gate, as in the released code, so closed gates shift nothing. In the paper it
+  is outside the gate.
 - BERT's pooler starts at random, as the gate and the head do (normal, standard deviation 0.02). The original keeps the
-  pooler of pre-training, which not every BERT comes with.
-- α is the paper's, without the original's 1e-6 in the divisor; its norms are taken in float32, and their gradients are
-  finite also where there is nothing to shift by, or nothing to shift.
-- Without weight decay are BERT's own biases and layer norms; the original adds those of the gate and the head, which
-  AdamW at the published rate shrinks by 1e-7 of their size a step.
-- Trained on the squared error by AdamW with a linear warm-up, as the original is. thuiar/MMSA uses L1 and plain Adam
-  without warm-up; from it come the tuned rates and dropouts alone.
-- Audio or vision alone will do. Text that comes as features has no BERT: the gate shifts the word vectors, and the last
-  state of an LSTM over them stands in for the pooled [CLS].
+  pretrained pooler, which not every published BERT has.
+- α is the paper's, without the original's 1e-6 in the divisor. Its norms are computed in float32, and their gradients
+  are finite even where the shift or the word's vector is zero.
+- BERT's own biases and layer norms have no weight decay. The original also exempts those of the gate and the head; here
+  AdamW at the published rate shrinks these by 1e-7 of their size per step.
+- The loss is the squared error, and the optimiser is AdamW with a linear warm-up, as in the original. thuiar/MMSA uses
+  L1 and plain Adam without warm-up; only the tuned learning rates, dropouts and batch sizes come from it.
+- One of audio and vision is enough. Text as features has no BERT: the gate shifts the word vectors, and the last state
+  of an LSTM over them replaces the pooled [CLS].
 - Audio and vision are standardised over the train split (``data.standardize``). The original and MMSA read them as they
   are.
 - A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
   ``data.order=uniform`` does.
-- AdamW is torch's, with an ε of 1e-8. The original's, of transformers 3, adds 1e-6 before it corrects the second moment
-  for its start: as much as 3e-5 here in the first step. It decays after the step and not before, which makes a
-  difference of 1e-12 a step.
+- AdamW is torch's, with an ε of 1e-8. The original uses that of transformers 3, which adds an ε of 1e-6 before the bias
+  correction of the second moment: in the first step this equals an ε of 3e-5 here. It also applies the decay after the
+  step and not before, a difference of 1e-12 per step.
 - The weights of the epoch with the lowest validation MAE are kept, and ``patience`` may stop training before its 40
   epochs are over. The original trains on to the end, keeps no weights, and reports the lowest validation squared error
   and the highest test accuracy of any epoch.
@@ -45,19 +45,19 @@ from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder, Pack
 from mmsa_lightning.models.layers.shift import shift_scale, shifting
 from mmsa_lightning.models.output import ModelOutput
 
-INITIAL_STD = 0.02  # BERT's initializer_range, with which the original starts what is new
+INITIAL_STD = 0.02  # BERT's initializer_range, which the original uses for its new parameters
 
 
 class MAGBert(nn.Module):
-    """BERT with a :class:`MAG`. Needs text, and audio or vision or both, aligned with it.
+    """BERT with a :class:`MAG`. Needs text, and at least one of audio and vision, aligned with the text.
 
     Args:
-        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
         text_encoder, bert_dropout: see :class:`BertEncoder`.
         layer: where the gate sits: 0 after the embeddings (or the word vectors), j after BERT's j-th layer.
-        beta_shift: β, how long a shift may be, as a share of the length of the word's vector.
+        beta_shift: β, the largest length of a shift, as a share of the length of the word's vector.
         dropout: on the shifted vectors.
-        head_dropout: on what the head reads.
+        head_dropout: on the head's input.
         lstm_hidden: units of the LSTM over text that comes as features.
 
     Raises:
@@ -88,7 +88,7 @@ class MAGBert(nn.Module):
         reader = text_reader(dims["text"], text_encoder, bert_dropout)
         layers = len(reader.bert.encoder.layer) if isinstance(reader, BertEncoder) else 0
         if not 0 <= layer <= layers:
-            raise ValueError(f"layer={layer}: this text has layers 0 (its first vectors) to {layers}")
+            raise ValueError(f"layer={layer}: this text has layers 0 (embeddings or word vectors) to {layers}")
 
         self.layer = layer
         self.nonverbal = list(nonverbal)
@@ -128,8 +128,8 @@ class MAGBert(nn.Module):
 class MAG(nn.Module):
     """The Multimodal Adaptation Gate: z̄ = dropout(LayerNorm(z + α H)).
 
-    H = Σ_m g_m ⊙ (W_m a_m + b_m), with gates g_m = ReLU(W_gm [a_m; z] + b_gm), is what the other modalities add to a
-    word's vector z; α = min(β ||z|| / ||H||, 1) keeps it from being longer than β times z.
+    The other modalities shift a word's vector z by H = Σ_m g_m ⊙ (W_m a_m + b_m), with gates
+    g_m = ReLU(W_gm [a_m; z] + b_gm). α = min(β ||z|| / ||H||, 1) limits the length of the shift to β times that of z.
 
     Args:
         width: of z.
@@ -147,7 +147,7 @@ class MAG(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, z: Tensor, nonverbal: Mapping[str, Tensor]) -> Tensor:
-        """Float (batch, time, width) and, of each other modality, (batch, time, dim) -> (batch, time, width)."""
+        """Float (batch, time, width) and, for each other modality, (batch, time, dim) -> (batch, time, width)."""
         gated = [
             self.gate[m](torch.cat([a, z], dim=-1)).relu() * self.shift[m](a)  # (batch, time, width)
             for m, a in nonverbal.items()

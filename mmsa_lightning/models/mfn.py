@@ -1,20 +1,20 @@
 """Memory Fusion Network (Zadeh et al., AAAI 2018).
 
-An LSTM reads each modality; at every step attention over what changed in their memories writes to a gated memory that
-the modalities share. Original: https://github.com/pliang279/MFN.
+An LSTM reads each modality. At every step, attention over the LSTMs' memories before and after the step decides what is
+written to a gated memory, which the modalities share. Original: https://github.com/pliang279/MFN.
 
 Differences from the original:
 
-- Each state stops at an utterance's last real step. The original, and MMSA after it, runs on through the zero padding.
+- The recurrence ends at an utterance's last real step. In the original and in MMSA it runs on through the zero padding.
 - Audio and vision are read step by step, as in the original. MMSA averages each over time to one step and repeats that
   50 times, which leaves nothing to fuse over time.
-- Any subset of the modalities; the original has all three.
-- Text may be BERT's hidden states in place of word vectors.
+- Any subset of the modalities works; the original needs all three.
+- Text may be BERT's hidden states instead of word vectors.
 - Audio and vision are standardised over the train split (``data.standardize``). The original divides vision by its
-  largest value in train, and leaves audio as it is; MMSA leaves both.
-- A batch holds utterances of similar lengths, and every epoch has other batches. The original shuffles the train split
-  once: its batches and their order are the same in every epoch, and what is left over is never trained on. MMSA draws
-  batches uniformly, as ``data.order=uniform`` does.
+  largest value in train, and leaves audio as it is; MMSA leaves both as they are.
+- A batch holds utterances of similar lengths, and the batches differ from epoch to epoch. The original shuffles the
+  train split once: its batches and their order are the same in every epoch, and it never trains on the utterances that
+  do not fill a batch. MMSA draws batches uniformly, as ``data.order=uniform`` does.
 - Training stops early, by ``patience``; the original always trains all its epochs.
 """
 
@@ -40,7 +40,7 @@ class MFN(nn.Module):
     with any non-empty subset of text, audio and vision.
 
     Args:
-        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
         text_encoder, bert_dropout: see :class:`BertEncoder`.
         hidden: LSTM units for each modality.
         memory: width of the shared memory u.
@@ -69,9 +69,9 @@ class MFN(nn.Module):
             raise ValueError("at least one modality is needed")
         for name, given in {"net_width": net_width, "net_dropout": net_dropout}.items():
             if set(given) != set(NETS):
-                raise ValueError(f"{name} names {', '.join(given) or 'nothing'}: it wants {', '.join(NETS)}")
+                raise ValueError(f"{name} has {', '.join(given) or 'nothing'}: give one for each of {', '.join(NETS)}")
         if min(memory, *hidden.values(), *net_width.values()) < 1:
-            raise ValueError("every width is at least 1")
+            raise ValueError("every width must be at least 1")
         self.modalities = list(dims)
         self.memory = memory
 
@@ -101,7 +101,7 @@ class MFN(nn.Module):
         """Predict the sentiment of each utterance.
 
         Args:
-            batch: with every modality that ``dims`` named, all of the same steps.
+            batch: has every modality in ``dims``, all with the same steps.
 
         Raises:
             ValueError: modalities differ in length.
@@ -126,7 +126,7 @@ class MFN(nn.Module):
         else:
             values, cell = sequence.values, cast(nn.LSTMCell, self.encoders[m])
         h = c = values.new_zeros(len(values), cell.hidden_size)
-        cells = []  # which nn.LSTM does not give
+        cells = []  # nn.LSTM does not return them
         for x, real in zip(values.unbind(dim=1), mask.unsqueeze(-1).unbind(dim=1), strict=True):
             new_h, new_c = cell(x, (h, c))
             h, c = torch.where(real, new_h, h), torch.where(real, new_c, c)

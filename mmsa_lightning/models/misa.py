@@ -1,27 +1,27 @@
 """Modality-Invariant and -Specific Representations (Hazarika et al., ACM MM 2020).
 
-Each modality's utterance vector is seen twice, by an encoder that all modalities share and by one of its own; a
-Transformer layer over these vectors predicts the sentiment. ``objectives/misa.py`` is what pulls the two apart.
-Original: https://github.com/declare-lab/MISA.
+Two encoders read the utterance vector of each modality: one that all modalities share, and one of its own. A
+Transformer layer over their outputs predicts the sentiment. The losses in ``objectives/misa.py`` make the shared and
+the private vectors differ. Original: https://github.com/declare-lab/MISA.
 
 Differences from the original:
 
-- No adversarial discriminator and no classifier of shared and private vectors: the published setting has both off
-  (``use_cmd_sim``, ``sp_weight`` 0), and nothing then trains them.
-- Every sequence is read to its own end. thuiar/MMSA reads unaligned audio and vision for as many steps as the text has.
+- No adversarial discriminator and no classifier of shared and private vectors: the published settings turn both off
+  (``use_cmd_sim``, ``sp_weight`` 0), so that nothing trains them.
+- Every sequence is read to its own end. thuiar/MMSA reads unaligned audio and vision only as far as the text is long.
 - BERT is fine-tuned as a whole on any data. The original freezes its first nine layers on MOSEI; thuiar/MMSA does not.
-- Any two modalities will do; the hidden layer of the head is then as much narrower as its input.
-- Text that comes as features goes through the same recurrent encoder as audio and vision, as the original's word
-  vectors do; they are features of the data, and not trained.
+- Two modalities are enough; the head's input and its hidden layer are then narrower by the same factor.
+- Text as features goes through the same kind of recurrent encoder as audio and vision, as the original's word vectors
+  do. Here the word vectors are features of the data, and not trained.
 - Audio and vision are standardised over the train split (``data.standardize``). The original standardises each
   utterance by itself, and MMSA reads the features as they are.
 - A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
   ``data.order=uniform`` does.
-- The best epoch has the lowest validation MAE, and ``patience`` says when to stop. The original and MMSA choose by the
-  squared error, the mean of its batches' means.
-- A step's gradient is a mean over its accumulated batches, and is clipped once, before the step. MMSA sums, and clips
-  after every batch what it has summed so far; the clip is converted in ``conf/``, Adam's ε is not. The original
-  accumulates nothing.
+- The best epoch is the one with the lowest validation MAE, and ``patience`` says when to stop. The original and MMSA
+  choose by the squared error, averaged within each batch and then over the batches.
+- The gradient of a step is the mean over its accumulated batches, and is clipped once, before the step. MMSA adds the
+  gradients up, and clips the sum so far after every batch. ``conf/`` converts the clip; Adam's ε is not converted. The
+  original accumulates nothing.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class MISA(nn.Module):
     """Needs at least two of text, audio and vision, aligned or not.
 
     Args:
-        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
         text_encoder, bert_dropout: see :class:`BertEncoder`.
         hidden: d_h, width of every projected, shared and private vector.
-        heads: of the Transformer layer; they divide ``hidden``.
-        feedforward: width of the Transformer layer's hidden layer.
+        heads: number of heads of the Transformer layer; it divides ``hidden``.
+        feedforward: width of the hidden layer in the Transformer layer.
         transformer_dropout: inside the Transformer layer.
         dropout: on the hidden layer of the head.
 
@@ -68,9 +68,9 @@ class MISA(nn.Module):
     ) -> None:
         super().__init__()
         if len(dims) < 2:
-            raise ValueError("MISA tells what modalities share from what they do not: it needs at least two")
+            raise ValueError("MISA separates what modalities share from what is private to each: it needs at least two")
         if min(hidden, heads, feedforward) < 1:
-            raise ValueError("every width and the number of heads are at least 1")
+            raise ValueError("every width and the number of heads must be at least 1")
         if hidden % heads:
             raise ValueError(f"hidden={hidden} cannot be divided among heads={heads}")
         self.modalities = list(dims)
@@ -117,12 +117,12 @@ class MISA(nn.Module):
 
 
 class StackedLSTM(nn.Module):
-    """sLSTM: two bidirectional LSTMs as wide as their input, layer normalisation between them.
+    """sLSTM: two bidirectional LSTMs, each with ``dim`` units per direction, and layer normalisation between them.
 
     Recurrent weights start orthogonal, as in the original.
 
     Args:
-        dim: feature width, and units a direction of both.
+        dim: feature width, and units per direction of both LSTMs.
     """
 
     def __init__(self, dim: int) -> None:

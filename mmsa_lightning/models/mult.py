@@ -1,32 +1,34 @@
 """Multimodal Transformer for Unaligned Multimodal Language Sequences (Tsai et al., ACL 2019).
 
-Every modality reads every other one with a transformer of its own, whose queries are the target's steps and whose keys
-and values are the source's; a self-attention transformer then remembers what each target read. Original:
-https://github.com/yaohungt/Multimodal-Transformer.
+Each modality, as target, reads each other one, as source, with a crossmodal transformer: the queries are the target's
+steps, the keys and values are the source's. Then a self-attention transformer for each target, its memory, goes over
+what the target has read. Original: https://github.com/yaohungt/Multimodal-Transformer.
 
 Differences from the original:
 
-- Sinusoidal positions are on, as in the original; MMSA has had them off since 2022-09. An utterance's first step has
-  position 1. The original takes any step whose first channel happens to be 0 for padding and gives it no position.
-- Padded steps are zeroed before the convolution, never attended, and never the last step. The original has no padding
-  mask: its attention reads the zeros, and right-padded data would be judged by a padded step.
-- The future mask comes from each utterance's own lengths. The original takes the padded lengths, so that what a step
-  may read depends on the batch.
-- Convolutions keep the length. The original's are shorter by kernel - 1, and fail on an utterance below the kernel.
-- Features that have the common width already are convolved as well, as the paper says; the original passes them on.
-- Keys have no bias: softmax does not see what is added to all its scores, so that it would have no gradient.
-- Keys and values are the same draw of the embedding dropout, not two.
-- The input text has a dropout of its own, as in MMSA; in the original it is the embedding dropout.
-- Any two of the modalities will do. Text may be BERT's hidden states in place of word vectors.
-- No weight decay, as in the original. MMSA states one that its optimiser never gets; here one that is set is applied.
+- Sinusoidal positions are used, as in the original; MMSA has had them off since 2022-09. An utterance's first step has
+  position 1. The original treats any step whose first channel is 0 as padding, and gives it no position.
+- Padded steps are set to zero before the convolution. They are never attended to, and never taken as the last step. The
+  original has no padding mask: its attention reads the zeros, and on right-padded data it predicts from a padded step.
+- The future mask is computed from each utterance's own lengths. The original computes it from the padded lengths, so
+  the steps that a step may read depend on the batch.
+- Convolutions keep the length. The original's shorten it by kernel - 1, and fail on an utterance shorter than the
+  kernel.
+- Features that already have the common width are convolved too, as the paper says; the original leaves them unchanged.
+- Keys have no bias: softmax ignores a constant that is added to all its scores, so the bias would have no gradient.
+- Keys and values share one draw of the embedding dropout; the original draws twice.
+- The input text has its own dropout rate, as in MMSA; the original uses that of the embedding dropout.
+- Two of the modalities are enough. Text may be BERT's hidden states instead of word vectors.
+- No weight decay, as in the original. MMSA's settings have one, but its optimiser never gets it. Here, a decay that is
+  set is applied.
 - Audio and vision are standardised over the train split (``data.standardize``). The original and MMSA read them as they
   are.
 - A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
   ``data.order=uniform`` does.
 - Training stops early, by ``patience``; the original always trains its 40 epochs.
-- With the tuned settings, which are MMSA's, a step's gradient is a mean over its accumulated batches, and is clipped
-  once, before the step. MMSA sums, and clips after every batch what it has summed so far; the clip is converted in
-  ``conf/``, Adam's ε is not.
+- With the tuned settings, which are MMSA's, the gradient of a step is the mean over its accumulated batches, and is
+  clipped once, before the step. MMSA adds the gradients up, and clips the sum so far after every batch. ``conf/``
+  converts the clip; Adam's ε is not converted.
 """
 
 from __future__ import annotations
@@ -49,18 +51,18 @@ class MulT(nn.Module):
     two or three of text, audio and vision, aligned or not.
 
     Args:
-        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
         text_encoder, bert_dropout: see :class:`BertEncoder`.
         width: d, the common width. A memory is d wide for each source of its target.
-        kernel: of the convolution over each modality's steps.
-        heads: of every attention.
-        layers: D, of each crossmodal transformer.
-        memory_layers: of each memory; the original has at least 3.
-        attn_mask: whether a step reads only what is not in its future, see :func:`attention_mask`.
+        kernel: size of the convolution over each modality's steps.
+        heads: number of heads of every attention.
+        layers: D, number of layers of each crossmodal transformer.
+        memory_layers: number of layers of each memory; the original has at least 3.
+        attn_mask: on: no step reads a step in its future; see :func:`attention_mask`.
         text_dropout: on the input text.
         attention_dropout: on attention weights over each source modality, and in the ``memory`` of every target.
-        embedding_dropout: on what enters a transformer.
-        residual_dropout: on what attention and feed-forward add to the residual stream.
+        embedding_dropout: on the input of each transformer.
+        residual_dropout: on the outputs of attention and feed-forward that are added to the residual stream.
         relu_dropout: on the hidden layer of a feed-forward.
         output_dropout: on the hidden layer of the head.
 
@@ -92,12 +94,12 @@ class MulT(nn.Module):
         if len(dims) < 2:
             raise ValueError("MulT attends from one modality to another: it needs at least two of text, audio, vision")
         if min(width, heads, layers, memory_layers, *kernel.values()) < 1:
-            raise ValueError("every width, kernel and number of heads or layers is at least 1")
+            raise ValueError("every width, kernel and number of heads or layers must be at least 1")
         if width % heads:
             raise ValueError(f"heads={heads} does not divide width={width}")
         dropouts = [text_dropout, embedding_dropout, residual_dropout, relu_dropout, output_dropout]
         if not all(0 <= p < 1 for p in [*dropouts, *attention_dropout.values()]):
-            raise ValueError("every dropout is in [0, 1)")
+            raise ValueError("every dropout must be in [0, 1)")
         self.modalities = list(dims)
         self.attn_mask = attn_mask
 
@@ -136,7 +138,7 @@ class MulT(nn.Module):
         """Predict the sentiment of each utterance.
 
         Args:
-            batch: with every modality that ``dims`` named; their lengths may differ.
+            batch: has every modality in ``dims``; their lengths may differ.
         """
         masks = {m: batch.sequence(m).mask for m in self.modalities}
         steps = {m: self._convolve(m, batch) for m in self.modalities}  # (batch, time, d)
@@ -153,7 +155,7 @@ class MulT(nn.Module):
         return ModelOutput(self.head(fusion).squeeze(-1))
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """(target, source): who reads whom."""
+        """(target, source) pairs: the target reads the source."""
         return [(target, source) for target in self.modalities for source in self.modalities if source != target]
 
     def _convolve(self, m: str, batch: Batch) -> Tensor:
@@ -164,12 +166,12 @@ class MulT(nn.Module):
 
 
 class TemporalConvolution(nn.Module):
-    """Section 3.2, temporal convolutions: every step sees its neighbours, and all modalities get one width.
+    """Section 3.2, temporal convolutions: every step sees its neighbours, and all modalities get the same width.
 
     Args:
         dim: feature width.
         width: d.
-        kernel: how many steps it sees; nothing lies before the first and after the last real one.
+        kernel: how many steps it sees; before the first real step and after the last one it sees zeros.
     """
 
     def __init__(self, dim: int, width: int, kernel: int) -> None:
@@ -183,12 +185,12 @@ class TemporalConvolution(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Section 3.2: a crossmodal transformer, or with no source a self-attention one.
+    """Section 3.2: a crossmodal transformer; without a source, a self-attention transformer.
 
-    All layers read the source as it came in, not what a transformer made of it.
+    All layers read the same source features, not the output of another transformer.
 
     Args:
-        width, heads, layers: as they say.
+        width, heads, layers: of the transformer.
         attention_dropout, embedding_dropout, residual_dropout, relu_dropout: see :class:`MulT`.
     """
 
@@ -215,8 +217,8 @@ class Transformer(nn.Module):
 
         Args:
             target: float (batch, q, width).
-            source: float (batch, k, width); None: the target itself, at every layer anew.
-            mask: bool (batch, q, k), who may read what; see :func:`attention_mask`.
+            source: float (batch, k, width); None: self-attention, each layer reads its own input.
+            mask: bool (batch, q, k), True where a target step may read a source step; see :func:`attention_mask`.
 
         Returns:
             float (batch, q, width).
@@ -234,10 +236,10 @@ class Transformer(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and a position-wise feed-forward, each normalised before and added to what came in.
+    """Attention, then a position-wise feed-forward. Each normalises its input and has a residual connection.
 
     Args:
-        width, heads: as they say.
+        width, heads: of the attention.
         attention_dropout, residual_dropout, relu_dropout: see :class:`MulT`.
     """
 
@@ -269,7 +271,7 @@ class CrossmodalAttention(nn.Module):
 
     Args:
         width: of both modalities.
-        heads: which divide it; d_k = width / heads.
+        heads: number of heads; it divides ``width``, and d_k = width / heads.
         dropout: on the weights.
     """
 
@@ -277,7 +279,7 @@ class CrossmodalAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.dropout = dropout
-        gain = math.sqrt(0.5)  # the original draws all three as one matrix, which is twice as much in and out
+        gain = math.sqrt(0.5)  # the original draws all three as one matrix, with twice the inputs plus outputs
         self.query = _xavier(nn.Linear(width, width), gain)
         self.key = _xavier(nn.Linear(width, width, bias=False), gain)
         self.value = _xavier(nn.Linear(width, width), gain)
@@ -295,15 +297,15 @@ class CrossmodalAttention(nn.Module):
 
 
 def attention_mask(target: Tensor, source: Tensor, *, future: bool) -> Tensor:
-    """Who may read what: real source steps alone, and none in the target step's future.
+    """Which source steps each target step may read: only real ones, and none in its future.
 
-    Of n source steps and m target steps, step i reads those up to i + |n - m|, as in the original. The first source
-    step is read by all, so that no row is empty, padded ones included.
+    With n source steps and m target steps, step i reads the steps up to i + |n - m|, as in the original. Every step,
+    also a padded one, reads the first source step, so that no row is empty.
 
     Args:
         target: bool (batch, q), True on real steps.
         source: bool (batch, k), likewise; at least one in each row.
-        future: whether steps of the future may be read.
+        future: whether a step may also read steps in its future.
 
     Returns:
         bool (batch, q, k).
@@ -320,7 +322,8 @@ def attention_mask(target: Tensor, source: Tensor, *, future: bool) -> Tensor:
 def positions(time: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Sinusoidal positions 1, 2, …: ``dtype`` (time, width).
 
-    The first half of the channels holds sines, the second cosines, and an odd last one 0: as in the original's code.
+    As in the original's code, the first half of the channels holds sines and the second half cosines; if the width is
+    odd, the last channel is 0.
     """
     half = width // 2
     rate = torch.exp(torch.arange(half, device=device, dtype=dtype) * (-math.log(10000) / max(half - 1, 1)))

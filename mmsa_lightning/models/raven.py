@@ -1,24 +1,26 @@
 """Recurrent Attended Variation Embedding Network (Wang et al., AAAI 2019).
 
-What is heard and seen while a word is said shifts the word's vector; an LSTM reads the shifted words. Original:
+The audio and vision of a word shift the word's vector; an LSTM reads the shifted words. Original:
 https://github.com/victorywys/RAVEN.
 
 Differences from the original:
 
-- Written from the paper. The released code cuts the non-verbal inputs and the shift out of the graph (``.data``), so
-  that its non-verbal networks are never trained; here gradients reach them.
+- Written from the paper. The released code cuts the non-verbal inputs and the shift out of the gradient graph
+  (``.data``), so its non-verbal networks are never trained; here gradients reach them.
 - α is the paper's, min(β ||e|| / ||h||, 1), and the gates have the paper's sigmoid. The released code divides by
-  max(||h||, 1) and has no sigmoid. Nor is its batch normalisation here, by which a prediction depends on who shares the
-  batch, nor its linear layer before each LSTM, which already has one.
-- A word's frames come from an even division of the utterance, see :func:`word_frames`: published feature files have no
-  word timings. Word-aligned data have one frame a word, exactly its own.
-- Frames are neither averaged to 20 a second nor cut at 20 a word, and padding is read by no LSTM.
-- Audio or vision alone will do. Text may be BERT's hidden states, [CLS] and [SEP] included, in place of word vectors.
+  max(||h||, 1) and has no sigmoid. Its batch normalisation is left out, because with it a prediction depends on the
+  rest of the batch. Its linear layer before each LSTM is left out, because an LSTM begins with a linear layer of its
+  own.
+- The frames of an utterance are divided evenly among its words (:func:`word_frames`), because published feature files
+  have no word timings. In word-aligned data each word gets exactly its own frame.
+- Frames are neither averaged to 20 per second nor cut at 20 per word, and no LSTM reads padding.
+- One of audio and vision is enough. Text may be BERT's hidden states, [CLS] and [SEP] included, instead of word
+  vectors.
 - Audio and vision are standardised over the train split (``data.standardize``). The original reads them as they
   are, through its batch normalisation.
 - A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
   ``data.order=uniform`` does.
-- Training stops early, by ``patience``; the original always trains its 500 epochs. It leaves out a batch of one.
+- Training stops early, by ``patience``; the original always trains its 500 epochs. It also leaves out a batch of one.
 """
 
 from __future__ import annotations
@@ -36,14 +38,14 @@ from mmsa_lightning.models.output import ModelOutput
 
 
 class RAVEN(nn.Module):
-    """Non-verbal sub-networks, gated modality-mixing network and multimodal shifting. Needs text, and audio or vision
-    or both, aligned or not.
+    """Non-verbal sub-networks, gated modality-mixing network and multimodal shifting. Needs text, and at least one of
+    audio and vision, aligned or not.
 
     Args:
-        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
         text_encoder, bert_dropout: see :class:`BertEncoder`.
         hidden: LSTM units: ``audio`` and ``vision`` over a word's frames, ``text`` over the shifted words.
-        shift_weight: β, how long a shift may be, as a share of the length of the word's vector.
+        shift_weight: β, the largest length of a shift, as a share of the length of the word's vector.
         dropout: on the frames and on the shifted words.
 
     Raises:
@@ -63,7 +65,7 @@ class RAVEN(nn.Module):
         super().__init__()
         nonverbal = shifting(dims, "RAVEN")
         if min(hidden.values()) < 1:
-            raise ValueError("every width is at least 1")
+            raise ValueError("every width must be at least 1")
         if shift_weight <= 0:
             raise ValueError(f"shift_weight={shift_weight}: give a number above 0")
         self.nonverbal = list(nonverbal)
@@ -83,7 +85,7 @@ class RAVEN(nn.Module):
         """Predict the sentiment of each utterance from its words, each shifted by the frames that go with it."""
         text = batch.sequence("text")
         words: Tensor = self.encoders["text"](text)  # (batch, time, width)
-        # The real words one after another: (words,) each, counted on the CPU, where the lengths are.
+        # Utterance and position of each real word, (words,), computed on the CPU, where the lengths are.
         utterance = torch.arange(len(text.lengths)).repeat_interleave(text.lengths)
         position = torch.cat([torch.arange(n) for n in text.lengths.tolist()])
         at = utterance.to(words.device), position.to(words.device)
@@ -106,17 +108,17 @@ class RAVEN(nn.Module):
         lengths = batch.sequence("text").lengths
         start, end = word_frames(position, lengths[utterance], frames.lengths[utterance])
         step = torch.arange(int((end - start).max()))
-        index = torch.minimum(start[:, None] + step, end[:, None] - 1)  # what is too many stays packed away
+        index = torch.minimum(start[:, None] + step, end[:, None] - 1)  # past its end: the last frame again, unread
         device = frames.values.device
         values = self.dropout(frames.values)[utterance.to(device)[:, None], index.to(device)]
         return Padded(values, (step < (end - start)[:, None]).to(device), end - start)
 
 
 def word_frames(position: Tensor, words: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """The frames that go with a word, from start to before end, where no word timings are known.
+    """The frames of a word, from start up to, but not including, end, if no word timings are known.
 
-    L frames are divided evenly over n words: word i gets ⌊iL/n⌋ to ⌊(i+1)L/n⌋ - 1, and where that is none the one frame
-    ⌊iL/n⌋. With as many frames as words each word has its own.
+    L frames are divided evenly among n words: word i gets the frames ⌊iL/n⌋ to ⌊(i+1)L/n⌋ - 1. If there are none, it
+    gets the one frame ⌊iL/n⌋. With as many frames as words, each word has its own.
 
     Args:
         position: int64 (words,), i.

@@ -1,18 +1,19 @@
 """Self-Supervised Multi-Task Multimodal Sentiment Analysis Network (Yu et al., AAAI 2021).
 
-One head over all modalities and one for each alone; ``objectives/multitask.py`` trains the latter on labels that it
-generates from the heads' hidden layers. Original: https://github.com/thuiar/Self-MM.
+One head reads all modalities, and each modality has a head of its own. ``objectives/multitask.py`` trains these
+single-modality heads on labels that it generates from the hidden layers of all heads. Original:
+https://github.com/thuiar/Self-MM.
 
 Differences from the original:
 
-- Every LSTM is read to the utterance's own last step. The original reads aligned audio and vision for as many steps as
+- Every LSTM reads up to the utterance's own last step. The original reads aligned audio and vision for as many steps as
   the text has tokens, and fails on a batch of one (``squeeze``).
-- A step's gradient is the mean over its accumulated batches, which at the end of an epoch are those left over. The
-  original and thuiar/MMSA sum, and drop the latter. L2 decay is converted for it in ``conf/``; Adam's ε is not, and so
-  is four times theirs.
-- The heads of single modalities run in training alone: the prediction does not depend on them.
+- The gradient of a step is the mean over its accumulated batches. The last step of an epoch uses the batches that are
+  left over. The original and thuiar/MMSA add the gradients up, and drop the batches that are left over. ``conf/``
+  converts the L2 decay; Adam's ε is not converted, and so has four times the effect of theirs.
+- The heads of single modalities run only in training: the prediction does not depend on them.
 - Each head has three layers, as in the released code; the paper writes two.
-- Any subset of modalities will do. Text that comes as features goes through an LSTM, as audio and vision do.
+- Any subset of the modalities works. Text as features goes through an LSTM, as audio and vision do.
 - Audio and vision are standardised over the train split (``data.standardize``). The original and MMSA read them as they
   are.
 - A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
@@ -35,14 +36,14 @@ class SelfMM(nn.Module):
     """Works with any non-empty subset of text, audio and vision, aligned or not.
 
     Args:
-        dims: feature width of each modality read; None for text that comes as tokens, of which BERT's [CLS] is read.
+        dims: feature width of each modality that is read; None for text as tokens, from which BERT's [CLS] is read.
         text_encoder, bert_dropout: see :class:`BertEncoder`.
-        lstm_hidden: LSTM units for each modality; ``text`` is read where text comes as features.
+        lstm_hidden: LSTM units for each modality; ``text`` is used only if text comes as features.
         lstm_layers: layers of each LSTM.
         lstm_dropout: between the layers of each LSTM and on its last state.
         encoded: width to which each LSTM's last state is projected.
         hidden: width of the hidden layers of each head, ``fusion`` and one for each modality.
-        dropout: on each head's input, likewise.
+        dropout: on the input of each head, with the same keys.
 
     Raises:
         ValueError: no modality; a size below 1.
@@ -65,7 +66,7 @@ class SelfMM(nn.Module):
         if not dims:
             raise ValueError("at least one modality is needed")
         if min(lstm_layers, *lstm_hidden.values(), *encoded.values(), *hidden.values()) < 1:
-            raise ValueError("every width and the number of layers are at least 1")
+            raise ValueError("every width and the number of layers must be at least 1")
         self.modalities = list(dims)
         readers: dict[str, BertEncoder | LastState] = {
             m: BertEncoder(text_encoder, bert_dropout)
@@ -100,13 +101,13 @@ class LastState(nn.Module):
     Args:
         dim: feature width.
         hidden, layers: of the LSTM.
-        width: of what it returns.
+        width: of the returned vector.
         dropout: between the LSTM's layers and on its last state.
     """
 
     def __init__(self, dim: int, hidden: int, width: int, *, layers: int, dropout: float) -> None:
         super().__init__()
-        between = dropout if layers > 1 else 0.0  # of one layer there is no between, and torch would warn
+        between = dropout if layers > 1 else 0.0  # one layer has nothing in between, and torch would warn
         self.lstm = LSTMEncoder(dim, hidden, layers=layers, dropout=between, bidirectional=False)
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(hidden, width)
@@ -120,7 +121,7 @@ class LastState(nn.Module):
 class Head(nn.Module):
     """From one vector to a sentiment: f = ReLU(W_1 x + b_1), ŷ = W_3 ReLU(W_2 f + b_2) + b_3.
 
-    f, F* in the paper, is what the label generation keeps of an utterance.
+    The label generation stores f, which the paper calls F*, for each utterance.
 
     Args:
         inputs, hidden: widths of x and of both hidden layers.

@@ -1,23 +1,24 @@
 """Tensor Fusion Network (Zadeh et al., EMNLP 2017).
 
-One vector for each modality, and the outer product of all of them, which holds every product of one, two and three
-modalities' features. Original: https://github.com/A2Zadeh/TensorFusionNetwork.
+Each modality gives one vector. The outer product of these vectors, each with a 1 in front, holds all products of
+features of one, two and three modalities. Original: https://github.com/A2Zadeh/TensorFusionNetwork.
 
 Differences from the original:
 
-- No batch normalisation, which in the original, and in MMSA, gives the utterance means of audio and vision zero mean
-  and unit variance over a batch, and of which a batch of one has none. Here every step of audio and vision is
-  standardised, over the train split (``data.standardize``), so that the means vary less. The original has before that
-  divided vision by its largest value in train.
-- Means and the LSTM leave padding out. The original, and MMSA after it, average over the zero padding, so that an
-  utterance's mean depends on how far it is padded, and run the LSTM through it.
+- No batch normalisation. In the original and in MMSA, it gives the utterance means of audio and vision zero mean and
+  unit variance over a batch, which is undefined for a batch of one. Here every step of audio and vision is standardised
+  over the train split (``data.standardize``), so the means vary less than after batch normalisation. Before its batch
+  normalisation, the original divides vision by its largest value in train.
+- The means and the LSTM leave padding out. In the original and in MMSA both include the zero padding, so an utterance's
+  mean depends on how far it is padded.
 - Text's vector is a linear map of the LSTM's last state, as in the released code and in MMSA; the paper describes a
   dense network over its states.
-- Dropout on the text too. The released code has none; MMSA has a rate for it, which a one-layer LSTM never uses.
-- Rates and widths go by modality, not by position: MMSA orders dropouts audio, video, text, post-fusion, but widths
-  text, audio, video.
+- Text has dropout too. The released code has none; MMSA gives a rate for it to a one-layer LSTM, which does not use it.
+- Dropout rates and widths are named by modality. MMSA gives them by position: dropouts in the order audio, video, text,
+  post-fusion, but widths in the order text, audio, video.
 - The output is scaled to the range of the labels, [-3, 3] on MOSI, as in MMSA; the released code scales it to [-4, 4].
-- Any subset of the modalities; the original has all three. Text may be BERT's hidden states in place of word vectors.
+- Any subset of the modalities works; the original needs all three. Text may be BERT's hidden states instead of word
+  vectors.
 - A batch holds utterances of similar lengths, in a random order; the original draws them uniformly, as
   ``data.order=uniform`` does.
 """
@@ -42,14 +43,14 @@ class TFN(nn.Module):
     4.1-4.3). Works with any non-empty subset of text, audio and vision, aligned or not.
 
     Args:
-        dims: feature width of each modality read; None for text that comes as tokens, which BERT encodes.
+        dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
         text_encoder, bert_dropout: see :class:`BertEncoder`.
         hidden: LSTM units for text; width of the three dense layers for audio and for vision.
         text_out: width of text's vector.
-        dropout: for each modality: on text's last state, on the means of audio and vision.
-        fusion_width: of the two hidden layers after the fusion.
+        dropout: for each modality; on the LSTM's last state for text, on the mean for audio and vision.
+        fusion_width: width of the two hidden layers after the fusion.
         fusion_dropout: on the fused tensor.
-        limit: predictions lie between -limit and limit. One that the config leaves null is the largest absolute value
+        limit: predictions lie between -limit and limit. If it is null in the config, it is the largest absolute value
             of the data's label range.
 
     Raises:
@@ -71,7 +72,7 @@ class TFN(nn.Module):
     ) -> None:
         super().__init__()
         if fusion_width < 1:
-            raise ValueError("every width is at least 1")
+            raise ValueError("every width must be at least 1")
         if limit <= 0:
             raise ValueError(f"limit={limit}: give a number above 0")
         self.limit = limit
@@ -90,11 +91,11 @@ class TFN(nn.Module):
         """Predict the sentiment of each utterance, between -limit and limit.
 
         Args:
-            batch: with every modality that ``dims`` named.
+            batch: has every modality in ``dims``.
         """
         z = [net(batch.sequence(m)) for m, net in self.encoders.items()]  # (batch, width_m) each
         score = self.inference(tensor_fusion(z)).squeeze(-1)
-        # sigmoid(score) from [0, 1] to [-limit, limit]; this form does not cancel near 0 in half precision.
+        # Equals sigmoid(score) scaled to [-limit, limit]; this form does not cancel near 0 in half precision.
         return ModelOutput(self.limit * (score / 2).tanh())
 
 

@@ -75,7 +75,7 @@ class MISALoss(Objective):
     def __init__(self, *, diff_weight: float, sim_weight: float, recon_weight: float, moments: int) -> None:
         super().__init__()
         if min(diff_weight, sim_weight, recon_weight) < 0:
-            raise ValueError("diff_weight, sim_weight and recon_weight are at least 0")
+            raise ValueError("diff_weight, sim_weight and recon_weight must be at least 0")
         if moments < 1:
             raise ValueError(f"moments={moments}: give a number from 1")
         self.moments = moments
@@ -91,7 +91,7 @@ class MISALoss(Objective):
         needed = {f"{part}_{m}" for part in PARTS for m in modalities}
         if len(modalities) < 2 or not needed <= set(feature_widths):
             raise ValueError(
-                f"this objective reads a model's feature_widths: {', '.join(f'{part}_*' for part in PARTS)} for each "
+                f"this objective needs a model's feature_widths: {', '.join(f'{part}_*' for part in PARTS)} for each "
                 "of at least two modalities"
             )
 

@@ -62,7 +62,7 @@ class MultiTask(Objective):
             ValueError: the model has no ``fusion`` feature.
         """
         if "fusion" not in feature_widths:
-            raise ValueError("this objective reads a model's feature_widths: 'fusion' and one for each auxiliary task")
+            raise ValueError("this objective needs a model's feature_widths: 'fusion' and one for each auxiliary task")
         self.ulgm = ULGM(labels, feature_widths, positive=self.positive, limit=self.limit)
 
     def start_epoch(self) -> None:

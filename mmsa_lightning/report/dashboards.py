@@ -43,7 +43,7 @@ def save_dashboards(numbers: Sequence[str], project: str, entity: str | None) ->
         raise UserError(f"table {unknown[0]}: choose {', '.join(TABLES)}")
     workspaces = [build_workspace(number, project, entity or "") for number in numbers]
     if os.environ.get("WANDB_MODE", "online") != "online" or not wandb.login(prompt=False, verify=False):
-        yield "Nothing saved: WANDB_MODE is not online, or there is no login to W&B (wandb login). It would be:"
+        yield "Nothing saved: WANDB_MODE is not online, or there is no login to W&B (wandb login). This would be saved:"
         yield from map(describe, workspaces)
         return
     for workspace in workspaces:

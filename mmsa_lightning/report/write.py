@@ -115,7 +115,7 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path) -> list[str]:
         records = [attention.attention_maps(module.model, data, split, [i])[0] for split, i in chosen]
     elif not (records := attention.read(run_dir)):
         raise UserError(
-            f"{run_dir} has no {attention.NAME}: no finished run, or of a model that has no attention over steps"
+            f"{run_dir} has no {attention.NAME}: the run is not finished, or its model has no attention over steps"
         )
     out.mkdir(parents=True, exist_ok=True)
     stems = []

@@ -29,7 +29,7 @@ def read(value: Any) -> int | list[int] | None:
     if fits(read, list[int]) and read and min(read) >= 0 and len(set(read)) == len(read):
         return read
     raise UserError(
-        f"trainer.devices={value}: give a whole number from 1 for how many, a list such as [0,2] for which, or auto"
+        f"trainer.devices={value}: give how many (a whole number from 1), which (a list such as [0,2]), or auto"
     )
 
 
@@ -45,13 +45,11 @@ def plan(devices: int | list[int] | None, gpus: int) -> list[int]:
     """
     if isinstance(devices, list) and not gpus:
         raise UserError(
-            f"trainer.devices={devices} chooses GPUs, and this run is on the CPU: give a whole number from 1"
+            f"trainer.devices={devices} chooses GPUs, but this run is on the CPU: give a whole number from 1"
         )
     wanted = max(devices) + 1 if isinstance(devices, list) else devices or gpus or 1
     most = gpus or RANKS_PER_CORE * (os.cpu_count() or 1)
     if wanted > most:
-        there = (
-            f"{gpus} GPUs are seen here, numbered from 0" if gpus else f"{most} processes are the most for these cores"
-        )
+        there = f"{gpus} GPUs are visible here, numbered from 0" if gpus else f"at most {most} processes on these cores"
         raise UserError(f"trainer.devices={devices}: {there}")
     return devices if isinstance(devices, list) else list(range(wanted))

@@ -105,7 +105,7 @@ class Interruption(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if (before := state_dict.get("processes", self.processes)) != self.processes:
             raise UserError(
-                f"the run was begun by {before} processes, and these are {self.processes}: trainer.devices={before} "
+                f"the run began with {before} processes, but now there are {self.processes}: trainer.devices={before} "
                 "continues it, overwrite=true starts again"
             )
         self.restored = state_dict if "done" in state_dict else {}

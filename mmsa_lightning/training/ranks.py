@@ -73,8 +73,8 @@ def missing(processes: int, nodes: int) -> bool:
     launcher = "srun" if isinstance(started, SLURMEnvironment) else "torchrun"
     if (world := started.world_size()) != processes:
         raise UserError(
-            f"{launcher} started {world} processes, trainer.devices on trainer.num_nodes={nodes} asks for {processes}: "
-            "give the same number of both (trainer=ddp trainer.devices=…)"
+            f"{launcher} started {world} processes, but trainer.devices on trainer.num_nodes={nodes} asks for "
+            f"{processes}: make both numbers equal (trainer=ddp trainer.devices=…)"
         )
     if launcher == "torchrun" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         _answers(started.main_address, started.main_port)
@@ -86,8 +86,8 @@ def _answers(host: str, port: int) -> None:
         socket.create_connection((host, port), timeout=10).close()
     except OSError as error:
         raise UserError(
-            f"torchrun's variables are set, and no torchrun answers at {host}:{port} ({error}): env -u "
-            "TORCHELASTIC_RUN_ID python train.py … does without"
+            f"torchrun's variables are set, but no torchrun answers at {host}:{port} ({error}); to run without it: "
+            "env -u TORCHELASTIC_RUN_ID python train.py …"
         ) from error
 
 

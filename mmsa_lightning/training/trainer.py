@@ -64,9 +64,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 # Why a config cannot set the others. Arguments that a later Lightning adds are refused until they have been reviewed.
-WHOLE = "figures are of whole splits, and weights of whole epochs; for a quick try trainer.max_epochs=1"
+WHOLE = "metrics need whole splits, and weights whole epochs; for a quick try: trainer.max_epochs=1"
 LASTS = "a run ends after trainer.max_epochs, or when patience is over"
-VALIDATES = "every epoch ends with one validation, and its checkpoint is of that moment"
+VALIDATES = "every epoch ends with one validation, and its checkpoint is saved then"
 ORDER = "the order of the batches is a function of seed and epoch alone"
 RANKS = "it follows from trainer.devices"
 KEEPS = "a run needs its checkpoints and records"
@@ -91,7 +91,7 @@ OWN_ARGUMENTS = {
     "num_sanity_val_steps": VALIDATES,
     "overfit_batches": WHOLE,
     "plugins": RANKS,
-    "profiler": "its report would not be seen; python -m cProfile train.py … makes one",
+    "profiler": "its report would not be printed; use python -m cProfile train.py …",
     "reload_dataloaders_every_n_epochs": ORDER,
     "strategy": RANKS,
     "sync_batchnorm": RANKS,
@@ -111,7 +111,7 @@ def check(options: dict[str, Any]) -> None:
         if name in OWN_ARGUMENTS:
             raise UserError(f"trainer.{name} cannot be set: {OWN_ARGUMENTS[name]}")
         if name not in SETTINGS:
-            raise UserError(f"trainer.{name} cannot be set; what can are {', '.join(SETTINGS)}")
+            raise UserError(f"trainer.{name} cannot be set; these can: {', '.join(SETTINGS)}")
     for name in inspect.signature(L.Trainer).parameters:
         if value := os.environ.get(f"PL_TRAINER_{name.upper()}"):
             raise UserError(f"PL_TRAINER_{name.upper()}={value} in the environment would change the run: unset it")
@@ -136,7 +136,7 @@ def processes(options: dict[str, Any]) -> int:
     """
     gpus = _gpus(options)
     if options.get("precision") == "16-mixed" and not gpus:
-        raise UserError("trainer.precision=16-mixed is for GPUs, and this run is on the CPU: bf16-mixed works on both")
+        raise UserError("trainer.precision=16-mixed is for GPUs, but this run is on the CPU: bf16-mixed works on both")
     return len(_devices(options, gpus)) * options.get("num_nodes", 1)
 
 
@@ -150,7 +150,7 @@ def _gpus(options: dict[str, Any]) -> int:
     kinds = {"cuda": CUDAAccelerator, "mps": MPSAccelerator}
     found = [kind for name, kind in kinds.items() if wanted in (name, "gpu", "auto") and kind.is_available()]
     if not found and wanted not in ("cpu", "auto"):
-        raise UserError(f"trainer.accelerator={wanted}: this machine has none; trainer=cpu does without")
+        raise UserError(f"trainer.accelerator={wanted}: this machine has none; use trainer=cpu")
     return found[0].auto_device_count() if found else 0
 
 
@@ -176,8 +176,8 @@ def build_trainer(
     several = processes(options) > 1
     if several and not gpus and any(isinstance(part, _BatchNorm) for part in model.modules()):
         raise UserError(
-            "trainer.devices: the model has batch normalisation, which several processes on the CPU would do each over "
-            "its own share of a batch: use one process, or GPUs"
+            "trainer.devices: the model has batch normalisation, and on the CPU each process would normalise only its "
+            "own share of a batch: use one process, or GPUs"
         )
     saving: dict[str, Any] = {
         "dirpath": run_dir / "checkpoints",

@@ -119,7 +119,7 @@ def test_mmsa_features_beyond_the_mask_make_it_unaligned(layouts):
     data["train"]["vision"][2] = 1
     cleaned = clean(mmsa.read(data))
     assert not cleaned.aligned
-    assert "vision: 1 utterances have steps beyond their text's, so nothing is aligned" in cleaned.report
+    assert "vision: 1 utterances have steps after their text ends, so nothing is aligned" in cleaned.report
     np.testing.assert_array_equal(cleaned.splits["train"].sequences["vision"][2], np.ones((50, 20)))
 
 
@@ -193,7 +193,7 @@ def test_features_of_other_steps_leave_the_others_on_the_grid_and_are_told_of(la
     cleaned = clean(source, pieces)
     assert not cleaned.aligned
     assert "vision: one step per word, given to each of its word pieces; [CLS] and [SEP] got zeros" in cleaned.report
-    assert "audio: 9 utterances have other steps than their tokens, so nothing is aligned" in cleaned.report
+    assert "audio: 9 utterances differ in length from their tokens, so nothing is aligned" in cleaned.report
 
 
 def test_one_step_per_utterance_is_repeated():
@@ -232,15 +232,15 @@ def break_label_shape(s):
 @pytest.mark.parametrize(
     "breaks, message",
     [
-        (break_ids, r"the id train\$_\$0 stands twice: in train and in test"),
+        (break_ids, r"the id train\$_\$0 occurs twice: in train and in test"),
         (break_column, "valid: 1 rows of raw_text, but 3 ids"),
         (break_contents, "valid holds audio, audio labels, but train holds audio"),
-        (break_width, r"test: audio of test\$_\$0 has width 7, that of train\$_\$0 2"),
+        (break_width, r"test: audio of test\$_\$0 has width 7, but train\$_\$0 has 2"),
         (break_rows, "test: 2 rows of audio, but 3 ids"),
         (break_label_shape, r"train: label has shape \(3, 2\)"),
         (
             lambda s: s.splits.pop("test"),
-            r"no test split, or it is empty; .* it has train 3, valid 3: name some of these",
+            r"no test split, or it is empty; .* it has train 3, valid 3: mark some of these as",
         ),
         (lambda s: s.splits["valid"].ids.clear(), "no valid split, or it is empty"),
     ],
@@ -314,6 +314,8 @@ def test_texts_that_are_the_word_for_no_text_are_told_of_and_kept(layouts):
     source.splits["test"].raw_text[2] = "None"
     source.splits["test"].raw_text[3] = "nan and None"
     cleaned = clean(source)
-    told = "text: train_video$_$1, test_video$_$2 read nan or None or <NA>; if there is no text, leave it empty"
+    told = (
+        "text: train_video$_$1, test_video$_$2 have the text nan or None or <NA>; if there is no text, leave it empty"
+    )
     assert told in cleaned.report
     assert cleaned.splits["test"].raw_text[2] == "None"

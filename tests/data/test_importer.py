@@ -241,7 +241,7 @@ def test_a_source_with_ids_is_assumed_to_be_bert_base_uncaseds(tmp_path, layouts
     path = save(tmp_path / "x.pkl", layouts.mmsa(True))
     assumed = run_import(path, tmp_path / "a.h5").meta
     assert (assumed.vocabulary, assumed.vocabulary_sha256, assumed.vocabulary_assumed) == (UNCASED, None, True)
-    line = "tokens: assumed to be bert-base-uncased's; --tokenizer NAME says whose they are"
+    line = "tokens: assumed to be those of bert-base-uncased; --tokenizer NAME states another"
     assert line in assumed.report and line in capsys.readouterr().out
     stated = run_import(path, tmp_path / "b.h5", "--tokenizer", "minilm").meta
     assert (stated.vocabulary, stated.vocabulary_sha256, stated.vocabulary_assumed) == (UNCASED, UNCASED_SHA256, False)
@@ -250,7 +250,7 @@ def test_a_source_with_ids_is_assumed_to_be_bert_base_uncaseds(tmp_path, layouts
 
 
 def test_ids_that_do_not_spell_their_text_are_told(tmp_path, layouts):
-    data, said = layouts.mmsa(True), "do not stand in their text"
+    data, said = layouts.mmsa(True), "do not occur in their text"
     for part in data.values():
         for row, text in zip(part["text_bert"], part["raw_text"], strict=True):
             ids = tokenizer("minilm")(str(text))["input_ids"]
@@ -262,14 +262,14 @@ def test_ids_that_do_not_spell_their_text_are_told(tmp_path, layouts):
         inner = part["text_bert"][:, 0] > 102
         part["text_bert"][:, 0][inner] += 9000
     meta = run_import(save(tmp_path / "y.pkl", data), tmp_path / "b.h5").meta
-    assert any(line.startswith("tokens: read as bert-base-uncased's, ") and said in line for line in meta.report)
+    assert any(line.startswith("tokens: read as those of bert-base-uncased, ") and said in line for line in meta.report)
 
 
 def test_ids_of_a_vocabulary_that_is_not_here_keep_its_name(tmp_path, layouts):
     path = save(tmp_path / "x.pkl", layouts.mmsa(True))
     meta = run_import(path, tmp_path / "a.h5", "--tokenizer", tmp_path / "none").meta
     assert (meta.vocabulary, meta.vocabulary_sha256, meta.vocabulary_assumed) == (str(tmp_path / "none"), None, False)
-    assert any("cannot be seen here: no tokenizer" in line for line in meta.report)
+    assert any("cannot be checked here: no tokenizer" in line for line in meta.report)
 
 
 TABLE = "id,text,label,split\na$_$1,so good,1,train\nb$_$1,bad \u2603 one,-1,dev\nc$_$1,fine,0,test\n"
@@ -302,7 +302,7 @@ def test_a_dataset_name_cannot_leave_its_folder(tmp_path, layouts, capsys, datas
     with pytest.raises(SystemExit) as end:
         main(["data", "import", str(save(tmp_path / "x.pkl", layouts.mmsa(True))), "--dataset", dataset])
     assert end.value.code == 2
-    assert "a dataset's name has letters" in capsys.readouterr().err
+    assert "a dataset's name may have only letters" in capsys.readouterr().err
 
 
 def test_what_is_no_store_is_not_replaced(tmp_path, capsys):
@@ -312,7 +312,7 @@ def test_what_is_no_store_is_not_replaced(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["data", "import", str(table), "--dataset", "mine", "--out", str(table)])
     assert stop.value.code == 2
-    assert "is no store" in capsys.readouterr().err
+    assert "is not a store" in capsys.readouterr().err
     assert table.read_text() == before
 
 
@@ -351,7 +351,7 @@ def test_real_mosei_says_which_split_it_lacks_and_how_to_make_one(tmp_path, real
     with pytest.raises(SystemExit):
         run_import(path, tmp_path / "mosei.h5", dataset="mosei")
     printed = capsys.readouterr().err
-    assert "no test split" in printed and "it has train 16274, valid 1861: name some of these test" in printed
+    assert "no test split" in printed and "it has train 16274, valid 1861: mark some of these as test" in printed
     counts = {n: len(s) for n, s in run_import(path, tmp_path / "m.h5", "--split", 70, 15, 15).splits.items()}
     assert counts["train"] == 16274 and counts["valid"] + counts["test"] == 1861
     assert abs(counts["valid"] - counts["test"]) < 20
@@ -402,7 +402,7 @@ def test_what_no_check_foresees_is_one_line_too(tmp_path, layouts, capsys):
     with pytest.raises(SystemExit) as end:
         run_import(path, tmp_path / "x.h5")
     assert end.value.code == 2
-    assert f"{path} does not hold what its layout wants (TypeError: " in capsys.readouterr().err
+    assert f"{path} does not hold what its layout needs (TypeError: " in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["x.pkl"]
 
 

@@ -78,7 +78,7 @@ def test_labels_on_another_scale(tmp_path):
     assert "true labels of text, audio (17 of train)" in texts[1]
     assert "Labels in [-1, 1], rounded" in texts[1] and "Labels in [1, 5], rounded" in texts[5]
     assert " +1 2 2 2 9.1%" in texts[5] and " +1.4 2 2 2 9.1%" in texts[5] and " +5 2 2 2 9.1%" in texts[5]
-    assert all("acc7 and acc5 are of labels in [-3, 3]: undefined here" in text for text in texts.values())
+    assert all("acc7 and acc5 need labels in [-3, 3]: undefined here" in text for text in texts.values())
     assert "warning labels in [1, 5] are not negative and positive" in texts[5] and "warning" not in texts[1]
 
 

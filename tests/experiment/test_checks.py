@@ -76,12 +76,12 @@ WRONG: dict[str, tuple[list[tuple[str, str]], str, str]] = {
     "does not use a layer": (
         [then(BUILT, "self.unused = nn.Linear(2, 2)")],
         "every parameter gets a gradient",
-        "text=bert: none for unused.weight, unused.bias",
+        "text=bert: no gradient for unused.weight, unused.bias",
     ),
     "trains a BERT as if it were new": (
         [then(BUILT, ANOTHER_BERT), first("score = score + self.language(batch.index[:, None] % 9)[0][:, 0, 0]")],
         "every parameter is in exactly one group",
-        "text=bert: language has the learning rate of what is not pretrained: call it bert",
+        "text=bert: language is pretrained, but has the learning rate of new parts: name it bert",
     ),
     "keeps something outside of its state": (
         [then(BUILT, "self.mean = torch.zeros(())"), first(MEAN)],
@@ -91,7 +91,7 @@ WRONG: dict[str, tuple[list[tuple[str, str]], str, str]] = {
     "reads what it says it cannot": (
         [then(BUILT, "self.needs_alignment = True")],
         "unaligned input is read or refused",
-        "text=bert: needs_alignment is True, and yet it is read",
+        "text=bert: needs_alignment is True, but unaligned input is read",
     ),
     "wants audio": ([then(BUILT, 'dims["audio"]')], SUBSETS, "text=bert: modalities=[text]: KeyError: 'audio'"),
     "refuses without saying what": (
@@ -168,7 +168,7 @@ def test_a_model_that(wrong: str, folder: Path) -> None:
 
 def test_what_is_random_is_told_from_what_reads_padding(folder: Path) -> None:
     write(folder, first("score = score + torch.rand_like(score) * self.training"))
-    assert "what is random must be an nn.Dropout" in failures(folder)["padding changes nothing"]
+    assert "randomness must come from nn.Dropout" in failures(folder)["padding changes nothing"]
 
 
 def test_a_form_of_text_may_be_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,7 +213,7 @@ def test_a_model_that_cannot_be_imported_is_asked_nothing_more(folder: Path) -> 
         (["model=toy", "model._target_=toy.None"], "error: model._target_=toy.None is not a Module in"),
         (["model=toy", "text=sound"], "error: text=sound: choose one of ['bert', 'features']"),
         (["model=toy", "optim.algorithm=none"], "error: optim.algorithm=none: choose one of adam, adamw"),
-        (["model=toy", "nonsense"], "error: nonsense is no override, which is name=value"),
+        (["model=toy", "nonsense"], "error: nonsense is not an override: write name=value"),
         (["--config-dir", "nowhere"], "error: Additional config directory 'nowhere' not found"),
         (["--nope"], "error: No such option: --nope"),
     ],

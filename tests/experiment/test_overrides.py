@@ -66,7 +66,7 @@ def said(override: str) -> str:
     ],
 )
 def test_a_value_that_wants_quotes_is_said_as_it_is_typed(override: str, value: object) -> None:
-    (typed,) = shlex.split(re.split(r"want quotes: |as text: ", said(override))[1])
+    (typed,) = shlex.split(re.split(r"need quotes: |as text: ", said(override))[1])
     assert OverridesParser.create().parse_overrides([typed])[0].value() == value
 
 
@@ -80,8 +80,8 @@ def test_elements_of_a_sweep_are_quoted_one_by_one() -> None:
         ("modalities=[text", "no viable alternative at input '[text'"),
         ("seed=range(1,5", "no viable alternative"),
         ("seed=rang(1,5)", "Unknown function 'rang'"),
-        ('runs="abc', "quotes close"),
-        ("実験=1", "names are of the letters a to z"),
+        ('runs="abc', "close the quotes"),
+        ("実験=1", "names have only the letters a to z"),
         ("a b", "name=value"),
         ("seed", "name=value"),
     ],
@@ -89,7 +89,7 @@ def test_elements_of_a_sweep_are_quoted_one_by_one() -> None:
 def test_quotes_are_not_proposed_where_they_do_not_help(override: str, words: str) -> None:
     line = said(override)
     assert words in line and line.startswith(override)
-    assert not re.search(r"want quotes: |as text: ", line)
+    assert not re.search(r"need quotes: |as text: ", line)
 
 
 @pytest.mark.parametrize("value", ["video$_$3", "C:\\data\\mosi.h5", "my runs", "a-b_c.d/e+f%g@h?i|j"])

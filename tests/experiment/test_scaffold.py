@@ -49,7 +49,7 @@ def test_the_commands_to_go_on_with_can_be_pasted(capsys: pytest.CaptureFixture[
         ("class", "error: 'class' cannot name a model: give a Python identifier"),
         ("none", "error: 'none' cannot name a model: give a Python identifier"),
         ("_", "error: '_' cannot name a model: give a Python identifier"),
-        ("null", "error: 'null' cannot name a model: model=null is a value to Hydra"),
+        ("null", "error: 'null' cannot name a model: Hydra reads model=null as a value"),
         ("tfn", "error: tfn is a model of mmsa-lightning's: choose another name"),
     ],
 )

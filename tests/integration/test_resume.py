@@ -447,7 +447,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one(
         (
             ["keep_last=true", "optim.schedule={name: linear, warmup: 0.1}"],
             ["optim.schedule={name: linear, warmup: 0.1}"],
-            "is shorter, but optim.schedule=linear follows trainer.max_epochs: starting from the beginning",
+            "is shorter, but optim.schedule=linear depends on trainer.max_epochs: starting from the beginning",
         ),
     ],
     ids=["another model", "another seed", "longer", "schedule"],
@@ -472,15 +472,15 @@ def test_a_run_that_max_epochs_ended_can_be_continued_and_one_that_patience_ende
 ) -> None:
     main(arguments("model=lmf", *QUICK, "trainer.max_epochs=1"))
     (last,) = (tmp_path / "runs").rglob("last.ckpt")
-    assert "a larger one with ckpt_path=last goes on from here" in capsys.readouterr().out
+    assert "a larger one with ckpt_path=last continues this run" in capsys.readouterr().out
     main(arguments("model=lmf", *QUICK, "ckpt_path=last"))
     assert f"continues from {last.parents[1]} (1 epochs)" in capsys.readouterr().out
 
     main(arguments("model=tfn", *QUICK, "trainer.max_epochs=4", "patience=1", STILL))
-    assert "goes on from here" not in capsys.readouterr().out
+    assert "continues this run" not in capsys.readouterr().out
     assert not [path for path in (tmp_path / "runs").rglob("last.ckpt") if "tfn" in path.parts]
     main(arguments("model=tfn", *QUICK, "trainer.max_epochs=5", "patience=1", STILL, "ckpt_path=last"))
-    assert "kept no last.ckpt (a run that patience ended does with keep_last=true)" in capsys.readouterr().out
+    assert "kept no last.ckpt (a run that patience ended keeps it only with keep_last=true)" in capsys.readouterr().out
 
 
 def test_a_shorter_run_that_is_at_work_or_spoilt_is_one_line(
@@ -507,7 +507,7 @@ def test_a_run_is_not_continued_by_another_number_of_processes(
     saved = torch.load(last, weights_only=True)
     saved["callbacks"]["Interruption"]["processes"] = 4
     torch.save(saved, last)
-    refuses(capsys, [*overrides, "ckpt_path=last"], "begun by 4 processes, and these are 1")
+    refuses(capsys, [*overrides, "ckpt_path=last"], "began with 4 processes, but now there are 1")
     main([*overrides, "overwrite=true"])
     (path,) = (tmp_path / "runs").rglob("result.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"processes": 4}))

@@ -111,7 +111,7 @@ def test_a_run_shows_what_it_attends_to(
     with pytest.raises(SystemExit) as stop:
         cli.main(["attention", str(run), test[4]["id"]])
     assert stop.value.code == 2
-    assert f"for {first['id']}, and" in capsys.readouterr().err
+    assert f"for {first['id']}, but" in capsys.readouterr().err
     (run / "predictions.csv").write_text(kept)
 
     for words, wrong in ((str(run), "nobody"), "nobody is in no split"), ((str(tmp_path),), "has no attention.json"):

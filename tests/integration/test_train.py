@@ -209,7 +209,7 @@ def test_other_weights_in_the_encoders_folder_are_another_run(
     assert "already finished" in capsys.readouterr().out
     replace()
     fails(command, capsys, "holds a result for other weights of the text encoder")
-    with pytest.raises(UserError, match=f"other weights of the text encoder than {bert} now holds"):
+    with pytest.raises(UserError, match=f"other weights of the text encoder than {bert} now has"):
         restore(run)
 
     # What an older version left does not say which weights it began from: it stands.
@@ -242,7 +242,7 @@ def test_an_encoder_of_another_vocabulary_is_refused(
     bert, _ = own_bert
     known = (minilm.directory() / "vocab.txt").read_text(encoding="utf-8").splitlines()
     (bert / "vocab.txt").write_text("\n".join([*known[:1000], *reversed(known[1000:])]) + "\n", encoding="utf-8")
-    fails(arguments(f"text_encoder={bert}"), capsys, "has another vocabulary", "tokens are bert-base-uncased's")
+    fails(arguments(f"text_encoder={bert}"), capsys, "has another vocabulary", "tokens are those of bert-base-uncased")
     assert not list(tmp_path.rglob("*.ckpt"))
     (bert / "vocab.txt").write_text("\n".join(known) + "\n", encoding="utf-8")
     main(arguments(f"text_encoder={bert}", "trainer.max_epochs=1"))
@@ -327,7 +327,7 @@ def test_the_runs_of_a_sweep_are_not_one_for_wandb(
     with pytest.raises(SystemExit) as stop:
         main([*arguments("logger=wandb", "logger.offline=true"), "-m", "seed=1,2"])
     assert stop.value.code == 2
-    assert "W&B id abc for every run of a sweep" in capsys.readouterr().err
+    assert "all runs of a sweep would have the W&B id abc" in capsys.readouterr().err
     assert not list((tmp_path / "runs").rglob("*.wandb"))
 
 

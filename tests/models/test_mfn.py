@@ -204,8 +204,8 @@ def test_berts_hidden_states_stand_in_for_word_vectors(batch: Batch, tiny_bert: 
         ({"memory": 0}, "at least 1"),
         ({"hidden": {"text": 4, "audio": 0, "vision": 3}}, "at least 1"),
         ({"net_width": SIZES["net_width"] | {"head": 0}}, "at least 1"),
-        ({"net_width": {"attention": 3}}, "net_width names attention: it wants attention, proposal, retain"),
-        ({"net_dropout": SIZES["net_dropout"] | {"gamma1": 0.5}}, "gamma1: it wants attention, proposal, retain"),
+        ({"net_width": {"attention": 3}}, "net_width has attention: give one for each of attention, proposal, retain"),
+        ({"net_dropout": SIZES["net_dropout"] | {"gamma1": 0.5}}, "gamma1: give one for each of attention, proposal"),
     ],
 )
 def test_what_cannot_be_built_is_said(wrong: dict[str, Any], says: str) -> None:

@@ -35,18 +35,18 @@ def test_devices_are_counted_and_chosen(value: Any, gpus: int, indices: list[int
 
 @pytest.mark.parametrize("value", [*(0, -2, 1.5, True, None, "", ",", "two", "1 2", "9" * 5000), *([], [-1], [0, 0])])
 def test_what_names_no_devices_is_refused(value: Any) -> None:
-    with pytest.raises(UserError, match=r"(?s)^trainer\.devices=.*: give a whole number from 1"):
+    with pytest.raises(UserError, match=r"(?s)^trainer\.devices=.*: give how many \(a whole number from 1\)"):
         read(value)
 
 
 @pytest.mark.parametrize(
     ("value", "gpus", "words"),
     [
-        ([0], 0, r"devices=\[0\] chooses GPUs, and this run is on the CPU"),
-        (10**9, 0, "[0-9]+ processes are the most for these cores"),
-        ([2], 2, "2 GPUs are seen here, numbered from 0"),
-        ("0,7", 2, "2 GPUs are seen"),
-        (3, 2, "2 GPUs are seen"),
+        ([0], 0, r"devices=\[0\] chooses GPUs, but this run is on the CPU"),
+        (10**9, 0, "at most [0-9]+ processes on these cores"),
+        ([2], 2, "2 GPUs are visible here, numbered from 0"),
+        ("0,7", 2, "2 GPUs are visible"),
+        (3, 2, "2 GPUs are visible"),
     ],
 )
 def test_devices_that_are_not_there_are_refused(value: Any, gpus: int, words: str) -> None:

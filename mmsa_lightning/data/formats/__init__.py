@@ -1,4 +1,4 @@
-"""Every published layout, recognised by what is in it and read safely."""
+"""Reads every published layout safely, and recognises it by its content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KNOWN = (
 )
 _OTHERS = {
     ".csd": ": a computational sequence of CMU's SDK is one modality without labels",
-    ".npz": ": it goes beside a source, with --audio, --vision or --text",
+    ".npz": ": an .npz adds features to a source, with --audio, --vision or --text",
 }
 FOLDS = ("train.pkl", "dev.pkl", "test.pkl")
 
@@ -42,8 +42,8 @@ def read(
     Args:
         path: a pickle, a file of ``torch.save``, a folder of MISA's or MMIM's pickles, or a CSV.
         split: shares of train, valid and test, for a source that is not divided, or has no test split.
-        separator, encoding: of a CSV, where they cannot be guessed; see :mod:`.delimited`.
-        features: ``text``, ``audio``, ``vision``, ``word_vectors``: files beside it; see :mod:`.features`.
+        separator, encoding: of a CSV, if they cannot be guessed; see :mod:`.delimited`.
+        features: files of ``text``, ``audio``, ``vision`` or ``word_vectors`` to add; see :mod:`.features`.
 
     Raises:
         UserError: nothing is there, the layout is unknown or broken, or an option does not fit it.
@@ -55,13 +55,13 @@ def read(
     if path.suffix.lower() in (*delimited.SUFFIXES, *delimited.SPREADSHEETS):
         source = table.read(path, separator=separator, encoding=encoding)
     elif separator is not None or encoding is not None:
-        raise UserError(f"--separator and --encoding go with a CSV, and {path} is none")
+        raise UserError(f"--separator and --encoding are for a CSV, and {path} is not one")
     elif path.is_dir():
         source = _read_folder(path)
     elif path.suffix.lower() in (".pkl", ".pickle", ".pt", ".pth"):
         source = _read_pickle(path)
     else:
-        raise UserError(f"{path} has no known layout{_OTHERS.get(path.suffix.lower(), '')}; known are: {KNOWN}")
+        raise UserError(f"{path} has no known layout{_OTHERS.get(path.suffix.lower(), '')}; known layouts: {KNOWN}")
     for modality, file in features.items():
         if file is not None:
             with naming(file):
@@ -79,7 +79,7 @@ def read(
 
 def _read_folder(path: Path) -> Source:
     if missing := [name for name in FOLDS if not (path / name).is_file()]:
-        raise UserError(f"the folder {path} has no {', '.join(missing)}; known layouts are: {KNOWN}")
+        raise UserError(f"the folder {path} has no {', '.join(missing)}; known layouts: {KNOWN}")
     folds = {name.removesuffix(".pkl"): _load(path / name) for name in FOLDS}
     for name, fold in folds.items():
         if not isinstance(fold, list):
@@ -100,7 +100,7 @@ def _read_pickle(path: Path) -> Source:
             if any("labels" in part for part in parts):
                 return mult.read(data)
     first = f", and in the first split {_described(parts[0])}" if parts else ""
-    raise UserError(f"{path} holds {_described(data)}{first}, which is no known layout; known are: {KNOWN}")
+    raise UserError(f"{path} holds {_described(data)}{first}, which is no known layout; known layouts: {KNOWN}")
 
 
 def _load(path: Path) -> Any:
@@ -120,7 +120,7 @@ def _described(data: Any) -> str:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Say of whatever is wrong in a file which file it is."""
+    """Name the file in every error that its content causes."""
     try:
         with unforeseen(path):
             yield
@@ -130,10 +130,10 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def unforeseen(path: Path) -> Iterator[None]:
-    """Say of an error that nothing else caught that the file is not what its layout wants."""
+    """Turn any error that nothing else caught into one that says: the file does not hold what its layout needs."""
     try:
         yield
     except (UserError, OSError):
         raise
-    except Exception as error:  # a stranger's file may hold anything in the place of anything
-        raise UserError(f"{path} does not hold what its layout wants ({type(error).__name__}: {error})") from error
+    except Exception as error:  # an unknown file may hold anything anywhere
+        raise UserError(f"{path} does not hold what its layout needs ({type(error).__name__}: {error})") from error

@@ -25,12 +25,12 @@ def load_archive(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             roots = [name.removesuffix("data.pkl") for name in archive.namelist() if Path(name).name == "data.pkl"]
             if len(roots) != 1:
-                raise UserError(f"{path} is a zip archive, but none of torch.save: it has {len(roots)} data.pkl")
+                raise UserError(f"{path} is a zip archive, but not one of torch.save: it has {len(roots)} data.pkl")
             (root,) = roots
             if f"{root}byteorder" in archive.namelist():
                 with archive.open(f"{root}byteorder") as member:
                     if member.read(6) != b"little":
-                        raise UserError(f"{path} is of torch.save on a big-endian machine; save its arrays with pickle")
+                        raise UserError(f"{path} was saved on a big-endian machine; save its arrays with pickle")
             info = archive.getinfo(f"{root}data.pkl")
             size = path.stat().st_size
             with archive.open(info) as member:

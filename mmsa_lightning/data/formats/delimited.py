@@ -13,15 +13,15 @@ from mmsa_lightning.errors import UserError
 SUFFIXES = (".csv", ".tsv", ".txt")
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 SEPARATORS = (",", ";", "\t", "|")
-_MARKS = (  # UTF-32's first: UTF-16's is the beginning of it
+_MARKS = (  # UTF-32's before UTF-16's, because it begins with that
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # what an .xlsx or .ods, and an .xls begin with, whatever their name
-_HEAD = 1 << 16  # characters in which the header ends
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # first bytes of an .xlsx or .ods, and of an .xls
+_HEAD = 1 << 16  # characters in which the header must end
 
 
 def read(
@@ -31,13 +31,13 @@ def read(
 
     Args:
         path: the file.
-        encoding: any that Python knows; None: what a byte order mark says, else UTF-8.
-        separator: one character, or ``tab``; None: the only one with which the header is ``usable``, else the one that
-            gives it most columns.
-        usable: whether these columns are what the caller needs.
+        encoding: any that Python knows; None: that of the byte order mark, else UTF-8.
+        separator: one character, or ``tab``; None: the only one with which the header is ``usable``. If there is no
+            such separator, the one that gives most columns.
+        usable: tells whether columns are those that the caller needs.
 
     Returns:
-        the columns, and for each row that is not blank the line it ends in and its cells.
+        the columns; and for each row that is not blank, its last line's number and its cells.
 
     Raises:
         UserError: it is a spreadsheet, is not in that encoding, or a row's quotation marks are not in order.
@@ -50,8 +50,8 @@ def read(
         rows = [(reader.line_num, cells) for cells in reader if cells]
     except csv.Error as error:
         raise UserError(
-            f"{path}, row {reader.line_num}: cannot be read ({error}): a text that holds the separator, a "
-            "line break or a quotation mark stands in quotation marks, and those inside it are doubled"
+            f"{path}, row {reader.line_num}: cannot be read ({error}): if a text holds the separator, a "
+            "line break or a quotation mark, put it in quotation marks and double those inside it"
         ) from error
     return columns, rows
 
@@ -68,17 +68,17 @@ def _text(path: Path, encoding: str | None) -> str:
     try:
         text = data.decode(chosen).removeprefix("\ufeff")
     except LookupError as error:
-        raise UserError(f"--encoding {encoding}: no such encoding; known are utf-8, utf-16, gbk, cp1252 …") from error
+        raise UserError(f"--encoding {encoding}: no such encoding; choose utf-8, utf-16, gbk, cp1252 …") from error
     except UnicodeError as error:
         line = data.count(b"\n", 0, error.start) + 1 if isinstance(error, UnicodeDecodeError) else 1
         raise UserError(
-            f"{path} is not in {chosen} (line {line}); say what it is in, such as --encoding gbk (Chinese Windows), "
+            f"{path} is not in {chosen} (line {line}); give its encoding, such as --encoding gbk (Chinese Windows), "
             "cp1252 (Western Windows) or utf-16"
         ) from error
     if "\0" in text:
         raise UserError(
-            f"{path} is not in {chosen}: it holds the character 0, as UTF-16 without a mark does; say --encoding "
-            "utf-16-le or utf-16-be"
+            f"{path} is not in {chosen}: it holds the character 0, as UTF-16 without a byte order mark does; give "
+            "--encoding utf-16-le or utf-16-be"
         )
     return text
 
@@ -93,8 +93,8 @@ def _delimiter(separator: str) -> str:
 def _guess(path: Path, text: str, usable: Callable[[list[str]], bool]) -> str:
     found = [separator for separator in SEPARATORS if usable(_header(text, separator))]
     if len(found) > 1:
-        raise UserError(f"{path} can be read with the separators {' and '.join(map(repr, found))}: say --separator")
-    # With none of them the caller names the columns that are missing, among those that there are.
+        raise UserError(f"{path} can be read with the separators {' and '.join(map(repr, found))}: give --separator")
+    # If none is usable, the caller reports which columns are missing and which there are.
     return found[0] if found else max(SEPARATORS, key=lambda separator: len(_header(text, separator)))
 
 

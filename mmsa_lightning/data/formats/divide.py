@@ -12,10 +12,10 @@ from mmsa_lightning.errors import UserError
 
 
 def divide(source: Source, shares: tuple[float, float, float]) -> Source:
-    """Give every video whole to one split, so that no speaker is in two; the same source divides the same way always.
+    """Give every video as a whole to one split. The same source always divides the same way.
 
     Args:
-        source: with the one split ``all``, which becomes three, or with train and valid, of which valid becomes two.
+        source: with the one split ``all``, which becomes three; or with train and valid, whose valid becomes two.
         shares: of train, valid and test, such as (70, 15, 15); only their proportions count.
 
     Raises:

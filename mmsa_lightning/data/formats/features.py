@@ -1,6 +1,6 @@
-"""Features in files of their own, which add a modality to a source or replace the one that it has.
+"""Features in separate files, which add a modality to a source or replace the one that it has.
 
-An ``.npz`` has ``id`` (n,) and ``features``: (n, dim) with one step per utterance; (sum of lengths, dim) beside
+An ``.npz`` has ``id`` (n,) and ``features``: (n, dim) with one step per utterance; (sum of lengths, dim) with
 ``lengths`` (n,); padded (n, time, dim), with ``lengths`` or without; or n arrays (length, dim) as objects. Word vectors
 are an ``.npz`` of ``words`` (m,) and ``vectors`` (m, dim).
 """
@@ -17,7 +17,7 @@ from mmsa_lightning.data.formats.npz import Archive
 from mmsa_lightning.data.source import Sequences, Source
 from mmsa_lightning.errors import UserError
 
-SDK = ("misa", "mult")  # the layouts whose segments are named as CMU's SDK does, VIDEO[3]
+SDK = ("misa", "mult")  # the layouts that name segments as CMU's SDK does: VIDEO[3]
 _UNKNOWN = ("<unk>", "unk", "[unk]", "<unknown>", "unknown")
 
 
@@ -25,14 +25,14 @@ def add_features(source: Source, modality: str, path: Path) -> None:
     """Give every utterance its features of ``modality`` from the ``.npz`` at ``path``, by its id.
 
     Raises:
-        UserError: something in the file is missing or malformed, an id stands there twice, or an utterance has none.
+        UserError: something in the file is missing or malformed, an id occurs twice, or an utterance has no features.
     """
     archive = Archive(path)
     ids = utterance_ids(archive["id"], f"{path}: id", source.layout in SDK)
     row_of: dict[str, int] = {}
     for row, name in enumerate(ids):
         if row_of.setdefault(name, row) != row:
-            raise UserError(f"{path}: the id {name} stands there twice, in row {row_of[name]} and in row {row}")
+            raise UserError(f"{path}: the id {name} occurs twice, in row {row_of[name]} and in row {row}")
     sequences = _sequences(archive, ids, modality, source.report)
 
     wanted = dict.fromkeys(name for split in source.splits.values() for name in split.ids)
@@ -63,7 +63,7 @@ def _sequences(archive: Archive, ids: list[str], modality: str, report: list[str
     values = found if arrays else numeric(found, what)
     if values.ndim == 2 and lengths is not None:
         if lengths.sum() != len(values):
-            raise UserError(f"{what} has {len(values)} rows, but lengths do not add up to the same: {lengths.sum()}")
+            raise UserError(f"{what} has {len(values)} rows, but lengths add up to {lengths.sum()}")
         return _checked(np.split(values, np.cumsum(lengths)[:-1]), ids, what)
 
     if values.ndim == 0 or len(values) != len(ids):
@@ -86,7 +86,7 @@ def _sequences(archive: Archive, ids: list[str], modality: str, report: list[str
 def _without_padding(
     values: np.ndarray, lengths: np.ndarray | None, ids: list[str], what: str, modality: str, report: list[str]
 ) -> list[np.ndarray]:
-    """The sequences in (n, time, dim); where no lengths are stated, up to the outermost step that is not zero."""
+    """The sequences in (n, time, dim). If no lengths are given, each ends at its outermost step that is not zero."""
     steps = padding.occupied(values)
     if lengths is None:
         side = padding.found_side([steps])
@@ -110,7 +110,7 @@ def _checked(sequences: list[np.ndarray], ids: list[str], what: str) -> list[np.
         if steps.ndim != 2:
             raise UserError(f"{what} of {name} has shape {steps.shape}, not (steps, width)")
         if steps.shape[1] != sequences[0].shape[1] or steps.shape[1] == 0:
-            raise UserError(f"{what} of {name} has width {steps.shape[1]}, that of {ids[0]} {sequences[0].shape[1]}")
+            raise UserError(f"{what} of {name} has width {steps.shape[1]}, but {ids[0]} has {sequences[0].shape[1]}")
     return sequences
 
 

@@ -1,4 +1,4 @@
-"""What several layouts have in common: text that may be bytes, and the many names of a split."""
+"""Shared by several layouts: text that may be bytes, and the many names of a split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from mmsa_lightning.errors import UserError
 
-SPLIT_NAMES = {  # whatever a file calls a split: its usual name
+SPLIT_NAMES = {  # a file's name for a split: its usual name
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("valid", "val", "validation", "dev", "development"), "valid"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -19,7 +19,7 @@ _SEGMENT = re.compile(r"(.+)\[(\w+)\]")
 
 
 def by_split(data: dict[str, Any]) -> dict[str, Any]:
-    """What a pickle holds for each split, under the split's usual name.
+    """The content of a pickle for each split, by the split's usual name.
 
     Raises:
         UserError: two keys name the same split.
@@ -34,15 +34,15 @@ def by_split(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether it is None or NaN, as pandas has it where there is no text."""
+    """Whether it is None or NaN, which pandas uses for a missing text."""
     return value is None or (isinstance(value, float | np.floating) and bool(value != value))
 
 
 def text(value: Any, what: str) -> str:
-    """A string that Python 2 may have written as bytes; empty where it is None or NaN.
+    """A value as text. Python 2 may have written it as bytes; None and NaN give an empty text.
 
     Raises:
-        UserError: it is no single value; its text could be longer than memory, where lists stand in lists many times.
+        UserError: it is not a single value; the text of nested lists could be larger than memory.
     """
     if is_missing(value):
         return ""
@@ -52,10 +52,10 @@ def text(value: Any, what: str) -> str:
 
 
 def texts(values: Any, what: str, report: list[str]) -> list[str]:
-    """Each of ``values`` as text; how many were None or NaN is reported.
+    """Each of ``values`` as text; reports how many were None or NaN.
 
     Raises:
-        UserError: one is no single value.
+        UserError: one is not a single value.
     """
     found = entries(values)
     if missing := sum(map(is_missing, found)):
@@ -64,15 +64,15 @@ def texts(values: Any, what: str, report: list[str]) -> list[str]:
 
 
 def utterance_id(value: Any, what: str, sdk: bool = True) -> str:
-    """An id as text, ``VIDEO[3]``, as CMU's SDK names a segment, as ``VIDEO$_$3``.
+    """An id as text; CMU's SDK names a segment ``VIDEO[3]``, which becomes ``VIDEO$_$3``.
 
     Args:
         value: the id.
         what: what messages call it.
-        sdk: whether names are the SDK's: it counts from 0, MMSA's ids ``VIDEO$_$4`` count from 1 in MOSI.
+        sdk: whether names are the SDK's. It counts from 0; MMSA's ids, such as ``VIDEO$_$4``, count from 1 in MOSI.
 
     Raises:
-        UserError: it is missing: None, NaN, empty, or what numpy makes of None and NaN among texts.
+        UserError: it is missing: None, NaN, empty, or the text that numpy makes of None or NaN.
     """
     name = text(value, what)
     if name in ("", "nan", "None", "<NA>"):
@@ -123,7 +123,8 @@ def numeric(values: Any, what: str) -> np.ndarray:
     """``values`` as a plain array of numbers; objects and text become float64.
 
     Raises:
-        UserError: something in it is not a number, or its numbers are complex or of a type that machines differ in.
+        UserError: something in it is not a number, or its numbers are complex or of a type that differs between
+            machines.
     """
     try:
         array = np.asarray(values)
@@ -135,7 +136,7 @@ def numeric(values: Any, what: str) -> np.ndarray:
 
 
 def _wrong_row(values: Any) -> str:
-    """Which row is no number, or of another shape than the first; empty where none stands out."""
+    """The first row that is not numeric, or has another shape than row 0; empty if there is none."""
     first: tuple[int, ...] | None = None
     rows = values if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim) else ()
     for row, value in enumerate(rows):
@@ -164,12 +165,12 @@ def whole_numbers(values: Any, what: str) -> np.ndarray:
 
 
 def sentiment(values: np.ndarray, what: str) -> np.ndarray:
-    """Labels (n, 1), (n, 1, 1) or with MOSEI's seven columns, six emotions behind the sentiment, as (n,).
+    """Labels as (n,), from (n, 1), (n, 1, 1), or MOSEI's seven columns: the sentiment, then six emotions.
 
     Raises:
         UserError: they have another number of columns.
     """
     width = math.prod(values.shape[1:])
     if values.ndim == 0 or width not in (1, 7):
-        raise UserError(f"{what} has shape {values.shape}: 1 column (sentiment) or 7 (emotions behind it) are needed")
+        raise UserError(f"{what} has shape {values.shape}: 1 column (sentiment) or 7 (then 6 emotions) are needed")
     return values.reshape(len(values), width)[:, 0]

@@ -5,9 +5,9 @@ MISA (https://github.com/declare-lab/MISA, ``src/create_dataset.py``): a folder 
 MMIM (https://github.com/declare-lab/Multimodal-Infomax, ``src/create_dataset.py``): the same, but not aligned to words:
 ((none, visual (frames, dim), acoustic (frames, dim), words, visual length, acoustic length), label, segment).
 MAG-BERT (https://github.com/WasifurRahman/BERT_multimodal_transformer, ``multimodal_driver.py``): {train, dev, test} ->
-list of ((words, visual, acoustic), label, segment). A label is (1, 1), or in MOSEI (1, 7) with six emotions behind
-the sentiment. A segment is ``VIDEO[3]``, counted from 0; in MMIM's MOSI ``VIDEO_4``, counted from 1 as MMSA does; in
-MMIM's MOSEI the video alone.
+list of ((words, visual, acoustic), label, segment). A label is (1, 1), or in MOSEI (1, 7): the sentiment, then
+six emotions. A segment is ``VIDEO[3]``, counted from 0; in MMIM's MOSI it is ``VIDEO_4``, counted from 1 as in MMSA; in
+MMIM's MOSEI it is only the video.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mmsa_lightning.errors import UserError
 
 
 def read(data: list[Any] | dict[str, list[Any]]) -> Source:
-    """Read unpickled folds, or a single fold, which becomes the one split ``all``, still to be divided.
+    """Read unpickled folds, or a single fold: it becomes the split ``all``, which is still to be divided.
 
     Raises:
         UserError: an utterance does not have this layout.
@@ -58,7 +58,7 @@ def _split(fold: list[Any], where: str, source: Source) -> SourceSplit:
         vision.append(_steps(visual, f"{place}: visual"))
         audio.append(_steps(acoustic, f"{place}: acoustic"))
         steps = {"visual": len(vision[-1]), "acoustic": len(audio[-1])}
-        if len(rest) > 1:  # as MMIM's data loader tells the unaligned from the aligned
+        if len(rest) > 1:  # MMIM's data loader recognises unaligned data by this
             source.layout, source.aligned = "mmim", False
             _compare(steps, dict(zip(steps, rest[1:], strict=False)), place, "as its length")
         else:
@@ -66,7 +66,7 @@ def _split(fold: list[Any], where: str, source: Source) -> SourceSplit:
     if missing:
         source.report.append(f"{where}: {missing} words are None or NaN, taken as empty")
     if emotions:
-        source.report.append(f"{where}: labels have 7 columns, of which the first, sentiment, was taken")
+        source.report.append(f"{where}: labels have 7 columns; the first, sentiment, was taken")
     return SourceSplit(
         ids=ids,
         label=np.array(labels, dtype=np.float64),
@@ -98,7 +98,7 @@ def _compare(steps: dict[str, int], stated: dict[str, Any], place: str, wanted: 
 
 
 def _name_segments(source: Source) -> None:
-    """MMIM's segments as ``VIDEO$_$3``: ``VIDEO_3`` in MOSI; numbered where they are the video alone, in MOSEI."""
+    """Name segments ``VIDEO$_$3``. MMIM's MOSI has ``VIDEO_3``; its MOSEI names only the video: they are numbered."""
     splits = source.splits.values()
     ids = [name for split in splits for name in split.ids]
     if all(re.fullmatch(r".+_\d+", name) for name in ids):
@@ -110,4 +110,4 @@ def _name_segments(source: Source) -> None:
             for row, video in enumerate(split.ids):
                 split.ids[row] = f"{video}$_${seen[video]}"
                 seen[video] += 1
-        source.report.append("the segments name the video alone, so those of a video were numbered as they stand")
+        source.report.append("the segments name only the video, so those of a video were numbered in their order")

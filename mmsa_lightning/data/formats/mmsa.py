@@ -4,8 +4,8 @@
 ``text_bert`` (n, 3, 50) of ids, mask and segments as float, ``audio`` (n, time, dim), ``vision`` (n, time, dim),
 ``regression_labels`` (n,), for CH-SIMS also ``regression_labels_T``, ``_A`` and ``_V``, and in unaligned files
 ``audio_lengths`` and ``vision_lengths``. Published at https://github.com/thuiar/MMSA and read there by
-``src/MMSA/data_loader.py``. MMSA-FET (https://github.com/thuiar/MMSA-FET, ``src/MSA_FET/dataset.py``) writes the same,
-features as tensors of torch where it is told ``return_type='pt'``.
+``src/MMSA/data_loader.py``. MMSA-FET (https://github.com/thuiar/MMSA-FET, ``src/MSA_FET/dataset.py``) writes the same;
+with ``return_type='pt'``, features are tensors of torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNIMODAL = {"text": "regression_labels_T", "audio": "regression_labels_A", "vis
 
 
 def read(data: dict[str, dict[str, Any]]) -> Source:
-    """Read the unpickled ``data``; it is taken as aligned when all modalities have the same padded length.
+    """Read the unpickled ``data``; it is aligned if all modalities have one padded length and no lengths are stated.
 
     Raises:
         UserError: something that the layout needs is missing or malformed.
@@ -55,13 +55,13 @@ def _split(part: dict[str, Any], where: str, report: list[str]) -> SourceSplit:
         split.tokens = [row[keep] for row, keep in zip(ids, mask, strict=True)]
         values = split.features["text"].values if "text" in split.features else None
         if isinstance(values, np.ndarray) and values.shape[:2] == mask.shape:
-            # BERT's features of the padding are not zero: only the mask tells how long the text is.
+            # BERT's features of the padding are not zero: only the mask shows how long the text is.
             split.features["text"] = Sequences([_kept(row, keep) for row, keep in zip(values, mask, strict=True)])
     return split
 
 
 def _kept(row: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """The steps that the mask keeps; where it keeps the first ones, as BERT's does, without a copy of them."""
+    """The steps that the mask keeps. They are not copied if they come first, as with BERT's masks."""
     count = int(keep.sum())
     return row[:count] if keep[:count].all() else row[keep]
 

@@ -1,9 +1,10 @@
 """MulT's pickles ``mosi_data.pkl``, ``mosei_senti_data.pkl`` and their ``_noalign`` forms.
 
 {train, valid, test} -> ``text`` (n, 50, 300) GloVe vectors, ``audio`` (n, time, dim), ``vision`` (n, time, dim),
-``labels`` (n, 1, 1), or with seven columns, six emotions behind the sentiment, and mostly ``id``: (n, 3) of video,
-start and end, bytes in MOSI and text in MOSEI, or (n,) or (n, 1) of segment names. Zero-padded in front. There are no
-words. Published at https://github.com/yaohungt/Multimodal-Transformer and read there by ``src/dataset.py``.
+``labels`` (n, 1, 1), or with seven columns: the sentiment, then six emotions. Most files have ``id``: (n, 3) of video,
+start and end, as bytes in MOSI and text in MOSEI, or (n,) or (n, 1) of segment names. Sequences are zero-padded in
+front. There are no words. Published at https://github.com/yaohungt/Multimodal-Transformer and read there by
+``src/dataset.py``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mmsa_lightning.errors import UserError
 
 
 def read(data: dict[str, dict[str, Any]]) -> Source:
-    """Read the unpickled ``data``; it is aligned when all modalities have the same padded length.
+    """Read the unpickled ``data``; it is aligned if all modalities have the same padded length.
 
     Ids that are missing or not unique are made unique, and reported.
 
@@ -47,7 +48,7 @@ def _split(part: dict[str, Any], where: str, seen: set[str], report: list[str]) 
     labels = numeric(column(part, "labels", where), f"{where}: labels")
     label = sentiment(labels, f"{where}: labels")
     if labels.size > label.size:
-        report.append(f"{where}: labels have 7 columns, of which the first, sentiment, was taken")
+        report.append(f"{where}: labels have 7 columns; the first, sentiment, was taken")
     if "id" in part:
         ids = _ids(part["id"], where)
     else:

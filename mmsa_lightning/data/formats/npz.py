@@ -12,7 +12,7 @@ from mmsa_lightning.data.formats.unpickle import load_stream
 from mmsa_lightning.errors import UserError
 
 FREELY = 1 << 26  # bytes that an array may unpack to
-MOST = 100  # how many times its size, if it is more: padding compresses well, and a bomb a thousand times
+MOST = 100  # or this many times its packed size, if that is more: padding packs well, a zip bomb 1000 times
 
 
 class Archive:
@@ -57,7 +57,7 @@ class Archive:
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = header(member)
             left = info.file_size - member.tell()
-            if dtype.hasobject:  # strings saved as objects, as pandas does: a pickle behind the header
+            if dtype.hasobject:  # strings saved as objects, as by pandas: a pickle after the header
                 return np.asarray(load_stream(member, f"{self.path}: {info.filename.removesuffix('.npy')}", left))  # type: ignore[arg-type]
             if math.prod(shape) * dtype.itemsize > left:
                 raise ValueError(f"it claims the shape {shape}, and has {left} bytes")

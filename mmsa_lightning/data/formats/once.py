@@ -1,4 +1,4 @@
-"""Every utterance once: what stands in a split again, the same in everything, is left out."""
+"""Keep every utterance once: exact repetitions in a split are left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def once(source: Source) -> Source:
     """The source without utterances that repeat an earlier one of their split; they are reported.
 
     Raises:
-        UserError: an id stands twice in a split for utterances that differ, or columns have different lengths.
+        UserError: two different utterances of a split have the same id, or columns have different lengths.
     """
     report = list(source.report)
     return replace(source, splits={n: _once(n, split, report) for n, split in source.splits.items()}, report=report)
@@ -31,7 +31,7 @@ def _once(name: str, split: SourceSplit, report: list[str]) -> SourceSplit:
             continue
         if other := _difference(split.take([first[utterance]]), split.take([row])):
             raise UserError(
-                f"{name}: the id {utterance} stands twice, as utterances {first[utterance]} and {row}, with another "
+                f"{name}: the id {utterance} occurs twice, as utterances {first[utterance]} and {row}, with another "
                 f"{other}; remove one, or give it an id of its own"
             )
         copies.append(utterance)
@@ -42,7 +42,7 @@ def _once(name: str, split: SourceSplit, report: list[str]) -> SourceSplit:
 
 
 def _difference(one: SourceSplit, other: SourceSplit) -> str | None:
-    """The first thing in which two splits of one utterance each differ."""
+    """The first difference between two splits of one utterance each."""
     for column in ("label", "raw_text", "words"):
         if not _same(getattr(one, column), getattr(other, column)):
             return column

@@ -1,8 +1,8 @@
-"""What a pickle gets in the place of numpy's dtypes, arrays and functions.
+"""Stand-ins for numpy's dtypes, arrays and functions, which a pickle gets instead of the real ones.
 
 A pickle may call what it is given, set its attributes and give it a state. So each name is a :class:`Maker`, which can
-be called and nothing else. The real ``numpy.dtype`` and ``numpy.ndarray`` are not among them, because their
-``__setstate__`` can be told that an array of objects is an array of bytes.
+only be called. The real ``numpy.dtype`` and ``numpy.ndarray`` are not among them: a pickle could tell their
+``__setstate__`` that an array of objects is an array of bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SIMPLE_DTYPE = re.compile(r"b1|[iu][1248]|f(2|4|8|16)|[SU]\d{1,6}|O[48]?")
 
 
 class Refused(Exception):
-    """A name that is not admitted."""
+    """A name that is not allowed."""
 
     advice = ""
 
@@ -29,7 +29,7 @@ class Unread(Exception):
 
 
 class Maker:
-    """One admitted name: callable and immutable, for a pickle may set attributes of what it is given."""
+    """One allowed name: callable and immutable, because a pickle may set attributes of what it gets."""
 
     __slots__ = ("_make",)
     _make: Callable[..., Any]
@@ -45,7 +45,7 @@ class Maker:
 
 
 class Dtype:
-    """What a pickle gets for a ``numpy.dtype``: a description, from which :meth:`real` makes the true one."""
+    """A pickle gets this for a ``numpy.dtype``: a description, from which :meth:`real` makes the real one."""
 
     __slots__ = ("_code", "_order")
     _code: str
@@ -63,7 +63,7 @@ class Dtype:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         # (version, byte order, sub-array, names, fields, item size, alignment, flags[, metadata]): all but the order
-        # follows from the code, and what a pickle says of it is not believed.
+        # follows from the code, so the rest is not taken from the pickle.
         _version, order, *structure = state[:5]
         order = _text(order)
         if any(part is not None for part in structure) or order not in ("<", ">", "=", "|"):
@@ -100,7 +100,7 @@ def _refuse(what: str) -> None:
 
 def _real(dtype: Any) -> np.dtype[Any]:
     if type(dtype) is not Dtype:
-        raise Refused("a dtype that is not one")
+        raise Refused("something else as a dtype")
     return dtype.real()
 
 
@@ -122,9 +122,9 @@ def as_bytes(value: Any) -> bytes:
 
 
 def reconstruct(subtype: Any, shape: Any, _dtype: Any) -> Array:
-    """``numpy._core.multiarray._reconstruct``: an array that has yet to take its state."""
+    """``numpy._core.multiarray._reconstruct``: an array whose state comes later."""
     if subtype is not NDARRAY or shape != (0,):
-        raise Refused("an array of a type of its own")
+        raise Refused("an array of its own type")
     return np.empty(0, np.int8).view(Array)
 
 
@@ -132,7 +132,7 @@ def frombuffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) 
     """``numpy._core.numeric._frombuffer``, of protocol 5."""
     real = _real(dtype)
     if real.hasobject:
-        raise Refused("an array of objects out of bytes")
+        raise Refused("an array of objects from bytes")
     _count(shape)
     flat = np.frombuffer(as_bytes(data), real)
     if order == "K":  # axes in another order than in memory: numpy from 2.3 on
@@ -152,7 +152,7 @@ def scalar(dtype: Any, data: Any = b"") -> Any:
 
 
 def encode(text: Any, encoding: Any = "latin1") -> bytes:
-    """``_codecs.encode``: Python 3 writes bytes this way for Python 2. Any other codec is a name of its own."""
+    """``_codecs.encode``: Python 3 writes bytes this way for Python 2. Other codecs are refused."""
     if encoding not in ("latin1", "latin-1"):
         raise Refused(f"the codec {encoding!r}")
     return str(text).encode("latin1")

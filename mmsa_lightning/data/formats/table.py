@@ -1,9 +1,9 @@
-"""One's own data: a CSV of utterances, beside which :mod:`.features` stand.
+"""Data of your own: a CSV of utterances, to which :mod:`.features` can be added.
 
 The CSV has the columns ``id`` (``video$_$clip``), ``text``, ``label`` and ``split``, optionally ``label_text``,
 ``label_audio`` and ``label_vision``, which may be blank; or those of MMSA's ``label.csv``: ``video_id``, ``clip_id``,
-``text``, ``label``, ``label_T``, ``label_A``, ``label_V``, ``mode``. Others are ignored, and reported. For encoding and
-separator see :mod:`.delimited`.
+``text``, ``label``, ``label_T``, ``label_A``, ``label_V``, ``mode``. Other columns are ignored and reported. For
+encoding and separator see :mod:`.delimited`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WANTED = (
 
 
 class _Row(NamedTuple):
-    """An utterance; a unimodal label that is blank is NaN."""
+    """An utterance; a blank unimodal label is NaN."""
 
     id: str
     text: str
@@ -46,7 +46,7 @@ class _Row(NamedTuple):
 
 
 def read(path: Path, *, separator: str | None = None, encoding: str | None = None) -> Source:
-    """Read the CSV at ``path``; without a column ``split`` it becomes the one split ``all``, still to be divided.
+    """Read the CSV at ``path``. Without a column ``split`` it becomes the split ``all``, which is still to be divided.
 
     Args:
         path: the CSV.
@@ -87,20 +87,20 @@ def _rows(path: Path, separator: str | None, encoding: str | None, report: list[
     spelled: dict[str, str] = {}
     for number, cells in found:
         if len(cells) != len(columns):
-            raise UserError(f"{path}, row {number}: it does not have {len(columns)} columns, but {len(cells)}")
+            raise UserError(f"{path}, row {number}: it has {len(cells)} columns, not {len(columns)}")
         row = _row({role: cells[i] for role, i in place.items()}, names, f"{path}, row {number}", spelled)
         earlier, same = first_seen.setdefault(row.id, (number, cells))
         if cells != same:
             differing = ", ".join(name for name, a, b in zip(columns, same, cells, strict=True) if a != b)
             raise UserError(
-                f"{path}, row {number}: the id {row.id} stands in row {earlier} already, with another {differing}"
+                f"{path}, row {number}: the id {row.id} is already in row {earlier}, with another {differing}"
             )
         rows.append(row)
     return rows
 
 
 def _names(columns: list[str]) -> dict[str, str]:
-    """The column of each thing that is there, ours before MMSA's."""
+    """The column of each thing that the CSV has; our names go before MMSA's."""
     names = {"id": "id"} if "id" in columns else {part: part for part in _PARTS if part in columns}
     for role, other in _COLUMNS.items():
         if found := next((name for name in (role, other) if name in columns), None):
@@ -109,7 +109,7 @@ def _names(columns: list[str]) -> dict[str, str]:
 
 
 def _missing(columns: list[str]) -> list[str]:
-    """What is needed and not there, or there with other capitals only, which is hardly meant to be ignored."""
+    """Columns that are needed and missing, or are there in other capitals: these are hardly meant to be ignored."""
     names = _names(columns)
     lower = {name.lower() for name in columns}
     missing = [
@@ -121,7 +121,7 @@ def _missing(columns: list[str]) -> list[str]:
 
 
 def _row(cells: dict[str, str], names: dict[str, str], where: str, spelled: dict[str, str]) -> _Row:
-    """Check one row; ``spelled`` keeps how each split was called so far."""
+    """Check one row; ``spelled`` keeps the name that each split had so far."""
     parts = [cells[part] for part in ("id", *_PARTS) if part in cells]
     if not all(parts):
         raise UserError(f"{where}: the id is empty")
@@ -129,7 +129,7 @@ def _row(cells: dict[str, str], names: dict[str, str], where: str, spelled: dict
     for role, number in labels.items():
         blank = role != "label" and cells[role].strip().lower() in ("", "nan")
         if not math.isfinite(number) and not blank:
-            comma = ": the decimal point is a point" if math.isfinite(_number(cells[role].replace(",", "."))) else ""
+            comma = ": write a point, not a comma" if math.isfinite(_number(cells[role].replace(",", "."))) else ""
             raise UserError(f"{where}: {names[role]} is {cells[role]!r}, not a number{comma}")
     split = "all"
     if "split" in cells:

@@ -1,4 +1,4 @@
-"""Arrays out of what torch pickles, without torch.
+"""Arrays from the tensors that torch pickled, without torch.
 
 A tensor is pickled as a call of ``torch._utils._rebuild_tensor_v2`` (https://github.com/pytorch/pytorch,
 ``torch/_utils.py``): a storage, which is a flat run of numbers of one type, and an offset, sizes and strides on it.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# What ``torch/serialization.py`` writes first where it does not write a zip archive.
+# ``torch/serialization.py`` writes this first if it does not write a zip archive.
 MAGIC = 0x1950A86A20F9469CFC6C
 TYPES = {
     "DoubleStorage": "<f8",
@@ -27,7 +27,7 @@ TYPES = {
 
 
 class Storage:
-    """A flat array that tensors are views of; immutable, for a pickle may set attributes of what it is given."""
+    """A flat array that tensors are views of; immutable, because a pickle may set attributes of what it gets."""
 
     __slots__ = ("flat",)
     flat: np.ndarray
@@ -54,7 +54,7 @@ class Storages:
         """The storage that a pickle's persistent id ('storage', type, key, device, elements, ...) names.
 
         Raises:
-            ValueError: it is no such id, or claims more than the file can hold.
+            ValueError: it is not such an id, or claims more than the file can hold.
         """
         if type(pid) is not tuple or len(pid) < 5 or pid[0] != "storage":
             raise ValueError(f"a persistent object {pid!r} that is no storage")
@@ -71,7 +71,7 @@ class Storages:
         return self.by_key[key]
 
     def values(self, key: str, dtype: str, count: int) -> np.ndarray:
-        """The numbers of a storage, or, where they come later in the file, room for them."""
+        """The numbers of a storage, or an empty array for them if they come later in the file."""
         return np.empty(count, dtype)
 
 

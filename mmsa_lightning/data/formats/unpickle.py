@@ -1,7 +1,7 @@
 """Read a pickle of arrays without giving it any way to run code.
 
-A pickle names Python objects and calls them. This reader hands it only the few names that plain data needs, and not the
-real ones, but what stands in for them (:mod:`.standins`). Tensors of torch become arrays (:mod:`.tensors`).
+A pickle names Python objects and calls them. This reader gives it only the few names that plain data needs, and
+stand-ins instead of the real objects (:mod:`.standins`). Tensors of torch become arrays (:mod:`.tensors`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from mmsa_lightning.data.formats import standins, tensors
 from mmsa_lightning.data.formats.standins import Array, Maker, Refused, Unread, as_bytes
 from mmsa_lightning.errors import UserError
 
-# What a file may unfold to: an object can stand in it once, and be referred to often.
+# How much a file may unfold to: it can hold an object once and refer to it many times.
 FREELY = 1 << 28  # bytes
-MOST = 32  # times its size, if that is more
+MOST = 32  # times the file's size, if that is more
 
 
 def load(path: Path) -> Any:
@@ -41,18 +41,18 @@ def load(path: Path) -> Any:
 
 
 def load_stream(stream: BinaryIO, name: str, size: int, storages: tensors.Storages | None = None) -> Any:
-    """As :func:`load`, from where ``stream`` stands.
+    """As :func:`load`, from the current position of ``stream``.
 
     Args:
-        stream: what is read.
-        name: what error messages call it.
+        stream: the stream to read.
+        name: its name in error messages.
         size: bytes that it may hold.
         storages: what the pickle's persistent ids stand for.
 
     Raises:
         UserError: as :func:`load`.
     """
-    # Cached extension codes would be handed out without asking find_class.
+    # The pickle would get cached extension codes without a call of find_class.
     copyreg.clear_extension_cache()
     try:
         value = _load_next(_Whole(stream, size), storages)
@@ -73,13 +73,13 @@ def load_stream(stream: BinaryIO, name: str, size: int, storages: tensors.Storag
 
 
 def _load_next(whole: _Whole, storages: tensors.Storages | None = None) -> Any:
-    """The next pickle of a stream; where it opens a file of ``torch.save`` from before its archives, all of that."""
+    """The next pickle of a stream. If it begins a ``torch.save`` file without an archive, the content of that."""
     value = _Restricted(whole, storages).load()
     return _load_saved(whole) if type(value) is int and value == tensors.MAGIC else value
 
 
 def _load_saved(whole: _Whole) -> Any:
-    """After the magic number: protocol, system, the object, the keys of its storages, and their numbers."""
+    """What follows the magic number: protocol, system, the object, the keys of its storages, and their numbers."""
     _protocol, system = _Restricted(whole).load(), _Restricted(whole).load()
     if not system["little_endian"]:
         raise ValueError("its tensors were written on a big-endian machine")
@@ -101,7 +101,7 @@ def _limit(size: int) -> int:
 
 
 def _unfolded(value: Any, known: dict[int, float]) -> float:
-    """Bytes that ``value`` would take if nothing in it were shared; infinite where it holds itself."""
+    """Bytes that ``value`` would take if nothing in it were shared; infinite if it holds itself."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return value.nbytes
     if isinstance(value, str | bytes | bytearray):
@@ -159,7 +159,7 @@ _ADVICE = {
 
 
 class _Whole:
-    """A stream that is not asked for more than it holds, whatever a length in it claims."""
+    """A stream that is never read beyond its size, whatever lengths it claims."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self.stream = stream
@@ -180,13 +180,13 @@ class _Whole:
 
 
 def _load_bytearray(unpickler: Any) -> None:
-    """Python's own makes one of the length that is claimed before it reads anything."""
+    """Python's own function allocates the claimed length before it reads anything."""
     (length,) = struct.unpack("<Q", unpickler.read(8))
     unpickler.append(bytearray(unpickler.read(length)))
 
 
 def _counted(load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """What calls make is counted: a few bytes can call for the same megabyte again and again."""
+    """Count the bytes that calls create: a few bytes in a pickle can create the same megabyte again and again."""
 
     def load_and_count(unpickler: Any) -> None:
         load(unpickler)
@@ -208,7 +208,7 @@ def _weight(made: Any) -> int:
 
 
 class _Restricted(pickle._Unpickler):
-    """In Python, because the one in C makes a table as long as the largest number that a pickle gives an object."""
+    """In Python, because the unpickler in C makes a table as long as the largest memo index in a pickle."""
 
     dispatch = pickle._Unpickler.dispatch | {
         pickle.BYTEARRAY8[0]: _load_bytearray,

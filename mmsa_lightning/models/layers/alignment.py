@@ -1,4 +1,4 @@
-"""Whether modalities go step by step with each other."""
+"""Whether modalities are aligned step by step."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mmsa_lightning.batch import Batch
 
 
 def check_aligned(batch: Batch, modalities: Iterable[str], reason: str) -> None:
-    """See whether modalities have as many steps as each other in every utterance.
+    """Check that modalities have equally many steps in every utterance.
 
     Args:
-        batch: with all of them.
-        modalities: which.
-        reason: what needs them to, in the words of the message.
+        batch: has all of these modalities.
+        modalities: their names.
+        reason: why they must be aligned; the message ends with it.
 
     Raises:
         ValueError: two of them differ in length.

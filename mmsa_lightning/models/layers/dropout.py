@@ -1,4 +1,4 @@
-"""Dropout that makes four decisions of one random number: on a CPU torch's own spends its time on drawing them."""
+"""Dropout that uses each random number four times: on a CPU, torch's own spends its time on drawing them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ STEPS = 1 << 16  # p is rounded to a multiple of 1 / STEPS
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
-    """What ``torch.nn.functional.dropout`` computes, from other random numbers; on a GPU it is that function.
+    """The same as ``torch.nn.functional.dropout``, but from other random numbers; on a GPU it calls that function.
 
     Args:
         x: float, of any shape.
-        p: which part of x becomes zero, in the mean; the rest is divided by 1 - p.
-        training: off: x, unchanged.
+        p: the mean share of x that becomes zero; the rest is divided by 1 - p.
+        training: off: returns x unchanged.
     """
     dropped = round(p * STEPS)
     if not training or dropped == 0 or x.device.type != "cpu":
@@ -26,14 +26,14 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """A module of :func:`dropout`."""
+    """:func:`dropout` as a module."""
 
     def forward(self, input: Tensor) -> Tensor:
         return dropout(input, self.p, self.training)
 
 
 def replace_dropout(module: nn.Module) -> None:
-    """Put a :class:`Dropout` in the place of each ``nn.Dropout`` in ``module``."""
+    """Replace each ``nn.Dropout`` in ``module`` with a :class:`Dropout`."""
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:

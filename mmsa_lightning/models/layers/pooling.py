@@ -18,7 +18,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 def _weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
     """Σ_t w_t x_t: (batch, time) and (batch, time, width) -> (batch, width), in float32 or wider.
 
-    Autocast would round weights to half precision: near to alike, as they are, all to the same side.
+    Autocast would round the weights to half precision. They are nearly equal, so all would be rounded the same way.
     """
     values = full(values)
     with torch.autocast(values.device.type, enabled=False):

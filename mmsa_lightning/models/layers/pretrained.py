@@ -25,14 +25,14 @@ def place(name: str) -> str:
 
 
 def check_files(name: str) -> None:
-    """See whether an encoder's files that are on this machine are whole, as far as they can be read in a moment.
+    """Check that the files of an encoder on this machine are whole, as far as a quick look can tell.
 
     Args:
         name: see :func:`place`.
 
     Raises:
         FileNotFoundError: a local folder lacks its configuration or weights.
-        UserError: a file is empty, a pointer of Git LFS, cut off or damaged, or a part of the weights is not there.
+        UserError: a file is empty, a Git LFS pointer, cut off or damaged, or a part of the weights is missing.
     """
     found = _files(name)
     if Path(place(name)).is_dir():
@@ -52,7 +52,7 @@ def encoder_hash(name: str) -> str | None:
     """SHA-256 over an encoder's configuration and weights; None where they are not on this machine, or not whole.
 
     Args:
-        name: see :func:`place`. Of a name on the hub, the snapshot that was downloaded last counts.
+        name: see :func:`place`. For a name on the hub, the last snapshot that was downloaded counts.
     """
     try:
         found = _files(name)
@@ -66,7 +66,7 @@ def encoder_hash(name: str) -> str | None:
 def _check_weights(path: Path) -> None:
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, "pt"):  # the sizes in its head against the file's own
+            with safe_open(path, "pt"):  # compares the sizes in its header with the file's
                 return
         weights = torch.load(path, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(path))
     except SafetensorError as error:
@@ -77,11 +77,11 @@ def _check_weights(path: Path) -> None:
             "again"
         ) from error
     if not isinstance(weights, dict):
-        raise UserError(f"{path} holds no weights by their names, but a {type(weights).__name__}")
+        raise UserError(f"{path} holds no dict of weights, but a {type(weights).__name__}")
 
 
 def _files(name: str) -> list[Path]:
-    """What is on this machine of the configuration, the weights or their index, and the parts that an index names."""
+    """The files on this machine: the configuration, the weights or their index, and the parts that the index names."""
     weights = next((path for path in (_find(name, file) for file in WEIGHTS) if path), None)
     found = [path for path in (_find(name, CONFIG_NAME), weights) if path]
     if weights is None or weights.suffix != ".json":
@@ -93,7 +93,7 @@ def _files(name: str) -> list[Path]:
         if path := _find(name, part):
             found.append(path)
         elif Path(place(name)).is_dir():
-            raise UserError(f"{weights} names {part}, which is not beside it: copy or download that, too")
+            raise UserError(f"{weights} names {part}, which is not in the same folder: copy or download it, too")
         else:
             return []  # not downloaded yet
     return found
@@ -105,6 +105,6 @@ def _find(name: str, file: str) -> Path | None:
         return where / file if (where / file).is_file() else None
     try:
         cached = try_to_load_from_cache(name, file)
-    except ValueError:  # the hub has no such names
+    except ValueError:  # not a name that the hub allows
         return None
     return Path(cached) if isinstance(cached, str) else None

@@ -1,4 +1,4 @@
-"""How far a word's vector may be shifted by what is heard and seen with it (RAVEN, MAG-BERT)."""
+"""How far audio and vision may shift a word's vector (RAVEN, MAG-BERT)."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def shifting(dims: Mapping[str, int | None], model: str) -> dict[str, int]:
     """
     others = nonverbal(dims)
     if "text" not in dims or not others:
-        raise ValueError(f"{model} shifts words by what is heard or seen: it needs text, and audio or vision")
+        raise ValueError(f"{model} shifts words by audio and vision: it needs text, and audio or vision")
     return others
 
 
 def shift_scale(word: Tensor, shift: Tensor, beta: float) -> Tensor:
     """α = min(β ||z|| / ||h||, 1): no shift h is longer than β times its word z.
 
-    Written as β ||z|| / max(||h||, β ||z||), which is defined, with its gradient, also where h or both are zero.
+    Written as β ||z|| / max(||h||, β ||z||): this and its gradient are defined even where h, or both, are zero.
 
     Args:
         word, shift: float (..., width).
         beta: β.
 
     Returns:
-        (..., 1), float32 or wider: a norm may be more than half precision holds.
+        (..., 1), float32 or wider: a norm may be too large for half precision.
     """
     dtype = torch.promote_types(word.dtype, torch.float32)
     limit = beta * torch.linalg.vector_norm(word, dim=-1, keepdim=True, dtype=dtype)

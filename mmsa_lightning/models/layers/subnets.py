@@ -84,7 +84,7 @@ def subnets(
     if not dims:
         raise ValueError("at least one modality is needed")
     if min(text_out, *hidden.values()) < 1:
-        raise ValueError("every width is at least 1")
+        raise ValueError("every width must be at least 1")
     nets = nn.ModuleDict()
     if "text" in dims:
         nets["text"] = TextSubNet(
@@ -96,5 +96,5 @@ def subnets(
 
 
 def with_one(z: Tensor) -> Tensor:
-    """[1; z]: (batch, width) -> (batch, 1 + width). Its outer products hold those of every subset of the vectors."""
+    """[1; z]: (batch, width) -> (batch, 1 + width). Outer products of such vectors hold those of every subset."""
     return F.pad(z, (1, 0), value=1.0)

@@ -68,7 +68,7 @@ def test_utf_16_without_a_mark_is_told_from_ascii(tmp_path):
     """Every byte of it is a character of UTF-8, the one of 0 among them."""
     path = save(tmp_path, "id,text,label,split\na,so,1,test\n".encode("utf-16-le"))
     with pytest.raises(
-        UserError, match="it holds the character 0, as UTF-16 without a mark does; say --encoding utf-16-le"
+        UserError, match="it holds the character 0, as UTF-16 without a byte order mark does; give --encoding utf-16-le"
     ):
         read(path)
     assert read(path, encoding="utf-16-le").splits["test"].raw_text == ["so"]
@@ -82,7 +82,7 @@ def test_a_mark_is_no_part_of_the_first_column_where_the_encoding_is_said(tmp_pa
 def test_gbk_names_the_line(tmp_path):
     path = save(tmp_path, "id,text,label,split\na,so,1,train\nb,你好,1,test\n".encode("gbk"))
     with pytest.raises(
-        UserError, match=r"is not in utf-8 \(line 3\); say .* --encoding gbk \(Chinese Windows\), cp1252"
+        UserError, match=r"is not in utf-8 \(line 3\); give .* --encoding gbk \(Chinese Windows\), cp1252"
     ):
         read(path)
     with pytest.raises(UserError, match=r"is not in ascii \(line 3\)"):
@@ -116,7 +116,7 @@ def test_a_separator_that_cannot_be(tmp_path, said):
 
 def test_two_separators_that_fit_are_asked_for(tmp_path):
     header = "id,text,label,split,;id;text;label;split"
-    with pytest.raises(UserError, match="can be read with the separators ',' and ';': say --separator"):
+    with pytest.raises(UserError, match="can be read with the separators ',' and ';': give --separator"):
         read(save(tmp_path, f"{header}\n".encode()))
 
 
@@ -131,9 +131,9 @@ def test_a_spreadsheet_is_told_from_a_table(tmp_path, name):
 @pytest.mark.parametrize(
     "body, message",
     [
-        ('a\t"Hello" he said\t1\ttrain\n', r"row 2: cannot be read \(.* expected after .*\): a text that holds"),
-        ('a\t"Hello\t1\ttrain\n', r"row 2: cannot be read \(unexpected end of data\): a text that holds"),
-        ("a\tso\tit\tis\t1\ttrain\n", "row 2: it does not have 4 columns, but 6"),
+        ('a\t"Hello" he said\t1\ttrain\n', r"row 2: cannot be read \(.* expected after .*\): if a text holds"),
+        ('a\t"Hello\t1\ttrain\n', r"row 2: cannot be read \(unexpected end of data\): if a text holds"),
+        ("a\tso\tit\tis\t1\ttrain\n", "row 2: it has 6 columns, not 4"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_named(tmp_path, body, message):
@@ -143,5 +143,5 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path, body, message):
 
 def test_the_options_are_of_tables(tmp_path):
     for option in ({"separator": ";"}, {"encoding": "gbk"}):
-        with pytest.raises(UserError, match="--separator and --encoding go with a CSV"):
+        with pytest.raises(UserError, match="--separator and --encoding are for a CSV"):
             read(save(tmp_path, b"", "x.pkl"), **option)

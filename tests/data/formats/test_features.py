@@ -250,7 +250,7 @@ def test_object_strings_in_an_npz_are_read_safely_and_code_is_not(tmp_path, tabl
         ({"id": ["a$_$0"], "features": np.ones((2, 3))}, "1 ids but 2 sequences"),
         (
             {"id": ["a$_$0"], "features": np.ones((2, 3)), "lengths": [3]},
-            "features has 2 rows, but lengths do not add up to the same: 3",
+            "features has 2 rows, but lengths add up to 3",
         ),
         ({"id": IDS, "features": np.ones((2, 3)), "lengths": [1, 1]}, "4 ids but 2 lengths"),
         (
@@ -262,7 +262,7 @@ def test_object_strings_in_an_npz_are_read_safely_and_code_is_not(tmp_path, tabl
             "features of a has 3 steps, but its length is 4",
         ),
         ({"id": ["a", "b"], "features": objects([np.ones((2, 3)), np.ones(3)])}, r"features of b has shape \(3,\)"),
-        ({"id": ["a", "b"], "features": objects([np.ones((2, 3)), np.ones((2, 4))])}, "of b has width 4, that of a 3"),
+        ({"id": ["a", "b"], "features": objects([np.ones((2, 3)), np.ones((2, 4))])}, "of b has width 4, but a has 3"),
         ({"id": ["a", "b"], "features": objects([np.ones((2, 3)), "x"])}, "features of b does not hold numbers"),
         ({"id": ["a"], "features": np.ones((1, 0))}, "of a has width 0"),
         (
@@ -277,7 +277,7 @@ def test_object_strings_in_an_npz_are_read_safely_and_code_is_not(tmp_path, tabl
             r"a\.npz: id, row 1 is None; every utterance",
         ),
         ({"id": np.array(["a", np.nan]), "features": np.ones((2, 3))}, "id, row 1 is 'nan'; every utterance"),
-        ({"id": ["x", "x"], "features": np.ones((2, 3))}, "a.npz: the id x stands there twice, in row 0 and in row 1"),
+        ({"id": ["x", "x"], "features": np.ones((2, 3))}, "a.npz: the id x occurs twice, in row 0 and in row 1"),
         ({"id": ["x"], "features": np.ones(1)}, "not .steps, width."),
         ({"features": np.ones((4, 3))}, "has no array 'id'; it has features"),
         ({"id": ["x"], "features": np.array([["x"]])}, "does not hold numbers"),

@@ -181,7 +181,7 @@ def test_unknown_content_names_what_is_known(tmp_path, data):
 
 def test_unknown_suffix_missing_path_and_folder(tmp_path):
     (tmp_path / "x.csd").touch()
-    with pytest.raises(UserError, match="known are"):
+    with pytest.raises(UserError, match="known layouts: "):
         read(tmp_path / "x.csd")
     with pytest.raises(UserError, match="there is no"):
         read(tmp_path / "none.pkl")
@@ -345,11 +345,14 @@ def test_what_is_wrong_in_a_pickle_is_named(tmp_path, layouts, case):
 
 @pytest.mark.parametrize(
     "name, message",
-    [("x.csd", "a computational sequence of CMU's SDK is one modality"), ("x.npz", "beside a source, with --audio")],
+    [
+        ("x.csd", "a computational sequence of CMU's SDK is one modality"),
+        ("x.npz", "adds features to a source, with --audio"),
+    ],
 )
 def test_files_that_are_no_layout_say_what_they_are(tmp_path, name, message):
     (tmp_path / name).touch()
-    with pytest.raises(UserError, match=rf"{name} has no known layout: .*{message}.*; known are"):
+    with pytest.raises(UserError, match=rf"{name} has no known layout: .*{message}.*; known layouts: "):
         read(tmp_path / name)
 
 
@@ -387,9 +390,9 @@ def test_table(tmp_path):
         (
             [*ROWS, ("a$_$1", "boring", "-1", "test")],
             None,
-            r"row 6: .* a\$_\$1 .* row 3 already, with another text, split",
+            r"row 6: .* a\$_\$1 .* already in row 3, with another text, split",
         ),
-        ([*ROWS, ("d", "x")], None, r"row 6: it does not have 4 columns"),
+        ([*ROWS, ("d", "x")], None, r"row 6: it has 2 columns, not 4"),
         ([*ROWS, ("", "x", "1", "test")], None, r"row 6: the id is empty"),
         ([], None, "has no rows"),
     ],

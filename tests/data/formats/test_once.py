@@ -47,7 +47,7 @@ def test_one_that_differs_is_refused(layouts, change):
         split.features["audio"].values[-1] = split.features["audio"].values[-1] + 1
     else:
         getattr(split, change)[-1] = "else" if change == "raw_text" else ["else"]
-    message = rf"train: the id train0\$_\$0 stands twice, as utterances 0 and 4, with another {change}"
+    message = rf"train: the id train0\$_\$0 occurs twice, as utterances 0 and 4, with another {change}"
     with pytest.raises(UserError, match=message):
         once(source)
 

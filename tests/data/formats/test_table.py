@@ -66,7 +66,7 @@ def test_the_same_row_twice_counts_once(tmp_path):
 def test_the_same_segment_with_another_row_is_refused(tmp_path, column, value):
     other = list(SIMS[1])
     other[MMSA.index(column)] = value
-    words = rf"row 6: the id video_0001\$_\$0002 stands in row 3 already, with another {column}$"
+    words = rf"row 6: the id video_0001\$_\$0002 is already in row 3, with another {column}$"
     with pytest.raises(UserError, match=words):
         read(save(tmp_path, [*SIMS, other]))
 
@@ -119,7 +119,7 @@ def test_a_column_twice_is_refused(tmp_path):
     "column, value, message",
     [
         ("label", "", "row 2: label is '', not a number"),
-        ("label", "2,5", "row 2: label is '2,5', not a number: the decimal point is a point"),
+        ("label", "2,5", "row 2: label is '2,5', not a number: write a point, not a comma"),
         ("label_V", "none", "row 2: label_V is 'none', not a number"),
         ("label_A", "inf", "row 2: label_A is 'inf', not a number"),
         ("mode", "", "row 2: mode is '', not train, valid or test"),

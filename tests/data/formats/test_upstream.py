@@ -116,7 +116,7 @@ def test_mmim(tmp_path, capsys, dataset, columns):
             at += 1
         assert spoken(store, name) == texts[at - len(fold) : at] == split.raw_text
     printed = capsys.readouterr().out
-    assert ("name the video alone" in printed) == (dataset == "MOSEI")
+    assert ("name only the video" in printed) == (dataset == "MOSEI")
     assert ("labels have 7 columns" in printed) == (columns == 7)
 
 
@@ -280,5 +280,5 @@ def test_mult_of_mosei(tmp_path, capsys, shape):
         for row, steps in enumerate(part["vision"]):
             used = np.where(np.isnan(steps), 0, steps)[(steps != 0).any(1)]
             np.testing.assert_array_equal(store.splits[name].sequences["vision"][row], used)
-    told = "train: labels have 7 columns, of which the first, sentiment, was taken"
+    told = "train: labels have 7 columns; the first, sentiment, was taken"
     assert (told in capsys.readouterr().out) == (shape[-1] == 7)
