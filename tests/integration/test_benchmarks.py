@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import curves
 import made
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from batches import figures
 from bf16 import PRODUCTS, WideProducts
 from steps import Steps
 from torch.utils._python_dispatch import TorchDispatchMode
+from warm import Python
 
 from mmsa_lightning import cli
 from mmsa_lightning.data.sampler import TrainingSampler
@@ -89,12 +93,22 @@ def test_wide_products_are_those_of_bf16() -> None:
     torch.testing.assert_close(wide[0].double(), a.double() @ b.double(), rtol=2**-8, atol=1e-5)
 
 
-def test_both_precisions_are_drawn(tmp_path: Path, tiny_bert: str) -> None:
+def test_both_precisions_are_drawn(
+    tmp_path: Path, tiny_bert: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forked(*words: Any, threads: int) -> Any:
+        """As ``child.run``, but the process need not import torch."""
+        process = Python([*words], tmp_path, os.environ | {"OMP_NUM_THREADS": str(threads)})
+        assert process.wait() == 0, process.stderr
+        return json.loads(process.stdout.splitlines()[-1])
+
     store = tmp_path / "made.h5"
     made.write(store, {"train": 40, "valid": 8, "test": 4}, 15)
-    command = [sys.executable, str(HERE / "curves.py"), "--store", str(store), "--encoder", tiny_bert]
-    command += ["--seeds", "1", "2", "--epochs", "2", "--out", str(tmp_path)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    options = ["--store", str(store), "--encoder", tiny_bert, "--seeds", "1", "2", "--epochs", "2", "--workers", "1"]
+    monkeypatch.setattr("child.run", forked)
+    monkeypatch.setattr("sys.argv", ["curves.py", *options, "--out", str(tmp_path)])
+    curves.main()
+    printed = capsys.readouterr().out.splitlines()
     runs = [re.fullmatch(r"(32-true|bf16-mixed), seed (\d): (\d\.\d{3}) (\d\.\d{3})", line) for line in printed[:4]]
     whole, half = ({m[2]: float(m[3]) for m in runs if m and m[1] == p} for p in ("32-true", "bf16-mixed"))
     assert whole == pytest.approx(half, abs=0.05) and set(whole) == {"1", "2"}
