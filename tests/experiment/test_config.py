@@ -52,6 +52,7 @@ def compose_plain(*overrides: str) -> dict[str, Any]:
     return plain(compose("train", list(overrides)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", options("data"))
 @pytest.mark.parametrize("model", options("model"))
 def test_every_model_composes_and_builds_on_every_data_set(data: str, model: str, tiny_bert: str) -> None:
@@ -96,6 +97,7 @@ def test_there_is_a_row_for_every_ablation() -> None:
     assert set(options("ablation")) == set(ABLATIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["demo", "mosi", "mosei"])
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_an_ablation_changes_exactly_its_switches(ablation: str, data: str) -> None:

@@ -38,6 +38,7 @@ def overrides(store: Path, text_encoder: str, model: str) -> list[str]:
     return ["data=own", f"data.path={store}", f"model={model}", "text=bert", f"text_encoder={text_encoder}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "label_range, override, limit",
     [(SIMS, [], 1.0), ([1.0, 5.0], [], 5.0), ([-3.0, 3.0], [], 3.0), (SIMS, ["{}.limit=2.5"], 2.5)],

@@ -38,6 +38,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "tags"),
     [
