@@ -126,8 +126,13 @@ def run_directory(*, _root_: DictConfig) -> str:
     it is resumed; configs that differ in more than :data:`INCIDENTAL` parts have different ones.
     """
     config = plain(_root_)
-    if not config.get("runs") or ".." in Path(str(config["runs"])).parts:
-        raise UserError(f"runs={config.get('runs')}: give the folder for runs, without ..")
+    runs = config.get("runs")
+    if isinstance(runs, int | float):  # 2024_01 is 202401 to Hydra
+        raise UserError(
+            f"runs={runs}: Hydra reads a number or a truth value; quote the folder's name: 'runs=\"2024_01\"'"
+        )
+    if not runs or ".." in Path(str(runs)).parts:
+        raise UserError(f"runs={runs}: give the folder for runs, without ..")
     names = run_names(_root_.hydra.runtime.choices)
     seed = re.sub(r"[^\w-]", "_", str(config.get("seed")))  # not checked yet, and no path of its own
     return str(Path(*names.values(), f"seed{seed}-{config_hash(config)[:8]}"))

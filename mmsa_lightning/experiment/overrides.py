@@ -12,6 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 
+from mmsa_lightning.errors import UserError
+
 PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: \t]*", re.ASCII)  # what Hydra reads without quotes
 QUOTES = ("'", '"')
 
@@ -38,7 +40,15 @@ def arrange(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def explain(error: Exception) -> str:
-    """What Hydra says, with the override and, where quotes would make it one, the override as a shell wants it."""
+    """What Hydra says, with the override and, where quotes would make it one, the override as a shell wants it.
+
+    What a resolver of ours says is not wrapped in OmegaConf's words.
+    """
+    within = error.__cause__ or error.__context__
+    while within is not None:
+        if isinstance(within, UserError):
+            return str(within)
+        within = within.__cause__ or within.__context__
     if not isinstance(error, OverrideParseException):
         return str(error)
     override, reason = error.override, str(error)

@@ -451,6 +451,7 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("model=nothing", ["model/nothing", "interactive_attention"]),
         ("+ablation=everything", ["ablation/everything", "bi_uni"]),
         ("a b", ["name=value"]),
+        ("runs=2024_01", ["error: runs=202401: ", """'runs="2024_01"'"""]),
         ("runs=实验", ["""'runs="实验"'"""]),
         ("modalities=[text", ["modalities=[text: no viable alternative"]),
         ("model.widht=3", ["widht"]),
