@@ -192,6 +192,7 @@ class Store:
             raise UserError(
                 f"no store at {self.path}; make one with: mmsa data import SOURCE --dataset NAME --out {self.path}"
             )
+        files.check_content(self.path)
         try:
             with h5py.File(self.path, "r") as file:
                 if file.attrs.get("format") != FORMAT:

@@ -10,6 +10,7 @@ import pytest
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import SPLITS, Meta, Split, Store, write
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.files import LFS_POINTER
 
 
 def make_split(n, seed=0):
@@ -217,10 +218,13 @@ def test_a_broken_store_is_a_user_error(path, breaks):
         Store(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no hdf5 at all"])
-def test_no_hdf5_is_a_user_error(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (LFS_POINTER, "is a Git LFS pointer"), (b"no hdf5 at all", "is not a usable store")],
+)
+def test_no_hdf5_is_a_user_error(tmp_path, content, message):
     (tmp_path / "x.h5").write_bytes(content)
-    with pytest.raises(UserError, match="is not a usable store"):
+    with pytest.raises(UserError, match=message):
         Store(tmp_path / "x.h5")
 
 

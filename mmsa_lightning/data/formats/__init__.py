@@ -16,6 +16,7 @@ from mmsa_lightning.data.formats.once import once
 from mmsa_lightning.data.formats.unpickle import load
 from mmsa_lightning.data.source import Source
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.files import check_content
 
 KNOWN = (
     "MMSA's aligned_50.pkl and unaligned_50.pkl, MulT's mosi_data.pkl, MISA's or MMIM's folder of train.pkl, "
@@ -46,10 +47,14 @@ def read(
         features: files of ``text``, ``audio``, ``vision`` or ``word_vectors`` to add; see :mod:`.features`.
 
     Raises:
-        UserError: nothing is there, the layout is unknown or broken, or an option does not fit it.
+        UserError: nothing is there, a file is empty or a Git LFS pointer, the layout is unknown or broken, or an option
+            does not fit it.
     """
     if not path.exists():
         raise UserError(f"there is no {path}")
+    for file in [*(path / name for name in FOLDS), path, *filter(None, features.values())]:
+        if file.is_file():
+            check_content(file)
     if features.get("word_vectors") and features.get("text"):
         raise UserError("--text and --word-vectors both give the text's features; choose one")
     if path.suffix.lower() in (*delimited.SUFFIXES, *delimited.SPREADSHEETS):

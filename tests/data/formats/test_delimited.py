@@ -144,4 +144,4 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path, body, message):
 def test_the_options_are_of_tables(tmp_path):
     for option in ({"separator": ";"}, {"encoding": "gbk"}):
         with pytest.raises(UserError, match="--separator and --encoding are for a CSV"):
-            read(save(tmp_path, b"", "x.pkl"), **option)
+            read(save(tmp_path, b"x", "x.pkl"), **option)

@@ -8,6 +8,7 @@ from mmsa_lightning.cli import main
 from mmsa_lightning.data.formats import read
 from mmsa_lightning.data.store import Store
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.files import LFS_POINTER
 
 
 def save(path, data, protocol=2):
@@ -180,7 +181,7 @@ def test_unknown_content_names_what_is_known(tmp_path, data):
 
 
 def test_unknown_suffix_missing_path_and_folder(tmp_path):
-    (tmp_path / "x.csd").touch()
+    (tmp_path / "x.csd").write_bytes(b"x")
     with pytest.raises(UserError, match="known layouts: "):
         read(tmp_path / "x.csd")
     with pytest.raises(UserError, match="there is no"):
@@ -351,9 +352,23 @@ def test_what_is_wrong_in_a_pickle_is_named(tmp_path, layouts, case):
     ],
 )
 def test_files_that_are_no_layout_say_what_they_are(tmp_path, name, message):
-    (tmp_path / name).touch()
+    (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match=rf"{name} has no known layout: .*{message}.*; known layouts: "):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "is empty"), (LFS_POINTER + b"v1\n", "is a Git LFS pointer.*git lfs pull")]
+)
+@pytest.mark.parametrize("name", ["x.pkl", "x.csv", "x.pt", "folder/dev.pkl", "x.npz"])
+def test_a_file_without_its_content_says_so(tmp_path, layouts, name, content, message):
+    source = save(tmp_path / "mmsa.pkl", layouts.mmsa(True)) if name == "x.npz" else tmp_path / name
+    (tmp_path / "folder").mkdir()
+    for fold in ("train", "dev", "test"):
+        (tmp_path / "folder" / f"{fold}.pkl").write_bytes(b"x")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} {message}"):
+        read(source if "/" not in name else source.parent, audio=tmp_path / name if name == "x.npz" else None)
 
 
 ROWS = [
