@@ -52,9 +52,9 @@ def read(
     """
     if not path.exists():
         raise UserError(f"there is no {path}")
-    for file in [*(path / name for name in FOLDS), path, *filter(None, features.values())]:
-        if file.is_file():
-            check_content(file)
+    for given in [*(path / name for name in FOLDS), path, *filter(None, features.values())]:
+        if given.is_file():
+            check_content(given)
     if features.get("word_vectors") and features.get("text"):
         raise UserError("--text and --word-vectors both give the text's features; choose one")
     if path.suffix.lower() in (*delimited.SUFFIXES, *delimited.SPREADSHEETS):
