@@ -24,8 +24,8 @@ from mmsa_lightning.experiment import attention, result, resume
 from mmsa_lightning.experiment.components import build
 from mmsa_lightning.experiment.config import check, plain, row_hash, run_names
 from mmsa_lightning.experiment.identity import differences, identity, text_encoder
-from mmsa_lightning.models.layers.encoders import BertEncoder
 from mmsa_lightning.models.layers.pretrained import encoder_hash
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.training import optim, ranks
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
@@ -232,7 +232,7 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
             f"{', '.join(data.dims)} of {data.path} are not aligned, but this model needs aligned data: choose another "
             "(see mmsa models), or interactive_attention with model.values=source"
         )
-    for encoder in (m for m in model.modules() if isinstance(m, BertEncoder)):
+    for encoder in (m for m in model.modules() if isinstance(m, TextEncoder)):
         data.check_encoder(encoder.name, encoder.vocabulary_size, encoder.positions)
     objective = build("objective", config["objective"], where_null=limit)
     labels = torch.from_numpy(data.store.splits["train"].label)
