@@ -65,8 +65,11 @@ REFUSED: dict[str, Any] = {
 }
 
 
-def save(config: Any, folder: Path) -> str:
+def save(config: Any, folder: Path, noise: float = 0.1) -> str:
     """Write a random model of this config, with larger weights than it would start with: what is wrong shows.
+
+    Args:
+        noise: standard deviation of what is added to each weight.
 
     Returns:
         the folder, as ``text_encoder`` takes it.
@@ -75,7 +78,7 @@ def save(config: Any, folder: Path) -> str:
     model: Any = hf.AutoModel.from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+            parameter.add_(torch.randn_like(parameter), alpha=noise)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     model.save_pretrained(folder)
