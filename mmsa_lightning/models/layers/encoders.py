@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, BertConfig, BertModel
 
 from mmsa_lightning.batch import Padded
@@ -31,6 +32,9 @@ class BertEncoder(nn.Module):
         name: ``minilm`` for the packaged all-MiniLM-L6-v2, a local directory, or a name on the Hugging Face hub.
         dropout: of BERT's hidden states and attention.
 
+    Attributes:
+        checkpointing: whether the inside of a layer is computed again in the backward pass, instead of being kept.
+
     Raises:
         UserError: the weights cannot be loaded, or are not those of a whole BERT.
         ValueError: a dropout outside [0, 1).
@@ -43,12 +47,25 @@ class BertEncoder(nn.Module):
         self.width: int = self.bert.config.hidden_size
         self.vocabulary_size: int = self.bert.config.vocab_size
         self.positions: int = self.bert.config.max_position_embeddings
+        self.checkpointing = False
+
+    @property
+    def embeddings(self) -> list[nn.Module]:
+        """What comes before the layers."""
+        return [self.bert.embeddings]
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The transformer layers, from the first to the last."""
+        return [*self.bert.encoder.layer]
 
     def forward(self, tokens: Padded) -> Tensor:
         """int64 (batch, time) -> float (batch, time, width); step 0 is [CLS], and padding is undefined."""
         packing = Packing(tokens)
-        packed = self.bert(packing.pack(tokens.values), position_ids=packing.positions, packing=packing)
-        return packing.unpack(packed.last_hidden_state)
+        h = self.bert.embeddings(packing.pack(tokens.values), position_ids=packing.positions)
+        for layer in self.layers:
+            h = self._run(layer, h, packing=packing)
+        return packing.unpack(h)
 
     def first(self, tokens: Padded, after: Callable[[int, Tensor, Pack], Tensor] = _unchanged) -> Tensor:
         """Only the output of [CLS], which takes less work: int64 (batch, time) -> float (batch, width).
@@ -61,12 +78,20 @@ class BertEncoder(nn.Module):
                 ``pack`` reduces a padded (batch, time, ...) in the same way.
         """
         packing = Packing(tokens)
-        *layers, last = self.bert.encoder.layer
+        *layers, last = self.layers
         h = self.bert.embeddings(packing.pack(tokens.values), position_ids=packing.positions)
         for j, layer in enumerate(layers):
-            h = layer(after(j, h, packing.pack), packing=packing)
-        h = first_of(last, after(len(layers), h, packing.pack), packing)
+            h = self._run(layer, after(j, h, packing.pack), packing=packing)
+        h = self._run(first_of, last, after(len(layers), h, packing.pack), packing)
         return after(len(layers) + 1, h, lambda padded: packing.first(packing.pack(padded)))
+
+    def _run(self, layer: Callable[..., Tensor], *given: Any, **options: Any) -> Tensor:
+        """The output of a layer; with :attr:`checkpointing` from the same random numbers when it is computed again."""
+        return (
+            checkpoint(layer, *given, use_reentrant=False, **options)
+            if self.checkpointing
+            else layer(*given, **options)
+        )
 
 
 def _load_bert(name: str, dropout: float) -> BertModel:
