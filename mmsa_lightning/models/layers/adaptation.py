@@ -102,7 +102,7 @@ def _add_lora(encoder: BertEncoder, rank: int, alpha: int, modules: Sequence[str
             known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linear))
             raise ValueError(f"encoder.lora.modules: the layers of this encoder have no {module}; they have {known}")
     targets = [name for name in linear if f".{name}".endswith(tuple(f".{module}" for module in modules))]
-    encoder.requires_grad_(False)
+    # It freezes all else of the encoder.
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets), encoder.bert)
 
 
