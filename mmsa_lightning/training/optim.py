@@ -45,7 +45,7 @@ def parameter_groups(
         groups with params, name, lr and weight_decay; empty ones are left out.
 
     Raises:
-        ValueError: ``layer_decay`` is given, but no text encoder trains, or its layers are not distinct.
+        ValueError: ``layer_decay`` is given, but no text encoder trains, or its layers are not known or not distinct.
     """
     above = {} if layer_decay is None else _layers_above(model)
     if layer_decay is not None and not any(p.requires_grad and id(p) in above for p in model.parameters()):
@@ -71,6 +71,8 @@ def _layers_above(model: nn.Module) -> dict[int, int]:
     found: dict[int, int] = {}
     for encoder in (module for module in model.modules() if isinstance(module, TextEncoder)):
         layers = encoder.layers
+        if not layers:
+            raise ValueError("optim.layer_decay: the layers of this text encoder cannot be told apart: give null")
         if len({id(layer) for layer in layers}) < len(layers):
             raise ValueError("optim.layer_decay: the layers of this text encoder share their weights: give null")
         for depth, modules in enumerate([encoder.embeddings, *([layer] for layer in layers)]):

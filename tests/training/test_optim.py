@@ -169,6 +169,11 @@ def test_layers_that_cannot_have_their_own_rate_are_refused(three_layers: nn.Mod
     with pytest.raises(ValueError, match=r"no layer of a text encoder trains here"):
         parameter_groups(three_layers, LR, DECAY, 0.5)
     encoder.requires_grad_(True)
+    layers = encoder.bert.encoder.layer
+    encoder.bert.encoder.layer = nn.ModuleList()  # as of an encoder that runs as a whole
+    with pytest.raises(ValueError, match=r"optim.layer_decay: the layers of this text encoder cannot be told apart"):
+        parameter_groups(three_layers, LR, DECAY, 0.5)
+    encoder.bert.encoder.layer = layers
     encoder.bert.encoder.layer[1] = encoder.bert.encoder.layer[0]
     with pytest.raises(ValueError, match=r"optim.layer_decay: the layers of this text encoder share their weights"):
         parameter_groups(three_layers, LR, DECAY, 0.5)
