@@ -14,7 +14,7 @@ from mmsa_lightning.data.datamodule import StoreDataModule, Utterances
 from mmsa_lightning.data.ragged import Ragged
 from mmsa_lightning.data.store import SEQUENCES, Meta, Split
 from mmsa_lightning.data.tokens import compare_vocabularies
-from mmsa_lightning.models.layers.encoders import BertEncoder
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
 TOGETHER = 64  # utterances
 
@@ -27,7 +27,7 @@ class Encoded(Ragged):
         encoder: on the device to compute on.
     """
 
-    def __init__(self, utterances: Utterances, encoder: BertEncoder) -> None:
+    def __init__(self, utterances: Utterances, encoder: TextEncoder) -> None:
         self.utterances = utterances
         self.encoder = encoder.eval()
         self.lengths = utterances.lengths
@@ -52,7 +52,7 @@ def encode_store(path: Path, text_encoder: str, out: Path) -> Meta:
 
     Args:
         path: a store with tokens; its own ``text`` is not copied, all else is.
-        text_encoder: see :class:`BertEncoder`; it reads on a GPU where there is one.
+        text_encoder: see :class:`TextEncoder`; it reads on a GPU where there is one.
         out: the new store's place; one that is there is replaced.
 
     Raises:
@@ -70,7 +70,7 @@ def encode_store(path: Path, text_encoder: str, out: Path) -> Meta:
         num_workers=0,
     )
     data.setup()
-    encoder = BertEncoder(text_encoder)
+    encoder = TextEncoder(text_encoder)
     data.check_encoder(text_encoder, encoder.vocabulary_size, encoder.positions)
     if unknown := compare_vocabularies(data.store.meta, path, text_encoder):
         print(unknown)

@@ -143,8 +143,9 @@ def without_dropout(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        elif isinstance(getattr(module, "dropout", None), float):  # of attention and LSTMs
-            module.dropout = 0.0  # type: ignore[assignment]
+        for rate in ("dropout", "attention_dropout"):  # of attention and LSTMs
+            if isinstance(getattr(module, rate, None), float):
+                setattr(module, rate, 0.0)
     return model
 
 

@@ -27,11 +27,21 @@ INCIDENTAL = (
     "runs",
     "logger",
     "data.num_workers",
+    "encoder.gradient_checkpointing",
     "trainer.enable_progress_bar",
 )
 
 # What decides when a run ends, and nothing that comes before.
 LENGTH = ("trainer.max_epochs", "patience")
+
+# What came later, and the value with which a run is what it was before. That value is left out of the hash, so that
+# earlier runs keep theirs, and added to the config.yaml of these.
+ADDED: dict[str, Any] = {
+    "encoder.freeze": "none",
+    "encoder.lora": None,
+    "encoder.gradient_checkpointing": False,
+    "optim.layer_decay": None,
+}
 
 # What every config must hold.
 FIELDS: dict[str, Any] = {
@@ -39,6 +49,7 @@ FIELDS: dict[str, Any] = {
     "modalities": list[str] | None,
     "text": str,
     "text_encoder": str,
+    "encoder": dict[str, Any],
     "ckpt_path": str | None,
     "overwrite": bool,
     "keep_last": bool,
@@ -68,6 +79,19 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
 
 
+def read(path: Path) -> dict[str, Any]:
+    """The plain config in a run's ``config.yaml``, with what is :data:`ADDED` since it was written.
+
+    Raises:
+        Exception: whatever OmegaConf and its parser raise, where there is none.
+    """
+    config: Any = OmegaConf.to_container(OmegaConf.load(path))
+    for place, neutral in ADDED.items():
+        group, name = place.split(".")
+        config.setdefault(group, {}).setdefault(name, neutral)
+    return config
+
+
 def check(config: dict[str, Any]) -> None:
     """Check a plain config as far as every run has it in common.
 
@@ -89,7 +113,8 @@ def check(config: dict[str, Any]) -> None:
 def config_hash(config: dict[str, Any], without: Iterable[str] = ()) -> str:
     """SHA-256 of a plain config without its :data:`INCIDENTAL` parts, and others.
 
-    Of the store's path only the name counts, of the devices their number: which they are changes no figure.
+    What is :data:`ADDED` counts only where it is not neutral. Of the store's path only the name counts, of the devices
+    their number: which they are changes no figure.
     """
     config = copy.deepcopy(config)
     for path in (*INCIDENTAL, *without):
@@ -99,6 +124,12 @@ def config_hash(config: dict[str, Any], without: Iterable[str] = ()) -> str:
             node = node.get(parent) if isinstance(node, dict) else None
         if isinstance(node, dict):
             node.pop(name, None)
+    for place, neutral in ADDED.items():
+        group, name = place.split(".")
+        if isinstance(config.get(group), dict) and config[group].get(name, neutral) == neutral:
+            config[group].pop(name, None)
+    if not config.get("encoder"):
+        config.pop("encoder", None)
     data, trainer = config.get("data"), config.get("trainer")
     if isinstance(data, dict) and "path" in data:
         data["path"] = Path(str(data["path"])).name

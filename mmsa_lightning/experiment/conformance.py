@@ -20,6 +20,7 @@ from mmsa_lightning.experiment.candidate import FORMS, Candidate, tiny_bert
 from mmsa_lightning.experiment.checks import IN_EITHER_FORM, IN_ITS_OWN_FORM, reason
 from mmsa_lightning.experiment.config import check, config_dir, plain
 from mmsa_lightning.experiment.overrides import explain
+from mmsa_lightning.models.layers import adaptation
 from mmsa_lightning.training import optim
 from mmsa_lightning.training.trainer import quieten
 
@@ -51,7 +52,7 @@ def check_model(overrides: Sequence[str], plugins: Path | None, *, tracebacks: b
     """Check the model that ``mmsa train`` with these arguments would train, on the CPU, without data or network.
 
     Args:
-        overrides: Hydra's; the text encoder is a small random BERT, whatever they say.
+        overrides: Hydra's; the text encoder is a small random BERT that trains whole, whatever they say.
         plugins: the user's own folder, as ``--config-dir`` names it.
         tracebacks: print those of the errors of what fails.
 
@@ -82,6 +83,7 @@ def composed(overrides: Sequence[str], plugins: Path | None = None) -> dict[str,
         raise UserError(explain(error)) from error
     check(config)
     try:
+        adaptation.check(config["encoder"])
         optim.check(config["optim"])
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from mmsa_lightning import files
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
-from mmsa_lightning.experiment.config import LENGTH, check, config_hash
+from mmsa_lightning.experiment.config import LENGTH, check, config_hash, read
 from mmsa_lightning.experiment.identity import differences
 from mmsa_lightning.training import ranks
 from mmsa_lightning.training.interruption import requeued
@@ -117,7 +116,7 @@ def _keeps(run: Path) -> bool:
 def _config(path: Path) -> dict[str, Any] | None:
     """A run's ``config.yaml``; None where it is none."""
     try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(path))
+        config = read(path)
         check(config)
     except Exception:  # somebody may have written anything in it
         return None

@@ -22,10 +22,11 @@ from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.errors import UserError, print_anything
 from mmsa_lightning.experiment import attention, result, resume
 from mmsa_lightning.experiment.components import build
-from mmsa_lightning.experiment.config import check, plain, row_hash, run_names
+from mmsa_lightning.experiment.config import check, plain, read, row_hash, run_names
 from mmsa_lightning.experiment.identity import differences, identity, text_encoder
-from mmsa_lightning.models.layers.encoders import BertEncoder
+from mmsa_lightning.models.layers import adaptation
 from mmsa_lightning.models.layers.pretrained import encoder_hash
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.training import optim, ranks
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
@@ -142,6 +143,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "best_epoch": best_epoch(trainer),
         "seconds": round(training_seconds(trainer), 1),
         "parameters": sum(p.numel() for p in module.model.parameters()),
+        "trainable_parameters": sum(p.numel() for p in module.model.parameters() if p.requires_grad),
         "modalities": list(data.dims),
         "label_range": data.store.meta.label_range,
         "text": config["text"] if "text" in data.dims else None,
@@ -186,7 +188,7 @@ def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
     finished = result.read(run_dir)
     if finished is None:
         raise UserError(f"{run_dir} holds no finished run ({result.NAME})")
-    config: Any = OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml"))
+    config = read(run_dir / "config.yaml")
     data = build_data(config)
     if data.store.meta.content_sha256 != finished["data_hash"]:
         raise UserError(f"{run_dir} was trained on other data than {data.path} now holds")
@@ -232,8 +234,20 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
             f"{', '.join(data.dims)} of {data.path} are not aligned, but this model needs aligned data: choose another "
             "(see mmsa models), or interactive_attention with model.values=source"
         )
-    for encoder in (m for m in model.modules() if isinstance(m, BertEncoder)):
+    encoders = [m for m in model.modules() if isinstance(m, TextEncoder)]
+    for encoder in encoders:
         data.check_encoder(encoder.name, encoder.vocabulary_size, encoder.positions)
+    try:
+        adaptation.check(config["encoder"])
+        for encoder in encoders:
+            adaptation.adapt(encoder, **config["encoder"])
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if not encoders and (given := [n for n, v in config["encoder"].items() if v != adaptation.UNCHANGED[n]]):
+        raise UserError(
+            f"encoder.{given[0]}={config['encoder'][given[0]]}: this model reads no tokens with a text encoder that it "
+            "could change (text=bert does); leave it out"
+        )
     objective = build("objective", config["objective"], where_null=limit)
     labels = torch.from_numpy(data.store.splits["train"].label)
     try:
@@ -242,6 +256,8 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
         raise UserError(f"objective: {error}") from error
     try:
         optim.check(config["optim"])
+        rates = {name: config["optim"][name] for name in ("lr", "weight_decay", "layer_decay")}
+        optim.parameter_groups(model, **rates)  # sees now whether the model has layers for them
     except ValueError as error:
         raise UserError(str(error)) from error
     options = dict(config["optim"])

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.layers.alignment import check_aligned
 from mmsa_lightning.models.layers.attention import attention_weights
-from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder
+from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.layers.pooling import Pooling
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import ModelOutput
 
 
@@ -28,7 +29,7 @@ class InteractiveAttention(nn.Module):
     Args:
         dims: feature width of each modality that is read; None for text as tokens, which BERT encodes (1). Features go
             through a bidirectional LSTM (2).
-        text_encoder: which BERT; see :class:`BertEncoder`.
+        text_encoder: which BERT; see :class:`TextEncoder`.
         bert_dropout, lstm_dropout: of the encoders. An LSTM of one layer has no dropout.
         lstm_hidden: LSTM units per direction, for each modality.
         lstm_layers: layers of each LSTM.
@@ -87,7 +88,7 @@ class InteractiveAttention(nn.Module):
 
         self.encoders = nn.ModuleDict(
             {
-                m: BertEncoder(text_encoder, bert_dropout)
+                m: TextEncoder(text_encoder, bert_dropout)
                 if dim is None
                 else LSTMEncoder(dim, lstm_hidden[m], layers=lstm_layers, dropout=lstm_dropout)
                 for m, dim in dims.items()

@@ -46,7 +46,7 @@ class LMF(nn.Module):
 
     Args:
         dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
-        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        text_encoder, bert_dropout: see :class:`TextEncoder`.
         hidden: LSTM units for text; width of the three dense layers for audio and for vision.
         text_out: width of text's vector.
         dropout: for each modality; on the LSTM's last state for text, on the mean for audio and vision.

@@ -41,8 +41,10 @@ from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.layers.alignment import check_aligned
-from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder, Pack, text_reader
+from mmsa_lightning.models.layers.encoders import LSTMEncoder, text_reader
+from mmsa_lightning.models.layers.families import FAMILIES
 from mmsa_lightning.models.layers.shift import shift_scale, shifting
+from mmsa_lightning.models.layers.text_encoder import Pack, TextEncoder
 from mmsa_lightning.models.output import ModelOutput
 
 INITIAL_STD = 0.02  # BERT's initializer_range, which the original uses for its new parameters
@@ -53,7 +55,7 @@ class MAGBert(nn.Module):
 
     Args:
         dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
-        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        text_encoder, bert_dropout: see :class:`TextEncoder`.
         layer: where the gate sits: 0 after the embeddings (or the word vectors), j after BERT's j-th layer.
         beta_shift: β, the largest length of a shift, as a share of the length of the word's vector.
         dropout: on the shifted vectors.
@@ -86,7 +88,12 @@ class MAGBert(nn.Module):
         if lstm_hidden < 1:
             raise ValueError(f"lstm_hidden={lstm_hidden}: give a whole number from 1")
         reader = text_reader(dims["text"], text_encoder, bert_dropout)
-        layers = len(reader.bert.encoder.layer) if isinstance(reader, BertEncoder) else 0
+        layers = len(reader.layers) if isinstance(reader, TextEncoder) else 0
+        if isinstance(reader, TextEncoder) and not layers:
+            raise ValueError(
+                f"MAG-BERT shifts words between the layers of its text encoder, and those of a "
+                f"{reader.bert.config.model_type} model cannot be walked: choose one of {', '.join(FAMILIES)}"
+            )
         if not 0 <= layer <= layers:
             raise ValueError(f"layer={layer}: this text has layers 0 (embeddings or word vectors) to {layers}")
 
@@ -94,12 +101,12 @@ class MAGBert(nn.Module):
         self.nonverbal = list(nonverbal)
         self.encoders = nn.ModuleDict({"text": reader})
         self.mag = MAG(reader.width, nonverbal, beta_shift, dropout)
-        if isinstance(reader, BertEncoder):
+        if isinstance(reader, TextEncoder):
             self.pooler = nn.Linear(reader.width, reader.width)
         else:
             self.lstm = LSTMEncoder(reader.width, lstm_hidden, bidirectional=False)
         self.head_dropout = nn.Dropout(head_dropout)
-        self.head = nn.Linear(reader.width if isinstance(reader, BertEncoder) else lstm_hidden, 1)
+        self.head = nn.Linear(reader.width if isinstance(reader, TextEncoder) else lstm_hidden, 1)
         for name, part in self.named_children():
             if name != "encoders":
                 part.apply(_initialise)
@@ -118,7 +125,7 @@ class MAGBert(nn.Module):
             return self.mag(h, {m: pack(values) for m, values in nonverbal.items()}) if j == self.layer else h
 
         reader = self.encoders["text"]
-        if isinstance(reader, BertEncoder):
+        if isinstance(reader, TextEncoder):
             vector = self.pooler(reader.first(text, shifted)).tanh()
         else:
             vector = self.lstm.last(replace(text, values=self.mag(reader(text), nonverbal)))

@@ -41,7 +41,7 @@ class MFN(nn.Module):
 
     Args:
         dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
-        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        text_encoder, bert_dropout: see :class:`TextEncoder`.
         hidden: LSTM units for each modality.
         memory: width of the shared memory u.
         net_width, net_dropout: of the hidden layer of each small network: ``attention`` (D_a), ``proposal`` (D_u),

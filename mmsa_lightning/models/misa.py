@@ -33,8 +33,9 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder
+from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.layers.pooling import masked_mean
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import ModelOutput
 
 
@@ -43,7 +44,7 @@ class MISA(nn.Module):
 
     Args:
         dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
-        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        text_encoder, bert_dropout: see :class:`TextEncoder`.
         hidden: d_h, width of every projected, shared and private vector.
         heads: number of heads of the Transformer layer; it divides ``hidden``.
         feedforward: width of the hidden layer in the Transformer layer.
@@ -76,7 +77,7 @@ class MISA(nn.Module):
         self.modalities = list(dims)
 
         self.encoders = nn.ModuleDict(
-            {m: BertEncoder(text_encoder, bert_dropout) if dim is None else StackedLSTM(dim) for m, dim in dims.items()}
+            {m: TextEncoder(text_encoder, bert_dropout) if dim is None else StackedLSTM(dim) for m, dim in dims.items()}
         )
         widths = {m: int(self.encoders[m].width) for m in dims}  # type: ignore[arg-type]
         self.project = nn.ModuleDict(

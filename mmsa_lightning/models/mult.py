@@ -52,7 +52,7 @@ class MulT(nn.Module):
 
     Args:
         dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
-        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        text_encoder, bert_dropout: see :class:`TextEncoder`.
         width: d, the common width. A memory is d wide for each source of its target.
         kernel: size of the convolution over each modality's steps.
         heads: number of heads of every attention.

@@ -43,7 +43,7 @@ class RAVEN(nn.Module):
 
     Args:
         dims: feature width of each modality that is read; None for text as tokens, which BERT encodes.
-        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        text_encoder, bert_dropout: see :class:`TextEncoder`.
         hidden: LSTM units: ``audio`` and ``vision`` over a word's frames, ``text`` over the shifted words.
         shift_weight: β, the largest length of a shift, as a share of the length of the word's vector.
         dropout: on the frames and on the shifted words.

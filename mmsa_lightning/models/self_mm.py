@@ -28,7 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.models.layers.encoders import BertEncoder, LSTMEncoder
+from mmsa_lightning.models.layers.encoders import LSTMEncoder
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import ModelOutput
 
 
@@ -37,7 +38,7 @@ class SelfMM(nn.Module):
 
     Args:
         dims: feature width of each modality that is read; None for text as tokens, from which BERT's [CLS] is read.
-        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        text_encoder, bert_dropout: see :class:`TextEncoder`.
         lstm_hidden: LSTM units for each modality; ``text`` is used only if text comes as features.
         lstm_layers: layers of each LSTM.
         lstm_dropout: between the layers of each LSTM and on its last state.
@@ -68,8 +69,8 @@ class SelfMM(nn.Module):
         if min(lstm_layers, *lstm_hidden.values(), *encoded.values(), *hidden.values()) < 1:
             raise ValueError("every width and the number of layers must be at least 1")
         self.modalities = list(dims)
-        readers: dict[str, BertEncoder | LastState] = {
-            m: BertEncoder(text_encoder, bert_dropout)
+        readers: dict[str, TextEncoder | LastState] = {
+            m: TextEncoder(text_encoder, bert_dropout)
             if dim is None
             else LastState(dim, lstm_hidden[m], encoded[m], layers=lstm_layers, dropout=lstm_dropout)
             for m, dim in dims.items()
@@ -92,7 +93,7 @@ class SelfMM(nn.Module):
 
     def _read(self, m: str, sequence: Padded) -> Tensor:
         encoder = self.encoders[m]
-        return encoder.first(sequence) if isinstance(encoder, BertEncoder) else encoder(sequence)
+        return encoder.first(sequence) if isinstance(encoder, TextEncoder) else encoder(sequence)
 
 
 class LastState(nn.Module):

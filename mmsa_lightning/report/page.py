@@ -165,8 +165,10 @@ def _settings(row: Row) -> tuple[str, str, str]:
     seed, run_dir = next(iter(row.run_dirs.items()))
     record = row.results[seed]
     versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
+    count = record.get("trainable_parameters", record["parameters"])  # older runs trained all of them
+    trained = f", of which {count:,} train" if count < record["parameters"] else ""
     where = (
-        f"Seeds {', '.join(map(str, row.results))}. {record['parameters']:,} parameters, {record['device']}, "
+        f"Seeds {', '.join(map(str, row.results))}. {record['parameters']:,} parameters{trained}, {record['device']}, "
         f"{record['precision']}, {record['threads']} threads, {record['epochs']} epochs in {record['seconds']} s; "
         f"commit {record['git_commit']}; {versions}."
     )

@@ -65,6 +65,7 @@ class SentimentModule(L.LightningModule):
         state = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank]).generate_state(1)
         L.seed_everything(int(state[0]), verbose=False)
         self.objective.start_epoch()
+        # With optim.layer_decay several groups have one name; the last is the one with the rate of the config.
         self.rates = {f"lr/{group['name']}": group["lr"] for group in self.trainer.optimizers[0].param_groups}
         self.sums, self.seen = {}, 0
 

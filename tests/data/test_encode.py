@@ -13,7 +13,7 @@ from mmsa_lightning.data import encode
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import SPLITS, Meta, Split, Store, write
-from mmsa_lightning.models.layers.encoders import BertEncoder
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
 META = Meta("made", "table", "x.csv", "0" * 64, None, True, "words", ["kept"])
 
@@ -68,7 +68,7 @@ def test_an_utterance_can_be_read_alone(path: Path, tmp_path: Path, tiny_bert: s
         num_workers=0,
     )
     data.setup()
-    alone = encode.Encoded(data.split("valid"), BertEncoder(tiny_bert))
+    alone = encode.Encoded(data.split("valid"), TextEncoder(tiny_bert))
     stored = Store(tmp_path / "encoded.h5").splits["valid"].sequences["text"]
     for i in range(3):
         np.testing.assert_allclose(alone[i], stored[i], atol=1e-5)

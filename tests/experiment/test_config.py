@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.components import build
-from mmsa_lightning.experiment.config import check, config_dir, config_hash, plain, run_directory
+from mmsa_lightning.experiment.config import ADDED, check, config_dir, config_hash, plain, read, run_directory
+from mmsa_lightning.models.layers import adaptation
 from mmsa_lightning.training import optim
 
 CONF = config_dir()
@@ -124,7 +128,14 @@ def test_the_run_directory_is_a_readable_function_of_the_config() -> None:
     full = directory()
     assert full.startswith("demo/interactive_attention/full/seed1-")
     assert directory("+ablation=bi", "seed=2").startswith("demo/interactive_attention/bi/seed2-")
-    for incidental in ("ckpt_path=last", "logger=wandb", "overwrite=true", "data.path=elsewhere/demo.h5", "runs=there"):
+    for incidental in (
+        "ckpt_path=last",
+        "logger=wandb",
+        "overwrite=true",
+        "data.path=elsewhere/demo.h5",
+        "runs=there",
+        "encoder.gradient_checkpointing=true",
+    ):
         assert directory(incidental) == full
     for telling in (
         "patience=5",
@@ -132,6 +143,9 @@ def test_the_run_directory_is_a_readable_function_of_the_config() -> None:
         "model.width=64",
         "optim.lr.bert=1e-5",
         "trainer.precision=bf16-mixed",
+        "encoder.freeze=embeddings",
+        "encoder.lora={rank: 8, alpha: 16, modules: [query]}",
+        "optim.layer_decay=0.9",
     ):
         assert directory(telling) not in (full, directory("seed=2"))
 
@@ -149,3 +163,37 @@ def test_which_devices_a_run_is_on_is_not_part_of_what_it_is() -> None:
 def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
     config = compose_plain()
     assert config_hash(config) == config_hash(dict(reversed(config.items())))
+
+
+def before(config: dict[str, Any]) -> dict[str, Any]:
+    """A config as it was before anything was added."""
+    old = copy.deepcopy(config)
+    for place in ADDED:
+        group, name = place.split(".")
+        del old[group][name]
+    return {name: part for name, part in old.items() if part != {}}
+
+
+def test_what_was_added_later_leaves_earlier_runs_where_they_are(tmp_path: Path) -> None:
+    config = compose_plain("data=mosi", "model=misa")
+    old = before(config)
+    assert "encoder" not in old and "layer_decay" not in old["optim"]
+    assert config_hash(old) == config_hash(config)
+    assert config_hash(old, ["seed"]) == config_hash(config, ["seed"])
+    OmegaConf.save(OmegaConf.create(old), tmp_path / "config.yaml")
+    assert read(tmp_path / "config.yaml") == config
+    with pytest.raises(UserError, match="encoder="):
+        check(old)
+
+
+def test_what_was_added_counts_where_it_is_not_neutral(tmp_path: Path) -> None:
+    config = compose_plain("encoder.freeze=2", "optim.layer_decay=0.5")
+    assert len({config_hash(c) for c in (config, compose_plain(), compose_plain("encoder.freeze=2"))}) == 3
+    OmegaConf.save(OmegaConf.create(config), tmp_path / "config.yaml")
+    assert read(tmp_path / "config.yaml") == config
+
+
+def test_what_was_added_is_neutral_by_default() -> None:
+    found = flat(compose_plain())
+    assert {place: found[place] for place in ADDED} == ADDED
+    assert {f"encoder.{name}": value for name, value in adaptation.UNCHANGED.items()}.items() <= ADDED.items()

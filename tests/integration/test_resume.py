@@ -56,8 +56,10 @@ def kill_after(arguments: list[str], folder: Path, run: Path, epochs: int, pause
                 "optim.lr.other=0.02",
             ],
         ),
+        (4, ["encoder.freeze=embeddings", "optim.layer_decay=0.5"]),
+        (5, ["encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}", "encoder.gradient_checkpointing=true"]),
     ],
-    ids=["constant", "linear", "plateau"],
+    ids=["constant", "linear", "plateau", "frozen", "lora"],
 )
 def test_killed_twice_and_continued(
     arguments: Callable[..., list[str]], tmp_path: Path, seed: int, extra: list[str]
@@ -76,8 +78,54 @@ def test_killed_twice_and_continued(
 
     assert not differences(run, whole)
     rates = {group["name"]: group["lr"] for group in state(run, "last.ckpt")["optimizer_states"][0]["param_groups"]}
-    assert (rates["bert"] == 5e-5) == (not extra), "the schedule has not moved the rates"
+    assert (rates["bert"] != 5e-5) == any("schedule" in override for override in extra), (
+        "the schedule has not moved the rates"
+    )
     assert (run / "generated_labels.csv").is_file()
+
+
+@pytest.mark.parametrize("option", ["encoder.freeze=1", "encoder.lora={rank: 2, alpha: 4, modules: [query]}"])
+def test_checkpoints_hold_what_trains_and_no_more(
+    arguments: Callable[..., list[str]], tmp_path: Path, option: str
+) -> None:
+    main(arguments("keep_last=true", "trainer.max_epochs=1", option))
+    run = only_run(tmp_path / "runs")
+    for name in ("best.ckpt", "last.ckpt"):
+        kept = [key for key in state(run, name)["state_dict"] if ".bert." in key]
+        assert all("lora_" in key for key in kept) and bool(kept) == ("lora" in option)
+    (moments,) = state(run, "last.ckpt")["optimizer_states"]
+    trains = json.loads((run / "result.json").read_text())["trainable_parameters"]
+    assert sum(moment["exp_avg"].numel() for moment in moments["state"].values()) == trains
+
+
+def test_a_run_that_ran_out_of_memory_goes_on_with_less(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same folder, and to the same end, as checkpointing changes no result."""
+    overrides = arguments("keep_last=true")
+    main([*overrides, f"runs={tmp_path / 'whole'}"])
+    assert interrupt_at(monkeypatch, overrides, (1, 1), signal.SIGTERM) == 128 + signal.SIGTERM
+    main([*overrides, "ckpt_path=last", "encoder.gradient_checkpointing=true"])
+    assert not differences(only_run(tmp_path / "runs"), only_run(tmp_path / "whole"))
+
+
+def test_what_is_frozen_must_be_what_it_was(
+    arguments: Callable[..., list[str]],
+    own_bert: tuple[Path, Callable[[], None]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also where the hash of the encoder's files was not known, and so cannot be compared."""
+    bert, replace = own_bert
+    overrides = arguments(f"text_encoder={bert}", "trainer.max_epochs=1", "encoder.freeze=1")
+    stop_before_the_result(monkeypatch, overrides)
+    (last,) = (tmp_path / "runs").rglob("last.ckpt")
+    saved = torch.load(last, weights_only=True)
+    saved["hyper_parameters"]["encoder_hash"] = None
+    torch.save(saved, last)
+    replace()
+    refuses(capsys, [*overrides, "ckpt_path=last"], "the encoder that is here has other weights there")
 
 
 def test_nothing_to_resume_starts_from_the_beginning(

@@ -100,6 +100,15 @@ def test_the_page_needs_nothing_else_and_shows_every_part(runs: Path, tmp_path: 
     assert "seed: 1\n" in page.words
 
 
+def test_the_page_says_how_many_parameters_train_where_some_do_not(runs: Path, tmp_path: Path):
+    finished(tmp_path / "runs", "lmf", 1, {"near": 1.1, "far": -1.0}, trainable_parameters=400)
+    finished(tmp_path / "runs", "mfn", 1, {"near": 1.1, "far": -1.0}, trainable_parameters=1000)
+    write_page([runs], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert text.count("1,000 parameters, cpu") == 3
+    assert text.count("1,000 parameters, of which 400 train, cpu") == 1
+
+
 def test_runs_of_one_row_and_seed_are_told_apart_by_the_user(runs: Path, tmp_path: Path):
     finished(tmp_path / "other", "tfn", 1, {"near": 1.0, "far": 1.0})
     with pytest.raises(UserError, match="two runs of tfn seed 1"):

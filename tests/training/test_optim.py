@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from settings import composed
 from torch import nn
+from transformers import BertConfig, BertModel
 
+from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.interactive_attention import InteractiveAttention
+from mmsa_lightning.models.layers.adaptation import adapt
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.training.optim import build_optimizer, check, group_of, parameter_groups
 
 LR = {"bert": 5e-5, "audio": 6e-4, "video": 6e-5, "other": 1e-3}
@@ -80,6 +85,95 @@ def test_frozen_parameters_are_left_out() -> None:
     assert [id(p) for p in group["params"]] == [id(p) for p in model[1].parameters()]
 
 
+def test_what_is_frozen_takes_no_memory_of_the_optimiser(model: InteractiveAttention, batch: Batch) -> None:
+    encoder = model.encoders["text"]
+    assert isinstance(encoder, TextEncoder)
+    adapt(encoder, freeze="embeddings", lora=None, gradient_checkpointing=False)
+    optimizer = build_optimizer(model, algorithm="adam", lr=LR, weight_decay=DECAY)
+    model(batch).prediction.sum().backward()
+    optimizer.step()
+    moments = {id(p) for p, state in optimizer.state.items() if state}
+    for name, p in model.named_parameters():
+        assert (id(p) in moments) == (p.grad is not None)
+        assert not (id(p) in moments and "bert.embeddings" in name)
+
+
+def test_lora_has_the_rate_of_bert(model: InteractiveAttention) -> None:
+    encoder = model.encoders["text"]
+    assert isinstance(encoder, TextEncoder)
+    lora = {"rank": 2, "alpha": 4, "modules": ["query"]}
+    adapt(encoder, freeze="none", lora=lora, gradient_checkpointing=False)
+    groups = {g["name"]: g for g in parameter_groups(model, LR, DECAY)}
+    assert sorted(groups) == ["audio", "bert", "other", "video"]
+    assert [id(p) for p in groups["bert"]["params"]] == [id(p) for p in encoder.parameters() if p.requires_grad]
+    assert (groups["bert"]["lr"], groups["bert"]["weight_decay"]) == (LR["bert"], DECAY["bert"])
+
+
+def test_layer_norms_do_not_decay_whatever_their_names() -> None:
+    """Those of other families than BERT, such as ModernBERT's, which have no bias, and DistilBERT's."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mlp_norm = nn.LayerNorm(3, bias=False)
+            self.sa_layer_norm = nn.LayerNorm(3)
+            self.normal = nn.Linear(3, 3)
+
+    model = nn.ModuleDict({"bert": Layer(), "head": Layer()})
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = {g["name"]: {names[id(p)] for p in g["params"]} for g in parameter_groups(model, LR, DECAY)}
+    assert groups["bert"] == {"bert.normal.weight"}
+    assert len(groups["bert_no_decay"]) == 4
+    assert groups["other"] == {name for name in names.values() if name.startswith("head.")}
+
+
+@pytest.fixture
+def three_layers(tmp_path: Path) -> nn.ModuleDict:
+    """A text encoder of three layers and a head."""
+    sizes = {"vocab_size": 9, "hidden_size": 4, "num_attention_heads": 1, "intermediate_size": 4}
+    BertModel(BertConfig(num_hidden_layers=3, **sizes), add_pooling_layer=False).save_pretrained(tmp_path)
+    return nn.ModuleDict({"text": TextEncoder(str(tmp_path)), "head": nn.Linear(4, 1)})
+
+
+def rates(model: nn.Module, layer_decay: float | None) -> dict[str, tuple[str, float]]:
+    """Group and learning rate of each parameter, by its name."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = parameter_groups(model, LR, DECAY, layer_decay)
+    return {names[id(p)]: (group["name"], group["lr"]) for group in groups for p in group["params"]}
+
+
+def test_the_rate_of_a_layer_falls_with_its_depth(three_layers: nn.ModuleDict) -> None:
+    """lr · d^(n - j), counted by hand."""
+    expected = {"embeddings": 0.125, "layer.0": 0.25, "layer.1": 0.5, "layer.2": 1.0}
+    found, plain = rates(three_layers, 0.5), rates(three_layers, None)
+    assert found.keys() == plain.keys()
+    for name, (group, rate) in found.items():
+        factor = next((f for part, f in expected.items() if f".{part}." in name), 1.0)
+        assert (group, rate) == (plain[name][0], pytest.approx(plain[name][1] * factor, rel=1e-12)), name
+    assert rates(three_layers, 1.0) == plain
+
+
+def test_a_rate_that_is_logged_is_that_of_the_config(three_layers: nn.ModuleDict) -> None:
+    """Groups of one name come in the order of their rates, and the last of them counts."""
+    groups = parameter_groups(three_layers, LR, DECAY, 0.5)
+    assert [g["name"] for g in groups] == [*["bert"] * 4, *["bert_no_decay"] * 4, "other"]
+    assert {g["name"]: g["lr"] for g in groups} == {"bert": 5e-5, "bert_no_decay": 5e-5, "other": 1e-3}
+
+
+def test_layers_that_cannot_have_their_own_rate_are_refused(three_layers: nn.ModuleDict) -> None:
+    with pytest.raises(ValueError, match=r"optim.layer_decay=0.5: no layer of a text encoder trains here"):
+        parameter_groups(nn.Linear(2, 2), LR, DECAY, 0.5)
+    encoder = three_layers["text"]
+    assert isinstance(encoder, TextEncoder)
+    encoder.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"no layer of a text encoder trains here"):
+        parameter_groups(three_layers, LR, DECAY, 0.5)
+    encoder.requires_grad_(True)
+    encoder.bert.encoder.layer[1] = encoder.bert.encoder.layer[0]
+    with pytest.raises(ValueError, match=r"optim.layer_decay: the layers of this text encoder share their weights"):
+        parameter_groups(three_layers, LR, DECAY, 0.5)
+
+
 def test_adam_steps_by_the_groups_learning_rate() -> None:
     """Adam's first step is the learning rate itself, whatever the gradient's size."""
     model = nn.Linear(3, 1, bias=False)
@@ -117,17 +211,21 @@ def test_adamw_keeps_decay_out_of_the_gradient() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"momentum": 0.9}, "give algorithm, lr, weight_decay and schedule"),
+        ({"momentum": 0.9}, "give algorithm, lr, weight_decay, layer_decay and schedule"),
         ({"algorithm": "sgd"}, "choose one of adam, adamw"),
         ({"lr": {"bert": 1.0}}, "each of bert, audio, video, other"),
         ({"lr": 0.1}, "each of bert, audio, video, other"),
         ({"weight_decay": DECAY | {"bert": -1.0}}, "a number from 0"),
+        ({"layer_decay": 0}, "optim.layer_decay=0: give null or a number above 0, up to 1"),
+        ({"layer_decay": 1.1}, "optim.layer_decay=1.1"),
+        ({"layer_decay": "fast"}, "optim.layer_decay=fast"),
         ({"schedule": {"name": "cosine"}}, "linear, plateau"),
     ],
 )
 def test_wrong_options_are_named(change: dict[str, Any], message: str) -> None:
-    right = {"algorithm": "adam", "lr": LR, "weight_decay": DECAY, "schedule": None}
+    right = {"algorithm": "adam", "lr": LR, "weight_decay": DECAY, "layer_decay": None, "schedule": None}
     check(right)
+    check(right | {"layer_decay": 1})
     with pytest.raises(ValueError, match=message):
         check(right | change)
 

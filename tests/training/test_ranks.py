@@ -27,11 +27,19 @@ from mmsa_lightning.training import ranks
 # In 64 bits nothing hides behind rounding. In 32, Adam makes steps of a gradient that is zero but for its last digit,
 # and labels are ratios of distances: one in a hundred ends more than 1e-5 apart, one 1.3e-4 on an older processor; with
 # Self-MM and MISA more.
-RUNS = {
+RUNS: dict[str, tuple[str, ...]] = {  # model, precision, and what else its config says
     "interactive_attention": ("interactive_attention", "64-true"),
     "self_mm": ("self_mm", "64-true"),
     "misa": ("misa", "64-true"),
     "interactive_attention in 32 bits": ("interactive_attention", "32-true"),
+    "frozen in part": (
+        "self_mm",
+        "64-true",
+        "encoder.freeze=embeddings",
+        "encoder.gradient_checkpointing=true",
+        "optim.layer_decay=0.5",
+    ),
+    "lora": ("self_mm", "64-true", "encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}"),
 }
 FOUR = ["interactive_attention"]  # more processes than two concern no model in particular
 WITHIN = {"64-true": 1e-9, "32-true": 1e-4}
@@ -41,7 +49,7 @@ EPOCHS, STEPS = 4, 8  # labels are generated from the second epoch on
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_ranks")]
 
 
-def config(model: str, bert: str, store: Path, world: int, precision: str = "32-true") -> dict[str, Any]:
+def config(model: str, bert: str, store: Path, world: int, precision: str = "32-true", *more: str) -> dict[str, Any]:
     """Epochs of three batches of 24, accumulated by twos, the last of them left over and short; no dropout."""
     overrides = [
         f"model={model}",
@@ -58,6 +66,7 @@ def config(model: str, bert: str, store: Path, world: int, precision: str = "32-
         "trainer.enable_progress_bar=false",
         "keep_last=true",
         "patience=99",
+        *more,
     ]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         made = plain(compose("train", overrides))
@@ -85,7 +94,11 @@ def trained(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory, forked_ran
     """The folder of the run directories, ``<processes>/<run>``."""
     folder = tmp_path_factory.mktemp("ranks")
     for world, names in {1: [*RUNS], 2: [*RUNS], 4: FOUR}.items():
-        configs = {name: config(RUNS[name][0], tiny_bert, folder / "demo.h5", world, RUNS[name][1]) for name in names}
+        configs = {
+            name: config(model, tiny_bert, folder / "demo.h5", world, *options)
+            for name, (model, *options) in RUNS.items()
+            if name in names
+        }
         place = folder / str(world)
         train(configs, place) if world == 1 else ranks.launch(train, (configs, place), world)
     return folder

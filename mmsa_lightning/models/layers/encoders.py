@@ -1,132 +1,19 @@
-"""Sequence encoders: text in either form, BERT over tokens, LSTM over features."""
+"""Sequence encoders: text in either form, LSTM over features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from transformers import AutoConfig, BertConfig, BertModel
 
 from mmsa_lightning.batch import Padded
-from mmsa_lightning.errors import UserError
-from mmsa_lightning.models.layers import pretrained
-from mmsa_lightning.models.layers.dropout import replace_dropout
-from mmsa_lightning.models.layers.packing import NAME, Packing, first_of
-
-Pack = Callable[[Tensor], Tensor]
-
-
-def _unchanged(j: int, h: Tensor, pack: Pack) -> Tensor:
-    return h
-
-
-class BertEncoder(nn.Module):
-    """h = BERT(X), equation (1): the last layer of a fine-tuned BERT, in float32 whatever dtype it was saved in.
-
-    Args:
-        name: ``minilm`` for the packaged all-MiniLM-L6-v2, a local directory, or a name on the Hugging Face hub.
-        dropout: of BERT's hidden states and attention.
-
-    Raises:
-        UserError: the weights cannot be loaded, or are not those of a whole BERT.
-        ValueError: a dropout outside [0, 1).
-    """
-
-    def __init__(self, name: str, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.name = name
-        self.bert = _load_bert(name, dropout)
-        self.width: int = self.bert.config.hidden_size
-        self.vocabulary_size: int = self.bert.config.vocab_size
-        self.positions: int = self.bert.config.max_position_embeddings
-
-    def forward(self, tokens: Padded) -> Tensor:
-        """int64 (batch, time) -> float (batch, time, width); step 0 is [CLS], and padding is undefined."""
-        packing = Packing(tokens)
-        packed = self.bert(packing.pack(tokens.values), position_ids=packing.positions, packing=packing)
-        return packing.unpack(packed.last_hidden_state)
-
-    def first(self, tokens: Padded, after: Callable[[int, Tensor, Pack], Tensor] = _unchanged) -> Tensor:
-        """Only the output of [CLS], which takes less work: int64 (batch, time) -> float (batch, width).
-
-        Args:
-            tokens: ids of word pieces.
-            after: may change the output of a layer before the next layer reads it. ``after(j, h, pack)`` gets h, the
-                output of the embeddings (j = 0) or of the j-th layer, and returns it in the same shape. h holds only
-                the steps that :class:`Packing` keeps; after the last layer, only the first step of each sequence.
-                ``pack`` reduces a padded (batch, time, ...) in the same way.
-        """
-        packing = Packing(tokens)
-        *layers, last = self.bert.encoder.layer
-        h = self.bert.embeddings(packing.pack(tokens.values), position_ids=packing.positions)
-        for j, layer in enumerate(layers):
-            h = layer(after(j, h, packing.pack), packing=packing)
-        h = first_of(last, after(len(layers), h, packing.pack), packing)
-        return after(len(layers) + 1, h, lambda padded: packing.first(packing.pack(padded)))
-
-
-def _load_bert(name: str, dropout: float) -> BertModel:
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout} of BERT is not in [0, 1)")
-    try:
-        pretrained.check_files(name)
-        where = pretrained.place(name)
-        local = Path(where).is_dir()
-        config = AutoConfig.from_pretrained(
-            where,
-            local_files_only=local,
-            trust_remote_code=False,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-        )
-        if not isinstance(config, BertConfig):
-            raise UserError(f"it is a {config.model_type} model, not a BERT")
-        loaded: Any = BertModel.from_pretrained(
-            where,
-            config=config,
-            add_pooling_layer=False,
-            attn_implementation=NAME,
-            dtype=torch.float32,  # whatever it was saved in: for training and to encode a store
-            local_files_only=local,
-            output_loading_info=True,
-        )
-        bert, loading = loaded
-        _check_weights(bert, loading)
-    except UserError as error:
-        raise UserError(f"text_encoder={name}: {error}") from error
-    except Exception as error:  # for a hub or config problem, transformers and torch raise nearly anything
-        raise UserError(
-            f"text_encoder={name} cannot be loaded ({_reason(error)}); give a local directory with a BERT, a name on "
-            "the hub, or text_encoder=minilm (pip install 'mmsa-lightning[minilm]')"
-        ) from error
-    replace_dropout(bert)
-    return bert.train()  # it comes in evaluation mode, and Lightning keeps the mode that it finds
-
-
-def _check_weights(bert: BertModel, loading: dict[str, Any]) -> None:
-    """Check that a BERT has all its weights, that each has its place, and that all are finite."""
-    if loading["missing_keys"]:
-        raise UserError(f"it lacks weights of a BERT, such as {sorted(loading['missing_keys'])[0]}")
-    if left := sorted(key for key in loading["unexpected_keys"] if "encoder.layer." in key):
-        raise UserError(f"its config.json has no place for some of its weights, such as {left[0]}")
-    if broken := next((key for key, weight in bert.named_parameters() if not weight.isfinite().all()), None):
-        raise UserError(f"some of its weights are infinite or not a number, such as in {broken}")
-
-
-def _reason(error: Exception) -> str:
-    """The cause of an error, in one line."""
-    if "ignore_mismatched_sizes" in str(error):
-        return "its weights do not have the sizes that its config.json says"
-    first = (str(error).strip().splitlines() or [""])[0]
-    return first if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {first}"
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
 
 class Features(nn.Module):
-    """Passes on text that comes as features, unchanged; it takes the place of BERT in a model.
+    """Passes on text that comes as features, unchanged; it takes the place of the text encoder in a model.
 
     Args:
         dim: feature width.
@@ -141,9 +28,9 @@ class Features(nn.Module):
         return sequence.values
 
 
-def text_reader(dim: int | None, text_encoder: str, bert_dropout: float) -> BertEncoder | Features:
-    """The module that reads text: a fine-tuned BERT for tokens (``dim`` None), else :class:`Features`."""
-    return BertEncoder(text_encoder, bert_dropout) if dim is None else Features(dim)
+def text_reader(dim: int | None, text_encoder: str, bert_dropout: float) -> TextEncoder | Features:
+    """The module that reads text: a :class:`TextEncoder` for tokens (``dim`` None), else :class:`Features`."""
+    return TextEncoder(text_encoder, bert_dropout) if dim is None else Features(dim)
 
 
 def nonverbal(dims: Mapping[str, int | None]) -> dict[str, int]:

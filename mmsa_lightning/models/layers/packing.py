@@ -1,12 +1,13 @@
-"""BERT over only the real tokens of a batch, joined end to end, so that padding costs time only in attention.
+"""A text encoder over only the real tokens of a batch, joined end to end, so that padding costs time only in attention.
 
-A BERT that was loaded with ``attn_implementation=packing.NAME`` takes a :class:`Packing` together with its inputs.
-Without one it reads padded batches, like any other BERT.
+All of a transformer but its attention works on each token by itself. So each family that is packed needs nothing but an
+attention that takes a :class:`Packing`: the one registered here under :data:`NAME`, or :class:`RelativeAttention`.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,11 +28,13 @@ class Packing:
 
     Args:
         sequence: the padded batch.
+        padded: leave the batch as it is on a CPU, too.
     """
 
-    def __init__(self, sequence: Padded) -> None:
+    def __init__(self, sequence: Padded, padded: bool = False) -> None:
         self.mask = sequence.mask
-        self.rows = sequence.mask.flatten().nonzero().squeeze(1) if sequence.mask.device.type == "cpu" else None
+        leave = padded or sequence.mask.device.type != "cpu"
+        self.rows = None if leave else sequence.mask.flatten().nonzero().squeeze(1)
 
     def pack(self, padded: Tensor) -> Tensor:
         """(batch, time, ...) -> (1, tokens, ...)."""
@@ -56,27 +59,19 @@ class Packing:
         return (torch.arange(time, device=self.mask.device) if self.rows is None else self.rows % time).unsqueeze(0)
 
 
-def first_of(layer: Any, h: Tensor, packing: Packing) -> Tensor:
-    """The output of a layer for the first token of each sequence, [CLS], without the work for the others.
+@dataclass(frozen=True)
+class FirstOfAll:
+    """Asks a layer for the first token of each sequence alone: it gets these as h, and reads keys and values from all.
 
-    Args:
-        layer: transformers' ``BertLayer``.
-        h: float (1, tokens, width), its input.
-        packing: of h.
-
-    Returns:
-        float (batch, width).
+    Attributes:
+        packing: of ``all``.
+        all: float (1, tokens, width), the layer's input.
+        projections: names of the parts of an attention that make keys and values.
     """
-    reader = layer.attention.self
-    cls = packing.first(h)
 
-    def heads(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, reader.attention_head_size)).transpose(1, 2)  # (batch, heads, time, head width)
-
-    query, key, value = reader.query(cls).unsqueeze(1), packing.unpack(reader.key(h)), packing.unpack(reader.value(h))
-    p = reader.dropout.p if reader.training else 0.0
-    read = _attend(heads(query), heads(key), heads(value), packing.mask, p)
-    return layer.feed_forward_chunk(layer.attention.output(read.flatten(1), cls))
+    packing: Packing
+    all: Tensor
+    projections: tuple[str, str]
 
 
 def _attention(
@@ -86,24 +81,90 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     dropout: float = 0.0,
-    packing: Packing | None = None,
+    packing: Packing | FirstOfAll | None = None,
+    sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Each layer calls this: query, key and value (batch, heads, time, width) -> (batch, time, heads, width)."""
     if packing is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, **options)
-    query, key, value = (packing.unpack(x.transpose(1, 2)).transpose(1, 2) for x in (query, key, value))
-    return packing.pack(_attend(query, key, value, packing.mask, dropout).transpose(1, 2)), None
+    if isinstance(packing, FirstOfAll):
+        made = (getattr(module, name)(packing.all) for name in packing.projections)
+        key, value = (x.unflatten(-1, (-1, query.shape[-1])).transpose(1, 2) for x in made)
+    return attend(query, key, value, packing, dropout, window=sliding_window), None
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, p: float) -> Tensor:
-    """Scaled dot-product attention: (batch, heads, time, width), and the keys' mask bool (batch, time)."""
-    allowed = mask[:, None, None, :]
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packing: Packing | FirstOfAll,
+    p: float,
+    *,
+    bias: Tensor | None = None,
+    window: int | None = None,
+) -> Tensor:
+    """Attention within each sequence of a packed batch.
+
+    Args:
+        query: float (1, heads, tokens, width); with :class:`FirstOfAll` (batch, heads, 1, width).
+        key, value: float (1, heads, tokens, width).
+        packing: of the tokens.
+        p: dropout of the weights.
+        bias: float (1, heads, time, time), added to the scores; with :class:`FirstOfAll` (1, heads, 1, time).
+        window: a token sees only those that lie less than this many steps away.
+
+    Returns:
+        float (1, tokens, heads, width), or (batch, 1, heads, width).
+    """
+    first = isinstance(packing, FirstOfAll)
+    whole = packing.packing if isinstance(packing, FirstOfAll) else packing
+    key, value = (whole.unpack(x.transpose(1, 2)).transpose(1, 2) for x in (key, value))
+    if not first:
+        query = whole.unpack(query.transpose(1, 2)).transpose(1, 2)
+    allowed = whole.mask[:, None, None, :]
+    if window is not None:
+        step = torch.arange(key.shape[2], device=key.device)
+        near = (step[: query.shape[2], None] - step).abs() < window
+        # Padding sees all: with nothing to see it would be not a number, and so would gradients.
+        allowed = allowed & (near | ~whole.mask[:, None, : query.shape[2], None])
+    read = _attend(query, key, value, allowed, p, bias).transpose(1, 2)
+    return read if first else whole.pack(read)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, p: float, bias: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention over (batch, heads, time, width); the scores are (batch, heads, time, time)."""
     if p == 0 or query.device.type != "cpu":
-        return nn.functional.scaled_dot_product_attention(query, key, value, allowed, p)
+        mask = allowed if bias is None else bias.to(query.dtype).masked_fill(~allowed, float("-inf"))
+        return nn.functional.scaled_dot_product_attention(query, key, value, mask, p)
     # With dropout, torch's own also takes these single steps on a CPU, and draws its random numbers more slowly.
     scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
+    if bias is not None:
+        scores = scores + bias
     return dropout(scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1), p, training=True) @ value
+
+
+class RelativeAttention(nn.Module):
+    """MPNet's attention, whose scores have a bias that depends on how far apart two tokens are, over a packed batch.
+
+    Args:
+        own: transformers' ``MPNetSelfAttention``, whose parts this takes over under their names.
+    """
+
+    def __init__(self, own: Any) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.o, self.dropout = own.q, own.k, own.v, own.o, own.dropout
+        self.head_width: int = own.attention_head_size
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Packing | FirstOfAll, position_bias: Tensor, **options: Any
+    ) -> tuple[Tensor]:
+        """Float (1, tokens, width) -> the same; the packing comes in the place of the mask."""
+        read = attention_mask.all if isinstance(attention_mask, FirstOfAll) else hidden_states
+        made = (self.q(hidden_states), self.k(read), self.v(read))
+        query, key, value = (x.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for x in made)
+        p = self.dropout.p if self.training else 0.0
+        return (self.o(attend(query, key, value, attention_mask, p, bias=position_bias).flatten(2)),)
 
 
 AttentionInterface.register(NAME, _attention)

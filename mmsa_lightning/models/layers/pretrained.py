@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from pathlib import Path
 
@@ -13,15 +14,33 @@ from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHT
 
 from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.models.layers import minilm
+from mmsa_lightning.models.layers import minilm, mpnet
 
 # transformers reads the first of these that is there.
 WEIGHTS = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
 
 
+PACKAGED = {"minilm": minilm.directory, "mpnet": mpnet.directory}
+MODULES = "modules.json"  # of sentence-transformers: the encoder is the first of them
+
+
 def place(name: str) -> str:
-    """Where transformers finds an encoder: ``minilm``'s folder, a local one, or a name on the Hugging Face hub."""
-    return str(minilm.directory()) if name == "minilm" else name
+    """Where transformers finds an encoder: the folder of a packaged one, a local one, or a name on the hub.
+
+    Args:
+        name: one of :data:`PACKAGED`, a directory, or a name on the Hugging Face hub. In a directory of
+            sentence-transformers the encoder may have a folder of its own.
+    """
+    if name in PACKAGED:
+        return str(PACKAGED[name]())
+    modules = Path(name) / MODULES
+    if not modules.is_file() or (Path(name) / CONFIG_NAME).is_file():
+        return name
+    files.check_content(modules)
+    try:
+        return str(Path(name) / json.loads(modules.read_bytes())[0]["path"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{modules} names no encoder: copy or download it again") from error
 
 
 def check_files(name: str) -> None:

@@ -17,7 +17,7 @@ class TextSubNet(nn.Module):
 
     Args:
         dim: feature width; None for text that comes as tokens, which BERT encodes for the LSTM to read.
-        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        text_encoder, bert_dropout: see :class:`TextEncoder`.
         hidden: LSTM units.
         out: width of z.
         dropout: on the LSTM's state.
@@ -73,7 +73,7 @@ def subnets(
 
     Args:
         dims: feature width of each modality; None for text that comes as tokens.
-        text_encoder, bert_dropout: see :class:`BertEncoder`.
+        text_encoder, bert_dropout: see :class:`TextEncoder`.
         hidden: LSTM units for text, width of the dense layers for audio and vision.
         text_out: width of text's vector.
         dropout: for each modality, where :class:`TextSubNet` and :class:`MeanSubNet` have it.

@@ -16,8 +16,8 @@ from transformers import BertModel
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.files import LFS_POINTER
-from mmsa_lightning.models.layers.encoders import BertEncoder
 from mmsa_lightning.models.layers.pretrained import encoder_hash
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
 POINTER = LFS_POINTER + b"v1\noid sha256:4d7a\nsize 12345\n"
 
@@ -96,7 +96,7 @@ INDEX, PART = "model.safetensors.index.json", "model-00002-of-00002.safetensors"
         (config(hidden_size=64), r"do not have the sizes that its config\.json says"),
         (config(vocab_size=10**12), r"do not have the sizes that its config\.json says"),
         (config(num_hidden_layers=0), r"has no place for some of its weights, such as encoder\.layer\.0"),
-        (config(num_hidden_layers=2), r"lacks weights of a BERT, such as encoder\.layer\.1"),
+        (config(num_hidden_layers=2), r"lacks weights of a bert model, such as encoder\.layer\.1"),
         (config(hidden_act="none"), r"cannot be loaded \(KeyError: 'none'\)"),
         (config(model_type="own", auto_map={"AutoConfig": "own.Own"}), r"cannot be loaded \(.*custom code"),
         (with_nan, r"infinite or not a number, such as in encoder\.layer\.0\.output\.dense\.bias"),
@@ -105,7 +105,7 @@ INDEX, PART = "model.safetensors.index.json", "model-00002-of-00002.safetensors"
 def test_what_is_wrong_with_an_encoder_is_said(folder: Path, spoil: Callable[[Path], None], words: str) -> None:
     spoil(folder)
     with pytest.raises(UserError, match=words) as error:
-        BertEncoder(str(folder))
+        TextEncoder(str(folder))
     assert "\n" not in str(error.value)
 
 
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_an_encoder_is_said(folder: Path, spoil: Callable[[Pa
 def test_weights_in_any_form_are_read(folder: Path, tiny_bert: str, change: Callable[[Path], None]) -> None:
     change(folder)
     expected = load_file(Path(tiny_bert) / "model.safetensors")
-    found = BertEncoder(str(folder)).bert.state_dict()
+    found = TextEncoder(str(folder)).bert.state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert encoder_hash(str(folder)) is not None
 

@@ -8,8 +8,8 @@ from reference import lstm
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.models.layers.encoders import BertEncoder
 from mmsa_lightning.models.layers.subnets import MeanSubNet, TextSubNet, subnets, with_one
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
 SIZES: dict[str, Any] = {
     "bert_dropout": 0.0,
@@ -41,7 +41,7 @@ def test_text_is_a_linear_map_of_the_state_at_the_last_real_step(batch: Batch) -
 def test_text_as_tokens_goes_through_bert_first(batch: Batch, tiny_bert: str) -> None:
     torch.manual_seed(0)
     net = TextSubNet(None, text_encoder=tiny_bert, bert_dropout=0.1, hidden=4, out=2, dropout=0.0).eval()
-    assert isinstance(net.reader, BertEncoder) and batch.tokens is not None
+    assert isinstance(net.reader, TextEncoder) and batch.tokens is not None
     words = Padded(net.reader(batch.tokens), batch.tokens.mask, batch.tokens.lengths)
     torch.testing.assert_close(net(batch.tokens), net.linear(net.lstm.last(words)))
     assert {part.p for part in net.reader.modules() if isinstance(part, nn.Dropout)} == {0.1}
