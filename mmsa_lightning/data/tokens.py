@@ -77,7 +77,7 @@ def tokenizer(name: str) -> Any:
     """A fast tokenizer of any family, set to read a text that comes as words.
 
     Args:
-        name: ``minilm`` (packaged, no network), a local directory, or a name on the Hugging Face hub.
+        name: ``minilm`` or ``mpnet`` (packaged, no network), a local directory, or a name on the Hugging Face hub.
 
     Raises:
         UserError: it cannot be had, knows no words, or does not frame a text in a begin and an end mark.
@@ -87,10 +87,8 @@ def tokenizer(name: str) -> Any:
     where = pretrained.place(name)
     local = Path(where).is_dir()
     try:
-        if local:
-            where = str(folder := _first_module(Path(where)))
-            for path in (folder / file for file in VOCABULARY_FILES if (folder / file).is_file()):
-                (files.read_object if path.suffix == ".json" else files.check_content)(path)
+        for path in (Path(where, file) for file in VOCABULARY_FILES if local and Path(where, file).is_file()):
+            (files.read_object if path.suffix == ".json" else files.check_content)(path)
         found = AutoTokenizer.from_pretrained(
             where, local_files_only=local, trust_remote_code=False, truncation_side="right"
         )
@@ -115,12 +113,6 @@ def tokenizer(name: str) -> Any:
         )
     _blank_before_each_word(found)
     return found
-
-
-def _first_module(folder: Path) -> Path:
-    """Where a sentence-transformers model keeps its encoder and tokenizer; any other folder keeps them itself."""
-    modules = folder / "modules.json"
-    return folder / json.loads(modules.read_bytes())[0]["path"] if modules.is_file() else folder
 
 
 def _blank_before_each_word(tokenizer: Any) -> None:

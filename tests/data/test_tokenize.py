@@ -18,7 +18,7 @@ from mmsa_lightning.data import ragged, store
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import SPLITS, Meta, Store
 from mmsa_lightning.data.tokenize import tokenize_store
-from mmsa_lightning.data.tokens import tokenizer
+from mmsa_lightning.data.tokens import tokenizer, vocabulary_sha256
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.layers import minilm
 
@@ -163,6 +163,25 @@ def test_the_same_pieces_are_renumbered(
     assert made.content_sha256 == wanted.content_sha256 != Store(first).meta.content_sha256
     assert (made.vocabulary, made.vocabulary_sha256) == (wanted.vocabulary, wanted.vocabulary_sha256)
     assert made.report[-1].startswith("tokens: those of ") and "renumbered" in made.report[-1]
+
+
+@pytest.mark.slow
+def test_the_packaged_mpnet_has_minilms_pieces(tmp_path: Path, layouts: Any, encoders: dict[str, str]) -> None:
+    try:
+        mpnet = tokenizer("mpnet")
+    except UserError as error:
+        pytest.skip(str(error))
+    assert vocabulary_sha256(mpnet) == vocabulary_sha256(tokenizer(encoders["twin"]))
+    source, _ = words_source(tmp_path, layouts)
+    first, expected = run_import(source, "minilm"), run_import(source, "mpnet")
+    bare = rewritten(first, "bare.h5", without_text)
+    made = tokenize_store(first, "mpnet", tmp_path / "x.h5")
+    assert made.content_sha256 == Store(expected).meta.content_sha256
+    assert made.vocabulary == "sentence-transformers/all-mpnet-base-v2"
+    tokenize_store(bare, "mpnet", tmp_path / "y.h5")
+    for name in SPLITS:
+        found, wanted = (Store(tmp_path / path).splits[name].sequences["tokens"] for path in ("y.h5", "x.h5"))
+        assert [ids.tolist() for ids in found] == [ids.tolist() for ids in wanted]
 
 
 def test_special_tokens_are_renumbered_by_their_role(tmp_path: Path, encoders: dict[str, str]) -> None:

@@ -124,7 +124,7 @@ def test_a_sentence_transformers_model_may_keep_its_encoder_in_a_subfolder(famil
     (tmp_path / "modules.json").write_text(json.dumps(modules))
     assert tokenizer(str(tmp_path)).get_vocab() == tokenizer(families["mpnet"]).get_vocab()
     (tmp_path / "modules.json").write_text('[{"idx": 0')
-    with pytest.raises(UserError, match="no tokenizer"):
+    with pytest.raises(UserError, match=r"modules\.json names no encoder"):
         tokenizer(str(tmp_path))
 
 
@@ -237,6 +237,14 @@ def test_a_damaged_tokenizer_is_one_line(tmp_path, name, content, words):
     with pytest.raises(UserError, match=words) as error:
         tokenizer(str(folder))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "spm.model"])
+def test_a_pointer_in_place_of_a_vocabulary_is_one_line(families, tmp_path, name):
+    shutil.copytree(families["roberta"], tmp_path / "own")
+    (tmp_path / "own" / name).write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(UserError, match="git lfs pull"):
+        tokenizer(str(tmp_path / "own"))
 
 
 def test_what_is_unknown_is_counted(tmp_path):
