@@ -92,15 +92,21 @@ def _moved(
             report.append(f"{modality}: one step per utterance, repeated over the new tokens")
             for name, ragged in stored.items():
                 moved[name][modality] = _Repeated(ragged, new[name])
-        elif modality == "text" and on_tokens == ["text"]:
-            # No model reads it beside tokens, and nothing else has its steps: it may keep them.
-            report.append("text: features of the earlier tokens, kept with their own steps")
-        else:
-            report.append(f"{modality}: one step per word, given to each of its new word pieces")
+            continue
+        try:
             old = old or _old_pieces(found, words)
-            for name, ragged in stored.items():
-                by_word = moved[name][modality] = _ByWord(ragged, old[name], new[name])
-                by_word.check(found.splits[name].ids, modality)
+            by_word = {name: _ByWord(ragged, old[name], new[name]) for name, ragged in stored.items()}
+            for name, placed in by_word.items():
+                placed.check(found.splits[name].ids, modality)
+        except _Inexact:
+            if on_tokens != ["text"]:
+                raise
+            # No model reads text features beside tokens, and nothing else has their steps: they may keep them.
+            report.append("text: features of the earlier tokens, kept with their own steps")
+            continue
+        report.append(f"{modality}: one step per word, given to each of its new word pieces")
+        for name, placed in by_word.items():
+            moved[name][modality] = placed
     return moved
 
 

@@ -86,7 +86,13 @@ def table_source(folder: Path, layouts: Any) -> tuple[Path, list[Any]]:
     return folder / "table.csv", [folder / word if word.endswith("npz") else word for word in options]
 
 
-@pytest.mark.parametrize("source", [words_source, upper_source, table_source])
+def vectors_source(folder: Path, layouts: Any) -> tuple[Path, list[Any]]:
+    """Word vectors alone lie on the tokens."""
+    path, options = table_source(folder, layouts)
+    return path, options[2:]
+
+
+@pytest.mark.parametrize("source", [words_source, upper_source, table_source, vectors_source])
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -94,6 +94,14 @@ def test_every_family_cuts_a_long_text_at_its_end(families, family):
     assert pieces.word[:2].tolist() == [-1, 0]
 
 
+def test_a_tokenizer_that_would_cut_the_beginning_cuts_the_end(families, tmp_path):
+    shutil.copytree(families["roberta"], tmp_path / "own")
+    settings = json.loads((tmp_path / "own" / "tokenizer_config.json").read_text()) | {"truncation_side": "left"}
+    (tmp_path / "own" / "tokenizer_config.json").write_text(json.dumps(settings))
+    (pieces,) = encode(tokenizer(str(tmp_path / "own")), [["great"] * MAX_PIECES])
+    assert pieces.cut and pieces.word[1] == 0
+
+
 @pytest.mark.parametrize("family", ["xlm-roberta", "deberta-v2", "albert"])
 def test_sentencepiece_does_not_know_a_word_by_its_blank(families, family):
     """It writes an unknown word as two pieces, the blank before it and the unknown one."""
