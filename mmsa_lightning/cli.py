@@ -119,6 +119,7 @@ def flag(name: str, help: str, **others: Any) -> Any:
 
 Out = Annotated[Path, option("DIR", "The folder to write to.")]
 Store = Annotated[Path, argument("STORE", "A store, as mmsa data import writes it.")]
+KeepCase = Annotated[bool, flag("--keep-case", "Leave an upper-case transcript, even if the tokenizer tells case.")]
 Overrides = Annotated[list[str] | None, argument("OVERRIDE", "As in the sweep that made the runs, mmsa train -m …")]
 Partial = Annotated[bool, flag("--partial", "Leave out cells that have no result.")]
 
@@ -189,10 +190,11 @@ def import_(
     source: Annotated[Path, argument("SOURCE", "Pickle of MMSA, MulT, MISA, MMIM or MAG-BERT, a folder, or a CSV.")],
     dataset: Annotated[str, option("NAME", "mosi, mosei or a name of your own.")],
     out: Annotated[Path | None, option("PATH", "The store; default: stores/<dataset>.h5.")] = None,
-    tokenizer: Annotated[
+    text_encoder: Annotated[
         str | None,
-        option("NAME", "minilm (default), a hub name or a directory; for a source with token ids, their tokenizer."),
+        option("NAME", "Tokenize for it: minilm (default), a hub name, a directory; or, of token ids, whose they are."),
     ] = None,
+    keep_case: KeepCase = False,
     split: Annotated[
         tuple[float, float, float] | None,
         option("TRAIN VALID TEST", "Divide by video in these shares: all if there are no splits, valid if no test."),
@@ -208,18 +210,22 @@ def import_(
     text: Annotated[Path | None, option("X.npz", "Text features, likewise.")] = None,
     word_vectors: Annotated[Path | None, option("X.npz", "Text features: a vector for each word of the text.")] = None,
     text_features: Annotated[Path | None, option("X.npz", "The older name of --text.", hidden=True)] = None,
+    tokenizer: Annotated[str | None, option("NAME", "The older name of --text-encoder.", hidden=True)] = None,
 ) -> None:
     """Read a published file, check it, and write a store."""
     from mmsa_lightning.data.importer import import_file
     from mmsa_lightning.data.releases import LABEL_RANGES, count_warning, range_warning
     from mmsa_lightning.data.store import Store
 
+    if text_encoder and tokenizer and text_encoder != tokenizer:
+        raise UserError(f"--text-encoder {text_encoder} and its older name, --tokenizer {tokenizer}, differ: give one")
     out = out or Path("stores", f"{dataset}.h5")
     meta = import_file(
         source,
         dataset,
         out,
-        tokenizer=tokenizer,
+        tokenizer=text_encoder or tokenizer,
+        keep_case=keep_case,
         split=split,
         label_range=label_range,
         separator=separator,
@@ -252,13 +258,32 @@ def encode(
 ) -> None:
     """Encode a store's tokens with a frozen BERT, for text=features."""
     from mmsa_lightning.data.encode import encode_store
+    from mmsa_lightning.data.tokens import renamed
     from mmsa_lightning.training.trainer import quieten
 
     quieten()
-    out = out or store.with_name(f"{store.stem}_{Path(text_encoder).name}{store.suffix}")
+    out = out or renamed(store, text_encoder)
     meta = encode_store(store, text_encoder, out)
     print(f"{out}: {meta.report[-1]}")
     print(f"next: python train.py data=… data.path={out} text=features")
+
+
+@data.command(cls=Command)
+def tokenize(
+    store: Store,
+    text_encoder: Annotated[str, option("NAME", "Whose tokenizer: minilm, a hub name or a directory.")],
+    out: Annotated[Path | None, option("PATH", "The new store; default: STORE's name and the encoder's.")] = None,
+    keep_case: KeepCase = False,
+) -> None:
+    """Tokenize a store's text again, for another text encoder."""
+    from mmsa_lightning.data.tokenize import tokenize_store
+    from mmsa_lightning.data.tokens import renamed
+
+    out = out or renamed(store, text_encoder)
+    for line in tokenize_store(store, text_encoder, out, keep_case=keep_case).report:
+        print(line)
+    print(f"{out}: tokenized for {text_encoder}")
+    print(f"next: mmsa data inspect {out}")
 
 
 @data.command(cls=Command)

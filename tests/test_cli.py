@@ -19,6 +19,7 @@ from mmsa_lightning.experiment import app
         ["data", "--help"],
         ["data", "import", "--help"],
         ["data", "encode", "--help"],
+        ["data", "tokenize", "--help"],
         ["check", "-h"],
         ["new", "model", "--help"],
     ],
@@ -128,22 +129,52 @@ def test_as_a_module_and_its_version():
     assert (done.returncode, done.stdout) == (0, f"mmsa-lightning {version('mmsa-lightning')}\n")
 
 
-def test_negative_numbers_and_an_older_name_are_read(monkeypatch):
+@pytest.fixture
+def got(monkeypatch):
+    """What the importer is called with, in place of an import."""
     from mmsa_lightning.data import importer
 
-    got = []
+    calls = []
 
     def import_file(*args, **options):
-        got.append((args, options))
+        calls.append((args, options))
         raise UserError("enough")
 
     monkeypatch.setattr(importer, "import_file", import_file)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("words", "tokenizer", "keep_case"),
+    [
+        ([], None, False),
+        (["--text-encoder", "minilm"], "minilm", False),
+        (["--tokenizer", "a/b"], "a/b", False),
+        (["--tokenizer", "a/b", "--text-encoder", "a/b", "--keep-case"], "a/b", True),
+    ],
+)
+def test_a_text_encoder_has_an_older_name(got, words, tokenizer, keep_case):
+    with pytest.raises(SystemExit):
+        main(["data", "import", "x.csv", "--dataset", "mine", *words])
+    ((_, options),) = got
+    assert (options["tokenizer"], options["keep_case"]) == (tokenizer, keep_case)
+
+
+def test_two_text_encoders_are_refused(got, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["data", "import", "x.csv", "--dataset", "mine", "--tokenizer", "minilm", "--text-encoder", "a/b"])
+    printed = capsys.readouterr().err
+    assert end.value.code == 2 and not got and printed.count("\n") == 1
+    assert "--text-encoder a/b and its older name, --tokenizer minilm, differ" in printed
+
+
+def test_negative_numbers_and_an_older_name_are_read(got):
     options = ["--label-range", "-1", "-.5", "--dataset", "mine", "--text-features", "t.npz", "--split", "7", "2", "1"]
     with pytest.raises(SystemExit):
         main(["data", "import", *options, "--", "-x.csv"])
     ((args, options),) = got
     assert args == (Path("-x.csv"), "mine", Path("stores/mine.h5"))
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value not in (None, False)}
     assert given == {"label_range": (-1.0, -0.5), "text": Path("t.npz"), "split": (7.0, 2.0, 1.0)}
 
 
@@ -163,9 +194,9 @@ def test_a_reader_that_has_had_enough_is_no_error(argument):
     ("line", "words"),
     [
         ("mmsa da", ["dashboard", "data"]),
-        ("mmsa data ", ["encode", "import", "inspect"]),
+        ("mmsa data ", ["encode", "import", "inspect", "tokenize"]),
         ("mmsa table --pa", ["--partial"]),
-        ("mmsa data import --text-", []),
+        ("mmsa data import --text-", ["--text-encoder"]),
         ("mmsa train --m", []),
     ],
 )

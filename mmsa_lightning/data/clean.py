@@ -308,7 +308,9 @@ def _on_grid(
 
     words = {name: split.words for name, split in splits.items() if split.words is not None}
     if pieces and words and all_have(lambda name, row: len(words[name][row])):
-        report.append(f"{modality}: one step per word, given to each of its word pieces; [CLS] and [SEP] got zeros")
+        report.append(
+            f"{modality}: one step per word, given to each of its word pieces; the begin and the end mark got zeros"
+        )
         return {n: [on_pieces(a, p) for a, p in zip(arrays, pieces[n], strict=True)] for n, arrays in lists.items()}
     if all_have(lambda name, row: 1):
         report.append(f"{modality}: one step per utterance, repeated over the tokens")

@@ -14,6 +14,7 @@ from mmsa_lightning.batch import MODALITIES, Batch, Padded
 from mmsa_lightning.data.ragged import Ragged
 from mmsa_lightning.data.sampler import ORDERS, LengthSampler, TrainingSampler
 from mmsa_lightning.data.store import Store
+from mmsa_lightning.data.tokens import command
 from mmsa_lightning.errors import UserError
 
 Scale = tuple[np.ndarray, np.ndarray]
@@ -178,10 +179,10 @@ class StoreDataModule(L.LightningDataModule):
         return [split.sequences["tokens"] for split in self.store.splits.values()]
 
     def check_encoder(self, name: str, vocabulary_size: int, positions: int) -> None:
-        """Check that a BERT can read the tokens.
+        """Check that a text encoder can read the tokens.
 
         Args:
-            name: of the BERT.
+            name: of the encoder.
             vocabulary_size: word pieces that it knows.
             positions: word pieces that it reads at a time.
 
@@ -191,7 +192,8 @@ class StoreDataModule(L.LightningDataModule):
         if self.largest_token >= vocabulary_size:
             raise UserError(
                 f"text_encoder={name} knows {vocabulary_size} word pieces, but {self.path} has the token id "
-                f"{self.largest_token}: it was tokenized for {self.store.meta.vocabulary}"
+                f"{self.largest_token}: it was tokenized for {self.store.meta.vocabulary}; tokenize it for this one "
+                f"with: {command(self.path, name)}"
             )
         if self.longest_text > positions:
             raise UserError(

@@ -26,6 +26,7 @@ def import_file(
     label_range: tuple[float, float] | None = None,
     separator: str | None = None,
     encoding: str | None = None,
+    keep_case: bool = False,
     **features: Path | None,
 ) -> Meta:
     """Read ``source``, whatever its layout, and write a store at ``out``.
@@ -35,7 +36,7 @@ def import_file(
             ``features``.
         dataset: ``mosi``, ``mosei`` or the user's own name.
         out: the store's place; one that is there is replaced.
-        tokenizer: see :func:`import_source`.
+        tokenizer, keep_case: see :func:`import_source`.
         label_range: the lowest and the highest label that there can be; None: the data set's, or what is found.
 
     Raises:
@@ -46,7 +47,7 @@ def import_file(
     label_range = _label_range(dataset, label_range)
     with formats.unforeseen(source):
         found = formats.read(source, split=split, separator=separator, encoding=encoding, **features)
-        return _import(found, source, dataset, out, tokenizer, label_range, features)
+        return _import(found, source, dataset, out, tokenizer, keep_case, label_range, features)
 
 
 def _label_range(dataset: str, stated: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -66,6 +67,7 @@ def _import(
     dataset: str,
     out: Path,
     tokenizer: str | None,
+    keep_case: bool,
     label_range: tuple[float, float] | None,
     features: dict[str, Path | None],
 ) -> Meta:
@@ -75,7 +77,14 @@ def _import(
     files = [source / name for name in sorted(formats.FOLDS)] if source.is_dir() else [source]
     name = source.resolve().name
     return import_source(
-        found, out, dataset=dataset, name=name, sha256=sha256(files), tokenizer=tokenizer, label_range=label_range
+        found,
+        out,
+        dataset=dataset,
+        name=name,
+        sha256=sha256(files),
+        tokenizer=tokenizer,
+        keep_case=keep_case,
+        label_range=label_range,
     )
 
 
@@ -87,6 +96,7 @@ def import_source(
     name: str,
     sha256: str,
     tokenizer: str | None,
+    keep_case: bool = False,
     label_range: tuple[float, float] | None = None,
 ) -> Meta:
     """Clean ``source`` and write it as a store at ``out``.
@@ -94,16 +104,17 @@ def import_source(
     Args:
         name: what the store says it comes from.
         sha256: of that.
-        tokenizer: makes tokens of the words or the text if the source has no tokens; otherwise it says whose tokens
-            they are. ``minilm`` stands for bert-base-uncased's. None means ``minilm`` for making tokens, and assumes
-            its vocabulary for those of the source.
+        tokenizer: a text encoder whose tokenizer makes tokens of the words or the text if the source has no tokens;
+            otherwise it says whose tokens they are. ``minilm`` stands for bert-base-uncased's. None means ``minilm``
+            for making tokens, and assumes its vocabulary for those of the source.
+        keep_case: see :func:`mmsa_lightning.data.tokens.tokenize`.
         label_range: the lowest and the highest label that there can be; None: what is found.
 
     Raises:
-        UserError: the source is not sound, or there is no such tokenizer, or it does not know the text. ``out`` is
-            then as it was before.
+        UserError: the source is not sound, or there is no such tokenizer, or it does not know the text, or its tokens
+            are not of the vocabulary that they are said to be of. ``out`` is then as it was before.
     """
-    pieces, vocabulary = _pieces(source, tokenizer or "minilm")
+    pieces, vocabulary = _pieces(source, tokenizer or "minilm", keep_case)
     if pieces is None and any(split.tokens is not None for split in source.splits.values()):
         vocabulary = _stated_vocabulary(source, tokenizer)
     with formats.naming(Path(name)):
@@ -122,26 +133,24 @@ def import_source(
     return store.write(out, cleaned.splits, meta)
 
 
-def _pieces(source: Source, name: str) -> tuple[dict[str, list[Pieces]] | None, dict[str, Any]]:
+def _pieces(source: Source, name: str, keep_case: bool) -> tuple[dict[str, list[Pieces]] | None, dict[str, Any]]:
     """Word pieces of each split's words or text, and whose they are; None if the source has tokens or no text."""
-    texts = {split_name: _words(split) for split_name, split in source.splits.items()}
-    if not texts or any(words is None for words in texts.values()):
+    texts = {split_name: words for split_name, split in source.splits.items() if (words := _words(split)) is not None}
+    if not texts or len(texts) < len(source.splits):
         return None, {"vocabulary": None}
-    with_pieces = tokens.tokenizer(name)
-    pieces = {split_name: tokens.encode(with_pieces, words) for split_name, words in texts.items() if words is not None}
-    source.report += tokens.check_known(name, [p for split in pieces.values() for p in split])
-    known = {"vocabulary": tokens.vocabulary(name), "vocabulary_sha256": tokens.vocabulary_sha256(with_pieces)}
-    return pieces, known
+    made = tokens.tokenize(name, texts, keep_case=keep_case)
+    source.report += made.report
+    return made.pieces, made.vocabulary
 
 
 def _stated_vocabulary(source: Source, name: str | None) -> dict[str, Any]:
     """Whose the source's own tokens are, as far as it is known."""
     stated = tokens.vocabulary(name or tokens.UNCASED)
     if name is None:
-        source.report.append(f"tokens: assumed to be those of {stated}; --tokenizer NAME states another")
+        source.report.append(f"tokens: assumed to be those of {stated}; --text-encoder NAME states another")
     known: dict[str, Any] = {"vocabulary": stated, "vocabulary_assumed": name is None}
     try:
-        tokenizer = tokens.tokenizer("minilm" if stated == tokens.UNCASED else stated)
+        tokenizer = tokens.tokenizer_of(stated)
     except UserError as error:
         if name is not None:
             source.report.append(f"tokens: stated to be those of {stated}, which cannot be checked here: {error}")
@@ -150,9 +159,13 @@ def _stated_vocabulary(source: Source, name: str | None) -> dict[str, Any]:
     texts = [pair for split in splits for pair in zip(split.tokens or [], split.raw_text or [], strict=False)]
     found, total = tokens.spelled(tokenizer, texts)
     if found < total / 2:
-        source.report.append(
-            f"tokens: read as those of {stated}, {total - found} of {total} word pieces do not occur in their text"
-        )
+        read = f"read as those of {stated}, {total - found} of {total} word pieces do not occur in their text"
+        if name is not None:
+            raise UserError(
+                f"the source has token ids of its own, which are not of the vocabulary of {name}: {read}; name the "
+                "encoder that they are of, and use mmsa data tokenize on the store for another"
+            )
+        source.report.append(f"tokens: {read}")
     return known | ({"vocabulary_sha256": tokens.vocabulary_sha256(tokenizer)} if name is not None else {})
 
 

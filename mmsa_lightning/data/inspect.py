@@ -46,19 +46,22 @@ def _splits(store: Store) -> list[str]:
 
 def _sequences(store: Store) -> list[str]:
     lines = ["Sequences"]
-    assumed = ", it is assumed: the source does not say" if store.meta.vocabulary_assumed else ""
+    meta = store.meta
+    assumed = ", it is assumed: the source does not say" if meta.vocabulary_assumed else ""
+    lowered = ", of the text in lower case" if meta.lower_cased else ""
+    known = f" (SHA-256 {meta.vocabulary_sha256[:12]})" if meta.vocabulary_sha256 else ""
     for name, dim in store.dims.items():
-        kind = f"word pieces of {store.meta.vocabulary}{assumed}" if dim is None else f"{dim} features"
+        kind = f"word pieces of {meta.vocabulary}{known}{lowered}{assumed}" if dim is None else f"{dim} features"
         lines += _wrapped(name, kind)
     missing = [m for m in MODALITIES if m not in store.modalities]
-    known = {m: int(np.isfinite(label).sum()) for m, label in store.splits["train"].unimodal.items()}
+    true = {m: int(np.isfinite(label).sum()) for m, label in store.splits["train"].unimodal.items()}
     told = ", ".join(
-        m if count == len(store.splits["train"]) else f"{m} ({count} of train)" for m, count in known.items()
+        m if count == len(store.splits["train"]) else f"{m} ({count} of train)" for m, count in true.items()
     )
     return [
         *lines,
         *_wrapped("missing", ", ".join(missing) or "no modality"),
-        *_wrapped("aligned", "yes: an utterance's sequences share their steps" if store.meta.aligned else "no"),
+        *_wrapped("aligned", "yes: an utterance's sequences share their steps" if meta.aligned else "no"),
         *_wrapped("unimodal", f"true labels of {told}" if told else "no true labels"),
     ]
 

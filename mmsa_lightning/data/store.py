@@ -78,6 +78,7 @@ class Meta:
             :func:`write`.
         vocabulary_sha256: of its pieces and their ids, where the tokenizer was at hand.
         vocabulary_assumed: the source has tokens, and nobody said of which vocabulary.
+        lower_cased: the text was put in lower case for the tokenizer; ``raw_text`` is as it was written.
     """
 
     dataset: str
@@ -92,6 +93,7 @@ class Meta:
     content_sha256: str = ""
     vocabulary_sha256: str | None = None
     vocabulary_assumed: bool = False
+    lower_cased: bool = False
 
     @property
     def label_limit(self) -> float:

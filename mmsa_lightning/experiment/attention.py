@@ -13,7 +13,7 @@ from torch import nn
 
 from mmsa_lightning import files
 from mmsa_lightning.data.datamodule import StoreDataModule
-from mmsa_lightning.data.tokens import tokenizer, vocabulary
+from mmsa_lightning.data.tokens import shown, tokenizer_of
 from mmsa_lightning.errors import UserError
 
 NAME = "attention.json"
@@ -98,12 +98,12 @@ class _Pieces:
         name = data.store.meta.vocabulary
         if self.tokens is not None and name is not None:
             try:
-                self.tokenizer = tokenizer("minilm" if name == vocabulary("minilm") else name)
+                self.tokenizer = tokenizer_of(name)
             except UserError:  # not on this machine: numbers will do
                 return
 
     def of(self, i: int, length: int) -> list[str]:
         """The word pieces of utterance ``i`` where the steps are those of its tokens, else their numbers."""
         if self.tokenizer is not None and self.tokens is not None and len(self.tokens[i]) == length:
-            return self.tokenizer.convert_ids_to_tokens(self.tokens[i].tolist())
+            return shown(self.tokenizer, self.tokens[i])
         return [str(step) for step in range(1, length + 1)]

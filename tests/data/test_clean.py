@@ -192,7 +192,10 @@ def test_features_of_other_steps_leave_the_others_on_the_grid_and_are_told_of(la
     audio[2] = np.vstack([audio[2], audio[2]])
     cleaned = clean(source, pieces)
     assert not cleaned.aligned
-    assert "vision: one step per word, given to each of its word pieces; [CLS] and [SEP] got zeros" in cleaned.report
+    assert (
+        "vision: one step per word, given to each of its word pieces; the begin and the end mark got zeros"
+        in cleaned.report
+    )
     assert "audio: 9 utterances differ in length from their tokens, so nothing is aligned" in cleaned.report
 
 

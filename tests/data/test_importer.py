@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+import vocabularies
 from hostile_pickles import Calls
 
 from mmsa_lightning.cli import main
@@ -237,25 +238,30 @@ def test_a_failed_import_leaves_the_older_store(tmp_path, layouts):
     assert Store(out).meta == before
 
 
+def spelling(data):
+    """MMSA's pickle with the ids of its texts."""
+    for part in data.values():
+        for row, text in zip(part["text_bert"], part["raw_text"], strict=True):
+            ids = tokenizer("minilm")(str(text))["input_ids"]
+            row[:] = 0
+            row[:2, : len(ids)] = [ids, [1] * len(ids)]
+    return data
+
+
 def test_a_source_with_ids_is_assumed_to_be_bert_base_uncaseds(tmp_path, layouts, capsys):
-    path = save(tmp_path / "x.pkl", layouts.mmsa(True))
+    path = save(tmp_path / "x.pkl", spelling(layouts.mmsa(True)))
     assumed = run_import(path, tmp_path / "a.h5").meta
     assert (assumed.vocabulary, assumed.vocabulary_sha256, assumed.vocabulary_assumed) == (UNCASED, None, True)
-    line = "tokens: assumed to be those of bert-base-uncased; --tokenizer NAME states another"
+    line = "tokens: assumed to be those of bert-base-uncased; --text-encoder NAME states another"
     assert line in assumed.report and line in capsys.readouterr().out
-    stated = run_import(path, tmp_path / "b.h5", "--tokenizer", "minilm").meta
+    stated = run_import(path, tmp_path / "b.h5", "--text-encoder", "minilm").meta
     assert (stated.vocabulary, stated.vocabulary_sha256, stated.vocabulary_assumed) == (UNCASED, UNCASED_SHA256, False)
     assert not any("assumed" in line for line in stated.report)
     assert stated.content_sha256 == assumed.content_sha256
 
 
 def test_ids_that_do_not_spell_their_text_are_told(tmp_path, layouts):
-    data, said = layouts.mmsa(True), "do not occur in their text"
-    for part in data.values():
-        for row, text in zip(part["text_bert"], part["raw_text"], strict=True):
-            ids = tokenizer("minilm")(str(text))["input_ids"]
-            row[:] = 0
-            row[:2, : len(ids)] = [ids, [1] * len(ids)]
+    data, said = spelling(layouts.mmsa(True)), "do not occur in their text"
     meta = run_import(save(tmp_path / "x.pkl", data), tmp_path / "a.h5").meta
     assert not any(said in line for line in meta.report)
     for part in data.values():
@@ -263,6 +269,46 @@ def test_ids_that_do_not_spell_their_text_are_told(tmp_path, layouts):
         part["text_bert"][:, 0][inner] += 9000
     meta = run_import(save(tmp_path / "y.pkl", data), tmp_path / "b.h5").meta
     assert any(line.startswith("tokens: read as those of bert-base-uncased, ") and said in line for line in meta.report)
+
+
+def test_ids_are_not_taken_for_those_of_an_encoder_that_does_not_know_them(tmp_path, layouts, capsys):
+    """--text-encoder says whose they are, which whoever wants other tokens may not expect."""
+    path = save(tmp_path / "x.pkl", spelling(layouts.mmsa(True)))
+    encoder = vocabularies.save(tmp_path / "mpnet", "mpnet")
+    with pytest.raises(SystemExit) as end:
+        run_import(path, tmp_path / "x.h5", "--text-encoder", encoder)
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1 and not (tmp_path / "x.h5").exists()
+    assert f"not of the vocabulary of {encoder}" in said and "use mmsa data tokenize on the store" in said
+
+
+def upper_table(tmp_path):
+    rows = [f"v{i}$_$0,IT WAS REALLY GREAT,1,{split}" for i, split in enumerate(("train", "valid", "test"))]
+    (tmp_path / "u.csv").write_text("\n".join(["id,text,label,split", *rows]))
+    return tmp_path / "u.csv"
+
+
+@pytest.mark.parametrize("family", vocabularies.ONE_OF_EACH)
+def test_an_upper_case_transcript_is_lowered_for_a_tokenizer_that_tells_case(tmp_path, family):
+    """Against what the tokenizer itself makes of the words in either case."""
+    both = [*vocabularies.TEXT, *map(str.upper, vocabularies.TEXT)]
+    encoder = vocabularies.save(tmp_path / family, family, text=both)
+    for options, words in ((), "it was really great"), (("--keep-case",), "IT WAS REALLY GREAT"):
+        found = run_import(upper_table(tmp_path), tmp_path / "x.h5", "--text-encoder", encoder, *options)
+        expected = tokenizer(encoder)(words.split(), is_split_into_words=True)["input_ids"]
+        assert found.splits["valid"].sequences["tokens"][0].tolist() == expected
+        assert found.splits["valid"].raw_text == ["IT WAS REALLY GREAT"]
+        assert found.meta.lower_cased is (not options)
+        assert any("tokenized in lower case" in line for line in found.meta.report) is (not options)
+        assert (found.meta.vocabulary, found.meta.vocabulary_assumed) == (encoder, False)
+
+
+def test_what_does_not_tell_case_or_is_no_transcript_is_left(tmp_path):
+    assert not run_import(upper_table(tmp_path), tmp_path / "x.h5").meta.lower_cased
+    (tmp_path / "u.csv").write_text((tmp_path / "u.csv").read_text().replace("WAS REALLY", "was REALLY"))
+    encoder = vocabularies.save(tmp_path / "roberta", "roberta")
+    found = run_import(tmp_path / "u.csv", tmp_path / "x.h5", "--text-encoder", encoder)
+    assert not found.meta.lower_cased and not any("lower case" in line for line in found.meta.report)
 
 
 def test_ids_of_a_vocabulary_that_is_not_here_keep_its_name(tmp_path, layouts):

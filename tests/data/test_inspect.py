@@ -58,7 +58,11 @@ def test_lengths_labels_and_what_is_missing(tmp_path):
     assert re.search(r"missing +audio, vision", text)
     assert "true labels of text" in text
     assert "nothing had to be put right" in text
-    assert "word pieces of bert-base-uncased\n" in text
+    assert "word pieces of bert-base-uncased\n" in text  # a store from before more was kept
+    known = replace(meta, vocabulary_sha256="abcdef012345" + "9" * 52, lower_cased=True)
+    store.write(tmp_path / "x.h5", dict.fromkeys(store.SPLITS, split), known)
+    said = "word pieces of bert-base-uncased (SHA-256 abcdef012345), of the text in lower case\n"
+    assert said in describe(Store(tmp_path / "x.h5"))
     assert "Table 1" not in text
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import vocabularies
 from torch import nn
+from transformers import AutoTokenizer
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.data.demo import DemoDataModule
+from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.attention import attends, attention_maps, headline, read, write
 from mmsa_lightning.models.output import ModelOutput
@@ -65,6 +68,20 @@ def test_each_utterance_has_its_words_and_its_own_weights(data: DemoDataModule) 
         np.testing.assert_allclose(record["weights"]["text<-audio"], np.full((length, length), 1 / length), atol=1e-4)
         assert record["prediction"] == length
         assert record["label"] == pytest.approx(float(stored.label[i]), abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["roberta", "deberta-v2"])
+def test_pieces_of_any_tokenizer_are_shown_as_berts(data: DemoDataModule, tmp_path: Path, family: str) -> None:
+    """Without the signs by which byte-level BPE and sentencepiece write the blank before a word."""
+    data.store.meta.vocabulary = folder = vocabularies.save(tmp_path / family, family)
+    stored = data.store.splits["test"]
+    ids = [np.array(AutoTokenizer.from_pretrained(folder)(" so really good")["input_ids"])] * len(stored)
+    stored.sequences["tokens"] = Loaded(ids)
+    (record,) = attention_maps(Even(), data, "test", [0])
+    begin, *pieces, end = record["steps"]["text"]
+    assert {begin, end} <= {"<s>", "</s>", "[CLS]", "[SEP]"}
+    words = "".join(f" {piece}" for piece in pieces).replace(" ##", "").replace("▁", "").replace("Ġ", "")
+    assert words.split() == ["so", "really", "good"]
 
 
 def test_steps_that_are_no_word_pieces_have_numbers(data: DemoDataModule) -> None:

@@ -242,7 +242,8 @@ def test_an_encoder_of_another_vocabulary_is_refused(
     bert, _ = own_bert
     known = (minilm.directory() / "vocab.txt").read_text(encoding="utf-8").splitlines()
     (bert / "vocab.txt").write_text("\n".join([*known[:1000], *reversed(known[1000:])]) + "\n", encoding="utf-8")
-    fails(arguments(f"text_encoder={bert}"), capsys, "has another vocabulary", "tokens are those of bert-base-uncased")
+    said = ("has another vocabulary", "tokens are those of bert-base-uncased", "mmsa data tokenize ")
+    fails(arguments(f"text_encoder={bert}"), capsys, *said, f" --text-encoder {bert} --out ")
     assert not list(tmp_path.rglob("*.ckpt"))
     (bert / "vocab.txt").write_text("\n".join(known) + "\n", encoding="utf-8")
     main(arguments(f"text_encoder={bert}", "trainer.max_epochs=1"))
