@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.layers.families import FAMILIES
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
 # Every parameter trains, and activations are kept for the backward pass.
@@ -71,17 +72,25 @@ def adapt(
         UserError: peft is not installed.
     """
     check({"freeze": freeze, "lora": lora, "gradient_checkpointing": gradient_checkpointing})
-    if (lora or gradient_checkpointing) and not encoder.layers:
-        raise ValueError(
-            f"encoder.{'lora' if lora else 'gradient_checkpointing'}: the layers of a {encoder.bert.config.model_type} "
-            "model cannot be walked: leave it out, or choose another text encoder"
-        )
+    _check_walked(
+        encoder,
+        {"freeze": freeze not in ("none", "all"), "lora": lora, "gradient_checkpointing": gradient_checkpointing},
+    )
     encoder.checkpointing = gradient_checkpointing
     for module in _frozen(encoder, freeze):
         module.requires_grad_(False)
     if lora is not None:
         _add_lora(encoder, **lora)
     _leave_out_frozen(encoder)
+
+
+def _check_walked(encoder: TextEncoder, wanted: Mapping[str, Any]) -> None:
+    """Check that an encoder has layers that can be told apart, where anything ``wanted`` needs them."""
+    if not encoder.layers and (first := next((name for name, value in wanted.items() if value), None)):
+        raise ValueError(
+            f"encoder.{first}: the layers of a {encoder.bert.config.model_type} model cannot be walked; leave it out, "
+            f"or choose a text encoder of one of {', '.join(FAMILIES)}"
+        )
 
 
 def _frozen(encoder: TextEncoder, freeze: str | int) -> list[nn.Module]:

@@ -1,15 +1,17 @@
-"""Freezing, LoRA and gradient checkpointing, on a BERT of three layers."""
+"""Freezing, LoRA and gradient checkpointing, on a BERT of three layers, and what a family changes of it."""
 
 from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from torch import Tensor
-from transformers import BertConfig, BertModel
+from transformers import AutoModel, BertConfig, BertModel
 
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.errors import UserError
@@ -252,3 +254,60 @@ def test_peft_that_is_missing_is_one_line(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(UserError, match=r"encoder.lora needs peft .*pip install 'mmsa-lightning\[lora\]'$"):
         adapted(name, lora=LORA)
+
+
+# Other families.
+
+QUERY = {"mpnet": "q", "distilbert": "q_lin", "modernbert": "Wqkv", "deberta": "in_proj", "deberta-v2": "query_proj"}
+
+
+@pytest.mark.parametrize("family", tiny.CONFIGS)
+def test_lora_adds_a_product_to_the_weights_of_every_family(
+    family: str, tokens: Padded, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Against transformers' own model with weights to which it was added by hand; its state comes back, too."""
+    folder = tiny.save(tiny.CONFIGS[family], tmp_path_factory.mktemp("encoder"))
+    lora = {"rank": 2, "alpha": 6, "modules": [QUERY.get(family, "query")]}
+    encoder, plain = adapted(folder, lora=lora).double(), AutoModel.from_pretrained(folder, dtype=torch.float64).eval()
+    assert trained(encoder) and all("lora_" in key for key in trained(encoder))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for key, module in plain.named_modules():
+            if f".{key}".endswith(f".{lora['modules'][0]}"):
+                a, b = (getattr(encoder.bert.get_submodule(key), f"lora_{x}")["default"].weight for x in "AB")
+                b.normal_()
+                module.weight += 6 / 2 * b @ a
+        expected = torch.cat(
+            [plain(row[None, :n]).last_hidden_state[:, 0] for row, n in zip(*_rows(tokens), strict=True)]
+        )
+    torch.testing.assert_close(encoder.first(tokens), expected, rtol=0, atol=1e-10)
+    again = adapted(folder, lora=lora).double()
+    again.load_state_dict(encoder.state_dict())
+    assert torch.equal(again.first(tokens), encoder.first(tokens))
+
+
+@pytest.mark.parametrize("family", sorted(set(tiny.CONFIGS) - {"albert"}))
+def test_the_first_layer_of_every_family_is_frozen(
+    family: str, tokens: Padded, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    encoder = adapted(tiny.save(tiny.CONFIGS[family], tmp_path_factory.mktemp("encoder")), freeze=1)
+    encoder(tokens)[tokens.mask].square().sum().backward()
+    first, *others = encoder.layers
+    assert all(p.grad is None for part in (*encoder.embeddings, first) for p in part.parameters())
+    assert all(p.grad is not None for layer in others for p in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    "options", [{"freeze": 1}, {"freeze": "embeddings"}, {"lora": LORA}, {"gradient_checkpointing": True}], ids=str
+)
+def test_layers_that_are_not_walked_are_not_changed_one_by_one(options: dict[str, Any], tmp_path: Path) -> None:
+    folder = tiny.save(tiny.OTHERS["ernie"], tmp_path)
+    with pytest.raises(
+        ValueError, match=rf"encoder.{next(iter(options))}: the layers of a ernie model cannot be walked"
+    ):
+        adapted(folder, **options)
+    assert trained(adapted(folder, freeze="all")) == set()
+
+
+def _rows(tokens: Padded) -> tuple[Tensor, list[int]]:
+    return tokens.values, tokens.lengths.tolist()
