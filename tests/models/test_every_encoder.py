@@ -41,6 +41,9 @@ def test_trains_a_step_with_every_family(name: str, encoders: dict[str, str], tm
                 candidate.made("bert")
             continue
         checks.padding_changes_nothing(candidate, "bert")
+        checks.bfloat16_is_close_to_float32(candidate, "bert")
+        if family in tiny.CONFIGS:
+            checks.a_step_never_waits_for_the_device(candidate, "bert")
         model, objective = candidate.made("bert")
         batch = candidate.suitable(model, "bert")
         objective(model.train()(batch), batch, 1).total.backward()

@@ -6,7 +6,7 @@ A new family is one entry of :data:`FAMILIES`. An encoder of any other family is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class Family:
         finish: model and h -> what the model returns.
         prepare: changes a model that was just loaded, so that it can be walked.
         before: names of what comes before the layers.
+        half: whether its layers run under autocast in half precision, too.
     """
 
     layers: Callable[[Any], list[Any]] = lambda model: [*model.encoder.layer]
@@ -43,6 +44,7 @@ class Family:
     finish: Callable[[Any, Tensor], Tensor] = lambda model, h: h
     prepare: Callable[[Any], None] = lambda model: None
     before: tuple[str, ...] = ("embeddings",)
+    half: bool = True
 
 
 def _electra_embed(model: Any, ids: Tensor, positions: Tensor, packing: Packing) -> Tensor:
@@ -105,6 +107,7 @@ _DEBERTA = Family(
     projections=None,
     before=("embeddings", "encoder.rel_embeddings", "encoder.LayerNorm"),
 )
+_DEBERTA_1 = replace(_DEBERTA, half=False)  # masks scores of bfloat16 by a number that only float32 can hold
 
 FAMILIES = {  # by transformers' model_type
     "bert": Family(),
@@ -126,7 +129,7 @@ FAMILIES = {  # by transformers' model_type
         projections=None,
         finish=lambda model, h: model.final_norm(h),
     ),
-    "deberta": _DEBERTA,
+    "deberta": _DEBERTA_1,
     "deberta-v2": _DEBERTA,
 }
 

@@ -21,6 +21,7 @@ WEIGHTS = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_IND
 
 
 PACKAGED = {"minilm": minilm.directory, "mpnet": mpnet.directory}
+ADAPTER = "adapter_config.json"  # of peft, which transformers would load unasked where peft is installed
 MODULES = "modules.json"  # of sentence-transformers: the encoder is the first of them
 
 
@@ -51,9 +52,12 @@ def check_files(name: str) -> None:
 
     Raises:
         FileNotFoundError: a local folder lacks its configuration or weights.
-        UserError: a file is empty, a Git LFS pointer, cut off or damaged, or a part of the weights is missing.
+        UserError: a file is empty, a Git LFS pointer, cut off or damaged, a part of the weights is missing, or there is
+            an adapter of peft.
     """
     found = _files(name)
+    if adapter := _find(name, ADAPTER):
+        raise UserError(f"{adapter}: weights of peft lie beside the encoder's own; merge them, or move them away")
     if Path(place(name)).is_dir():
         if CONFIG_NAME not in [path.name for path in found]:
             raise FileNotFoundError(f"it has no {CONFIG_NAME}")

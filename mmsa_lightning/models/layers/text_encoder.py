@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Callable
@@ -116,16 +117,18 @@ class TextEncoder(nn.Module):
     def _begin(self, tokens: Padded) -> tuple[Packing, Tensor, Callable[..., Tensor]]:
         """The packing of a batch, what the first layer reads, and how a layer is run."""
         assert self.family is not None
+        family = self.family
         packing = Packing(tokens, padded=not self.family.packs)
         h = self.family.embed(self.bert, packing.pack(tokens.values), packing.positions + self.first_position, packing)
         inputs = self.family.inputs(self.bert, packing)
 
         def run(layer: Any, h: Tensor, packing: Packing | FirstOfAll) -> Tensor:
             given = inputs(layer, packing)
-            if self.checkpointing and torch.is_grad_enabled():
-                h = checkpoint(layer, h, use_reentrant=False, **given)
-            else:
-                h = layer(h, **given)
+            with contextlib.nullcontext() if family.half else torch.autocast(h.device.type, enabled=False):
+                if self.checkpointing and torch.is_grad_enabled():
+                    h = checkpoint(layer, h, use_reentrant=False, **given)
+                else:
+                    h = layer(h, **given)
             return h[0] if isinstance(h, tuple) else h
 
         return packing, h, run

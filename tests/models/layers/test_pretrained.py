@@ -158,3 +158,12 @@ def test_a_name_on_the_hub_is_its_downloaded_snapshot(
     assert encoder_hash("some/bert") is None
     shutil.copytree(folder, cache / "snapshots" / ("a" * 40))
     assert encoder_hash("some/bert") == encoder_hash(tiny_bert)
+
+
+def test_an_adapter_beside_the_weights_is_refused(tiny_bert: str, tmp_path: Path) -> None:
+    """Transformers would load it where peft is installed, and leave it out where it is not."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_bert, folder)
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "x"}))
+    with pytest.raises(UserError, match=r"adapter_config.json: weights of peft lie beside the encoder's own; merge"):
+        TextEncoder(str(folder))
