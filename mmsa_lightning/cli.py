@@ -252,11 +252,11 @@ def import_(
 def encode(
     store: Store,
     text_encoder: Annotated[
-        str, option("NAME", "A BERT: its name on the hub, a directory, or minilm.")
+        str, option("NAME", "Its name on the hub, a directory, minilm or mpnet.")
     ] = "bert-base-uncased",
     out: Annotated[Path | None, option("PATH", "The new store; default: STORE's name and the encoder's.")] = None,
 ) -> None:
-    """Encode a store's tokens with a frozen BERT, for text=features."""
+    """Encode a store's tokens with a frozen text encoder, for text=features."""
     from mmsa_lightning.data.encode import encode_store
     from mmsa_lightning.data.tokens import renamed
     from mmsa_lightning.training.trainer import quieten

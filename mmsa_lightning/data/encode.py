@@ -1,4 +1,4 @@
-"""Text read by a BERT that is not fine-tuned: computed once and stored as features."""
+"""Text read by an encoder that is not fine-tuned: computed once and stored as features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOGETHER = 64  # utterances
 
 
 class Encoded(Ragged):
-    """The last layer of a frozen BERT over each utterance's tokens, [CLS] and [SEP] included.
+    """The last layer of a frozen encoder over each utterance's tokens, [CLS] and [SEP] included.
 
     Args:
         utterances: with tokens.
@@ -48,7 +48,7 @@ class Encoded(Ragged):
 
 
 def encode_store(path: Path, text_encoder: str, out: Path) -> Meta:
-    """Copy the store at ``path`` to ``out``, with a frozen BERT's output for its tokens as ``text``.
+    """Copy the store at ``path`` to ``out``, with a frozen encoder's output for its tokens as ``text``.
 
     Args:
         path: a store with tokens; its own ``text`` is not copied, all else is.
@@ -56,8 +56,8 @@ def encode_store(path: Path, text_encoder: str, out: Path) -> Meta:
         out: the new store's place; one that is there is replaced.
 
     Raises:
-        UserError: ``path`` is no store with tokens, or there is no such BERT, or it cannot read them. ``out`` is then
-            as it was before.
+        UserError: ``path`` is no store with tokens, or there is no such encoder, or it cannot read them. ``out`` is
+            then as it was before.
     """
     data = StoreDataModule(
         str(path),

@@ -28,7 +28,7 @@ class $cls(nn.Module):
         super().__init__()
         self.encoders = nn.ModuleDict()
         for modality, dim in dims.items():
-            if modality == "text":  # a BERT over tokens, or the features as they are
+            if modality == "text":  # a text encoder over tokens, or the features as they are
                 self.encoders[modality] = text_reader(dim, text_encoder, bert_dropout)
             else:
                 self.encoders[modality] = LSTMEncoder(dim, width)
