@@ -87,7 +87,7 @@ def _labels(store: Store) -> list[str]:
         share = sum(found) / total
         row = "".join(f"{count:>8}" for count in found)
         lines.append(f"  {value:<12}{row}  {share:>5.1%} {'#' * round(share * 50)}")
-    if not store.meta.has_classes:
+    if store.meta.protocol == "other":
         lines += _wrapped("note", "acc7 and acc5 need labels in [-3, 3]: undefined here")
     if warning := range_warning(low, high):
         lines += _wrapped("warning", warning)

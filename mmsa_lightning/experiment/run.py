@@ -30,6 +30,7 @@ from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.training import optim, ranks
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
+from mmsa_lightning.training.protocols import PROTOCOLS
 from mmsa_lightning.training.schedules import build_schedule
 from mmsa_lightning.training.trainer import (
     LAST,
@@ -146,6 +147,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "trainable_parameters": sum(p.numel() for p in module.model.parameters() if p.requires_grad),
         "modalities": list(data.dims),
         "label_range": data.store.meta.label_range,
+        "protocol": data.store.meta.protocol,
         "text": config["text"] if "text" in data.dims else None,
         "text_encoder": text_encoder(config, data),
         **own,
@@ -263,7 +265,7 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
     options = dict(config["optim"])
     schedule = options.pop("schedule") and functools.partial(build_schedule, options=config["optim"]["schedule"])
     optimizer = functools.partial(optim.build_optimizer, **options)
-    return SentimentModule(model, objective, optimizer, config["seed"], schedule, data.store.meta.has_classes)
+    return SentimentModule(model, objective, optimizer, config["seed"], schedule, PROTOCOLS[data.store.meta.protocol])
 
 
 def _evaluate(

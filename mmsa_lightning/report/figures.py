@@ -12,24 +12,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mmsa_lightning.report import comparison
-from mmsa_lightning.report.comparison import HEADINGS
 from mmsa_lightning.report.history import together
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Row
+from mmsa_lightning.training.protocols import LOWER_IS_BETTER
 
 mpl.rcParams["svg.hashsalt"] = "mmsa-lightning"  # the same figure is the same file
 mpl.rcParams["text.parse_math"] = False  # an id such as video$_$3 is no formula
 
-SHOWN = ("mae", "corr", "acc2_non0")
 INK, PALE = "#1b4f72", "#7f8c8d"
 
 
 def rows_figure(rows: Sequence[Row], paper: dict[str, Printed], title: str) -> Figure:
     """Three metrics of every row: each seed a dot, mean and standard deviation a bar, the paper's figure a diamond."""
+    protocol = rows[0].protocol
     figure = Figure(figsize=(9, 1.4 + 0.42 * len(rows)), layout="constrained")
-    axes = figure.subplots(1, len(SHOWN), sharey=True)
+    axes = figure.subplots(1, len(protocol.drawn), sharey=True)
     height = np.arange(len(rows))
-    for axis, metric in zip(axes, SHOWN, strict=True):
+    for axis, metric in zip(axes, protocol.drawn, strict=True):
         found = [comparison.figures(row, paper.get(row.name))[metric] for row in rows]
         for y, row in zip(height, rows, strict=True):
             axis.plot(
@@ -48,7 +48,9 @@ def rows_figure(rows: Sequence[Row], paper: dict[str, Printed], title: str) -> F
         known = [(f.printed, y) for f, y in zip(found, height, strict=True) if f.printed is not None]
         if known:
             axis.plot(*zip(*known, strict=True), "D", ms=6, mfc="none", mec="black", label="paper")
-        axis.set_xlabel(f"{HEADINGS[metric]} × 100" + (" (lower is better)" if metric == "mae" else ""))
+        axis.set_xlabel(
+            f"{protocol.headings[metric]} × 100" + (" (lower is better)" if metric in LOWER_IS_BETTER else "")
+        )
         axis.grid(axis="x", color="0.9")
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)

@@ -45,7 +45,15 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
     page = environment.from_string(resources("mmsa_lightning.report").joinpath("page.html").read_text("utf-8"))
     text = page.render(
         title=f"{len(rows)} row{'s' * (len(rows) > 1)} on {first['data']}, {' + '.join(first['modalities'])}",
-        subtitle="Selected on validation MAE; test was read once. Figures of tables are times 100.",
+        subtitle=" ".join(
+            f"{sentence}."
+            for sentence in (
+                "Selected on validation MAE; test was read once",
+                "Figures of tables are times 100",
+                rows[0].protocol.note,
+            )
+            if sentence
+        ),
         data=_data_card(rows),
         results=[
             comparison.measured_grid(rows, {}, "Test: mean ± sample standard deviation over n seeds; best in bold."),

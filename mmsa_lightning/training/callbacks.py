@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.training.metrics import corr
+from mmsa_lightning.training.protocols import corr
 
 LOOK = 50  # steps
 BINS = 60  # of the histograms of generated labels

@@ -91,14 +91,14 @@ def test_a_known_release_is_named(tmp_path, layouts, monkeypatch, capsys):
     monkeypatch.setitem(importer.RELEASES, digest, "MMSA MOSI aligned_50.pkl")
     assert run_import(path, tmp_path / "mosi.h5", dataset="mosi").meta.release == "MMSA MOSI aligned_50.pkl"
     assert capsys.readouterr().err == (
-        "warning: 5 / 3 / 4 utterances in train / valid / test, where mosi has 1284 / 229 / 686 (Table 1): "
-        "not comparable\n"
+        "warning: 5 / 3 / 4 utterances in train / valid / test, where mosi has 1284 / 229 / 686: not comparable\n"
     )
 
 
-def test_count_warning_knows_table_1():
+def test_count_warning_knows_the_official_counts():
     assert count_warning("mosi", (1284, 229, 686)) is None
     assert count_warning("mosei", (16326, 1871, 4659)) is None
+    assert count_warning("sims", (1368, 456, 457)) is None
     assert count_warning("own", (1, 2, 3)) is None
     assert "16274 / 1861 / 4659" in (count_warning("mosei", (16274, 1861, 4659)) or "")
 

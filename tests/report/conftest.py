@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsa_lightning.report.rows import METRICS, Row, Utterance
+from mmsa_lightning.report.rows import Row, Utterance
+from mmsa_lightning.training.protocols import MOSI
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def row() -> Callable[..., Row]:
 
     def make(name: str, maes: list[float], errors: np.ndarray | None = None, **figures: float | None) -> Row:
         errors = np.ones((len(maes), 4)) if errors is None else errors
-        test = dict.fromkeys(METRICS, 0.5) | figures
+        test = dict.fromkeys(MOSI.headings, 0.5) | figures
         known = {"text": "features", "text_encoder": None, "data": "demo", "modalities": ["text"]}
         results = {seed: {"test": test | {"mae": mae}} | known for seed, mae in enumerate(maes, start=1)}
         utterances = [Utterance(f"u{i}", 0.0, f"words of {i}") for i in range(errors.shape[1])]

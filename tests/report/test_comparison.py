@@ -10,9 +10,10 @@ import pytest
 
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.paper import Printed
-from mmsa_lightning.report.rows import METRICS, Row
+from mmsa_lightning.report.rows import Row
+from mmsa_lightning.training.protocols import MOSI
 
-PAPER = {"tfn": Printed("TFN", dict.fromkeys(METRICS, "50.00") | {"acc7": ""}, {"corr": "a misprint"})}
+PAPER = {"tfn": Printed("TFN", dict.fromkeys(MOSI.headings, "50.00") | {"acc7": ""}, {"corr": "a misprint"})}
 
 
 MakeRow = Callable[..., Row]

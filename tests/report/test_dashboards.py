@@ -13,7 +13,7 @@ import wandb_workspaces.workspaces as ws
 from mmsa_lightning.cli import main
 from mmsa_lightning.report.cells import cells
 from mmsa_lightning.report.dashboards import TABLES, build_workspace
-from mmsa_lightning.report.rows import METRICS
+from mmsa_lightning.training.protocols import MOSI
 
 
 def section(workspace: ws.Workspace) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_sections_hold_means_over_the_seeds_of_a_row() -> None:
     sections = section(build_workspace("3", "p", "e"))["panelBankConfig"]["sections"]
     named = {part["name"]: part["panels"] for part in sections}
     assert list(named) == ["Test", "Validation", "Training", "Generated labels", "Learning rates"]
-    assert [panel["config"]["metrics"] for panel in named["Test"]] == [[f"test/{metric}"] for metric in METRICS]
+    assert [panel["config"]["metrics"] for panel in named["Test"]] == [[f"test/{metric}"] for metric in MOSI.headings]
     for name, panels in named.items():
         for panel in panels:
             assert panel["viewType"] == ("Bar Chart" if name == "Test" else "Run History Line Plot")
@@ -81,7 +81,7 @@ def test_the_runs_read_as_the_table() -> None:
         "config:text.value",
         "config:text_encoder.value",
         "config:modalities.value",
-        *(f"summary:test/{metric}" for metric in METRICS),
+        *(f"summary:test/{metric}" for metric in MOSI.headings),
     ]
 
 

@@ -16,7 +16,8 @@ from mmsa_lightning.report.figures import (
     rows_figure,
 )
 from mmsa_lightning.report.paper import Printed
-from mmsa_lightning.report.rows import METRICS, Row
+from mmsa_lightning.report.rows import Row
+from mmsa_lightning.training.protocols import MOSI
 
 
 def test_losses_are_means_over_the_seeds_of_the_tasks_that_there_are():
@@ -41,7 +42,7 @@ def test_a_long_title_is_not_cut_off():
 
 
 def test_rows_show_each_seed_the_mean_and_the_papers_figure(row: Callable[..., Row]):
-    paper = {"tfn": Printed("TFN", dict.fromkeys(METRICS, "90.10"), {"corr": "a misprint"})}
+    paper = {"tfn": Printed("TFN", dict.fromkeys(MOSI.headings, "90.10"), {"corr": "a misprint"})}
     figure = rows_figure([row("tfn", [0.4, 0.8])], paper, "t")
     drawn = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
     assert drawn["a seed"] == pytest.approx([40, 80])

@@ -12,7 +12,7 @@ import pytest
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.page import find_cells, write_page
-from mmsa_lightning.report.rows import METRICS
+from mmsa_lightning.training.protocols import MOSI
 
 
 class Page(HTMLParser):
@@ -50,7 +50,7 @@ class Page(HTMLParser):
 def finished(folder: Path, model: str, seed: int, predictions: dict[str, float], **changes: Any) -> Path:
     run_dir = folder / model / f"seed{seed}"
     run_dir.mkdir(parents=True)
-    figures = dict.fromkeys(METRICS, 0.5)
+    figures = dict.fromkeys(MOSI.headings, 0.5)
     record = {
         **{"data": "demo", "model": model, "ablation": "full", "seed": seed, "valid": figures, "test": figures},
         **{"epochs": 2, "best_epoch": 1, "seconds": 1.5, "parameters": 1000, "modalities": ["text"]},

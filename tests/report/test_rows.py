@@ -11,7 +11,8 @@ import pytest
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.cells import Cell
-from mmsa_lightning.report.rows import METRICS, read_rows
+from mmsa_lightning.report.rows import read_rows
+from mmsa_lightning.training.protocols import MOSI
 
 
 def finished(runs: Path, row: str, seed: int, **changes: Any) -> Cell:
@@ -19,7 +20,7 @@ def finished(runs: Path, row: str, seed: int, **changes: Any) -> Cell:
     run_dir = runs / "mosi" / row / "full" / f"seed{seed}"
     run_dir.mkdir(parents=True)
     record = {
-        **{split: dict.fromkeys(METRICS, 0.5) for split in ("valid", "test")},
+        **{split: dict.fromkeys(MOSI.headings, 0.5) for split in ("valid", "test")},
         **{"epochs": 1, "best_epoch": 1, "config_hash": "c", "data_hash": "d", "modalities": ["text"]},
         **{"text": "bert", "text_encoder": "minilm", "encoder_hash": "e"},
     }
@@ -40,7 +41,7 @@ def test_rows_hold_their_seeds_and_test_errors(tmp_path: Path):
 
 
 def test_undefined_is_not_a_number(tmp_path: Path):
-    (row,) = read_rows([finished(tmp_path, "tfn", 1, test=dict.fromkeys(METRICS, None))])
+    (row,) = read_rows([finished(tmp_path, "tfn", 1, test=dict.fromkeys(MOSI.headings, None))])
     assert np.isnan(row.test("corr")).all()
 
 
