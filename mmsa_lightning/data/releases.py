@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # MMSA's feature files (https://github.com/thuiar/MMSA); there are no checksums of the other layouts' files.
 RELEASES = {
     "d3994fd25681f9c7ad6e9c6596a6fe9b4beb85ff7d478ba978b124139002e5f9": "MMSA MOSI aligned_50.pkl",
@@ -17,13 +19,14 @@ COUNTS = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659), "sims": (1368,
 LABEL_RANGES = {"mosi": (-3.0, 3.0), "mosei": (-3.0, 3.0), "sims": (-1.0, 1.0), "demo": (-3.0, 3.0)}
 
 
-def protocol(dataset: str, limit: float) -> str:
+def protocol(dataset: str, label_range: Sequence[float]) -> str:
     """The name of the protocol that data are measured by: ``mosi``, ``sims`` or, on another scale, ``other``.
 
     Args:
         dataset: as its store has it.
-        limit: the largest absolute label that there can be.
+        label_range: the lowest and the highest label that there can be.
     """
+    limit = max(map(abs, label_range))
     if dataset == "sims" and limit <= 1:  # an older store may have been given another range
         return "sims"
     return "mosi" if 1 < limit <= 3 else "other"

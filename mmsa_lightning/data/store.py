@@ -103,8 +103,8 @@ class Meta:
 
     @property
     def protocol(self) -> str:
-        """The name of the protocol that the data are measured by; see :func:`protocol`."""
-        return protocol(self.dataset, self.label_limit)
+        """The name of the protocol that the data are measured by."""
+        return protocol(self.dataset, self.label_range)
 
 
 def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:

@@ -111,8 +111,8 @@ def _explained(rows: Sequence[Row], modalities: Sequence[str]) -> str:
     label = {m: row.agreement[m].label for row in rows for m in row.agreement}
     own = ", ".join(f"{m} {100 * label[m]:.2f}" for m in modalities)
     return (
-        "gen.: correlation of a modality's generated labels, of the best epoch, with its true ones over the training "
-        f"utterances; the utterances' own label reaches {own}."
+        "Under gen.: correlation of a modality's generated labels, of the best epoch, with its true ones over the "
+        f"training utterances; the utterances' own label reaches {own}."
     )
 
 

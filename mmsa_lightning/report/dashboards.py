@@ -69,7 +69,7 @@ def build_workspace(number: str, project: str, entity: str, data: str | None = N
     """
     own, other = TABLES[number]
     data = data or own
-    metrics = PROTOCOLS[protocol(data, max(map(abs, LABEL_RANGES[data])))].headings
+    metrics = PROTOCOLS[protocol(data, LABEL_RANGES[data])].headings
     test = [f"test/{metric}" for metric in metrics]
     losses = [f"train/loss_{task}" for task in TASKS]
     weights = [f"train/weight_{task}" for task in TASKS]

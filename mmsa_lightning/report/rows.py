@@ -124,8 +124,7 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
 
 def _protocol(record: dict[str, Any]) -> str:
     """The name of the protocol; runs from before it was kept were measured by what is now ``mosi`` or ``other``."""
-    limit = max(map(abs, record.get("label_range", UNSTATED)))
-    return str(record.get("protocol") or protocol("", limit))
+    return str(record.get("protocol") or protocol("", record.get("label_range", UNSTATED)))
 
 
 def _refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:

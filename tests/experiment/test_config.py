@@ -102,7 +102,7 @@ def test_there_is_a_row_for_every_ablation() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", ["demo", "mosi", "mosei"])
+@pytest.mark.parametrize("data", ["demo", "mosi", "mosei", "sims"])
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_an_ablation_changes_exactly_its_switches(ablation: str, data: str) -> None:
     full = flat(compose_plain(f"data={data}"))
