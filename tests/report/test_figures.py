@@ -17,7 +17,7 @@ from mmsa_lightning.report.figures import (
 )
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Row
-from mmsa_lightning.training.protocols import MOSI
+from mmsa_lightning.training.protocols import MOSI, SIMS
 
 
 def test_losses_are_means_over_the_seeds_of_the_tasks_that_there_are():
@@ -51,6 +51,11 @@ def test_rows_show_each_seed_the_mean_and_the_papers_figure(row: Callable[..., R
     assert bar[0].get_xdata() == pytest.approx([60])
     assert "paper" not in {line.get_label() for line in figure.axes[1].lines}  # its corr is a misprint
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["TFN"]
+
+
+def test_rows_show_the_metrics_of_their_protocol(row: Callable[..., Row]):
+    figure = rows_figure([row("tfn", [0.4], protocol=SIMS)], {}, "t")
+    assert [axis.get_xlabel() for axis in figure.axes] == ["MAE × 100 (lower is better)", "Corr × 100", "Acc2 × 100"]
 
 
 def test_attention_shows_each_map_with_the_words_of_both_sides():
