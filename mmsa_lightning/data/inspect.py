@@ -25,6 +25,7 @@ def _provenance(store: Store) -> list[str]:
     return [
         f"{store.path}",
         *_wrapped("dataset", meta.dataset),
+        *_wrapped("metrics", f"protocol {meta.protocol}"),
         *_wrapped("layout", meta.layout),
         *_wrapped("source", meta.source),
         *_wrapped("SHA-256", meta.source_sha256),

@@ -29,6 +29,7 @@ def test_provenance_counts_and_report(described):
     assert "1284 / 229 / 686: not comparable" in " ".join(text.split())
     assert "word pieces of bert-base-uncased, it is assumed" in text
     assert "768 features" in text
+    assert re.search(r"metrics +protocol mosi\n", text)
     assert re.search(r"missing +no modality", text)
     assert re.search(r"aligned +yes", text)
     assert "no true labels" in text
