@@ -41,6 +41,7 @@ ADDED: dict[str, Any] = {
     "encoder.lora": None,
     "encoder.gradient_checkpointing": False,
     "optim.layer_decay": None,
+    "objective.generator": "ulgm",
 }
 
 # What every config must hold.
@@ -88,7 +89,8 @@ def read(path: Path) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(OmegaConf.load(path))
     for place, neutral in ADDED.items():
         group, name = place.split(".")
-        config.setdefault(group, {}).setdefault(name, neutral)
+        if group != "objective":  # not each has it, and what has it has this default
+            config.setdefault(group, {}).setdefault(name, neutral)
     return config
 
 

@@ -24,6 +24,7 @@ from mmsa_lightning.experiment import attention, result, resume
 from mmsa_lightning.experiment.components import build
 from mmsa_lightning.experiment.config import check, plain, read, row_hash, run_names
 from mmsa_lightning.experiment.identity import differences, identity, text_encoder
+from mmsa_lightning.experiment.inputs import unimodal_inputs
 from mmsa_lightning.models.layers import adaptation
 from mmsa_lightning.models.layers.pretrained import encoder_hash
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
@@ -123,6 +124,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
             if last is not None:
                 resume.take_over(last, run_dir)
             OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
+        if last is None:
+            module.objective.begin(functools.partial(unimodal_inputs, module.model, data))
         fit(trainer, module, data, last and run_dir / "checkpoints" / LAST)
         figures, rows = _evaluate(trainer, module, data, best_checkpoint(trainer))
         status = "success"

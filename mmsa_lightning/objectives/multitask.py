@@ -1,13 +1,17 @@
-"""The paper's objective: L1 on every task, auxiliary labels from ULGM, weighted by tanh and by the ratio of losses."""
+"""The paper's objective: L1 on every task, generated auxiliary labels, weighted by tanh and by the ratio of losses."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.output import ModelOutput
-from mmsa_lightning.objectives.base import Loss, Objective
+from mmsa_lightning.objectives.base import Inputs, Loss, Objective
+from mmsa_lightning.objectives.crossfit import CrossFit
+from mmsa_lightning.objectives.generator import LabelGenerator
 from mmsa_lightning.objectives.ulgm import ULGM
 from mmsa_lightning.precision import full
 
@@ -32,6 +36,9 @@ def ratio_weights(losses: Tensor, *, detach: bool) -> Tensor:
     return weights.detach() if detach else weights
 
 
+GENERATORS: dict[str, type[LabelGenerator]] = {"ulgm": ULGM, "none": LabelGenerator, "crossfit": CrossFit}
+
+
 class MultiTask(Objective):
     """L = Σ_s w_s L_s over the multimodal task, (18), and each auxiliary task, (17).
 
@@ -41,14 +48,34 @@ class MultiTask(Objective):
         detach_ratio: no gradient through the share.
         positive, limit: of the label generation; see :class:`ULGM`. A limit that the config leaves null is the largest
             absolute value of the data's label range.
+        generator: which labels the auxiliary tasks get; see :data:`GENERATORS`.
+
+    Raises:
+        ValueError: an unknown ``generator``, or ``none`` with a ``tanh_weight`` that would make every such loss 0.
     """
 
-    ulgm: ULGM
+    generator: LabelGenerator
 
     def __init__(
-        self, *, tanh_weight: bool, ratio_weight: bool, detach_ratio: bool, positive: str, limit: float
+        self,
+        *,
+        tanh_weight: bool,
+        ratio_weight: bool,
+        detach_ratio: bool,
+        positive: str,
+        limit: float,
+        generator: str = "ulgm",
     ) -> None:
         super().__init__()
+        self.register_load_state_dict_pre_hook(_renamed)
+        if generator not in GENERATORS:
+            raise ValueError(f"generator={generator}: choose one of {', '.join(GENERATORS)}")
+        if generator == "none" and tanh_weight:
+            raise ValueError(
+                "generator=none leaves every label at y_m, where tanh_weight makes every auxiliary loss 0: "
+                "objective.tanh_weight=false trains on them"
+            )
+        self.kind = generator
         self.tanh_weight = tanh_weight
         self.ratio_weight = ratio_weight
         self.detach_ratio = detach_ratio
@@ -63,22 +90,34 @@ class MultiTask(Objective):
         """
         if "fusion" not in feature_widths:
             raise ValueError("this objective needs a model's feature_widths: 'fusion' and one for each auxiliary task")
-        self.ulgm = ULGM(labels, feature_widths, positive=self.positive, limit=self.limit)
+        if self.kind == "ulgm":
+            self.generator = ULGM(labels, feature_widths, positive=self.positive, limit=self.limit)
+        else:
+            self.generator = GENERATORS[self.kind](labels, feature_widths)
+
+    def begin(self, inputs: Inputs) -> None:
+        self.generator.begin(inputs)
 
     def start_epoch(self) -> None:
-        self.ulgm.resum()
+        self.generator.start_epoch()
 
     def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
         with torch.autocast(batch.label.device.type, enabled=False):
             truth = batch.label
             terms = {"multimodal": (full(output.prediction) - truth).abs().mean()}  # (18)
             for task, prediction in output.tasks.items():
-                label = self.ulgm.label(task)[batch.index]
+                label = self.generator.label(task)[batch.index]
                 terms[task] = task_loss(full(prediction), label, truth, tanh=self.tanh_weight)
             losses = torch.stack(list(terms.values()))
             weights = ratio_weights(losses, detach=self.detach_ratio) if self.ratio_weight else torch.ones_like(losses)
-            self.ulgm.update(batch.index, output.features, epoch)
+            self.generator.update(batch.index, output.features, epoch)
         return Loss((weights * losses).sum(), terms, dict(zip(terms, weights.detach(), strict=True)))
 
     def generated_labels(self) -> dict[str, Tensor]:
-        return {task: self.ulgm.label(task) for task in self.ulgm.tasks}
+        return {task: self.generator.label(task) for task in self.generator.tasks}
+
+
+def _renamed(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Checkpoints of earlier versions have the generator as ``ulgm``."""
+    for key in [key for key in state if key.startswith(f"{prefix}ulgm.")]:
+        state[f"{prefix}generator.{key.removeprefix(f'{prefix}ulgm.')}"] = state.pop(key)

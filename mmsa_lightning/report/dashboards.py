@@ -12,6 +12,7 @@ import wandb_workspaces.workspaces as ws
 from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.releases import LABEL_RANGES, protocol
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.report.history import FOLLOWED
 from mmsa_lightning.training.optim import GROUPS
 from mmsa_lightning.training.protocols import PROTOCOLS
 
@@ -82,7 +83,10 @@ def build_workspace(number: str, project: str, entity: str, data: str | None = N
             ws.Section(name="Validation", panels=[_lines(f"valid/{metric}") for metric in metrics]),
             ws.Section(name="Training", panels=[_lines(key) for key in ("train/loss", *losses, *weights)]),
             # Their histograms are on each run's own page: W&B shows none of several runs.
-            ws.Section(name="Generated labels", panels=[_lines(f"ulgm/std_{modality}") for modality in MODALITIES]),
+            ws.Section(
+                name="Generated labels",
+                panels=[_lines(f"ulgm/{name}_{task}") for name in ("std", *FOLLOWED) for task in MODALITIES],
+            ),
             ws.Section(name="Learning rates", panels=[_lines(f"lr/{group}") for group in GROUPS]),
         ],
         settings=ws.WorkspaceSettings(max_runs=50),  # W&B draws ten rows otherwise

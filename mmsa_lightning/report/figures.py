@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mmsa_lightning.report import comparison
-from mmsa_lightning.report.history import together
+from mmsa_lightning.report.history import FOLLOWED, together
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Row
 from mmsa_lightning.training.protocols import LOWER_IS_BETTER
@@ -99,6 +99,40 @@ def losses_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
     axis.set_title(textwrap.fill(title, 80), fontsize=11)
+    return figure
+
+
+def labels_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Figure | None:
+    """How generated labels drift by epoch, and how they agree with true ones where the data has these: mean over the
+    seeds, as far as all were trained, and one deviation. None for runs that generate none, or are of an older version.
+
+    Args:
+        histories: as for :func:`losses_figure`.
+    """
+    tasks = [name.removeprefix("train/loss_") for name in LOSSES if f"ulgm/corr_{name[11:]}" in histories[0]]
+    known = [name for name in FOLLOWED if any(f"ulgm/{name}_{task}" in histories[0] for task in tasks)]
+    if not known:
+        return None
+    figure = Figure(figsize=(3.2 * len(known), 3.2), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
+        for task in tasks:
+            label, line = LOSSES[f"train/loss_{task}"]
+            if f"ulgm/{name}_{task}" not in histories[0]:
+                continue
+            values = together(histories, f"ulgm/{name}_{task}")
+            epochs, mean = np.arange(1, values.shape[1] + 1), values.mean(axis=0)
+            axis.plot(epochs, mean, linestyle=line, color=INK, lw=1.6, label=label)
+            if len(values) > 1:
+                std = values.std(axis=0, ddof=1)
+                axis.fill_between(epochs, mean - std, mean + std, color=INK, alpha=0.12, lw=0)
+        axis.set_xlabel("epoch")
+        axis.set_title(FOLLOWED[name], fontsize=10)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(color="0.92")
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(frameon=False)
+    figure.suptitle(textwrap.fill(title, 80), fontsize=11)
     return figure
 
 

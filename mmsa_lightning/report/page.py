@@ -127,7 +127,11 @@ def _figures(rows: Sequence[Row]) -> dict[str, Figure]:
         drawn[title] = figures.differences_figure(found, {}, title)
     for row in rows:
         title = f"{row.name}: training loss"
-        drawn[title] = figures.losses_figure([read_history(run_dir) for run_dir in row.run_dirs.values()], title)
+        histories = [read_history(run_dir) for run_dir in row.run_dirs.values()]
+        drawn[title] = figures.losses_figure(histories, title)
+        title = f"{row.name}: generated labels by epoch"
+        if followed := figures.labels_figure(histories, title):
+            drawn[title] = followed
         title = f"{row.name}: predicted against true, test"
         drawn[title] = figures.predictions_figure(row, title)
         seed, run_dir = next(iter(row.run_dirs.items()))

@@ -101,7 +101,7 @@ def test_a_run_leaves_what_it_promises(
     parameters = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     model = {name: p for name, p in parameters.items() if name.startswith("model.")}
     assert outcome["parameters"] == sum(p.numel() for p in model.values() if p.is_floating_point())
-    assert "objective.ulgm.bank_fusion" in parameters
+    assert "objective.generator.bank_fusion" in parameters
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_does_not(arguments: Arguments, tmp_path: Path) -> None:

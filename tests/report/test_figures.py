@@ -11,6 +11,7 @@ import pytest
 from mmsa_lightning.report.figures import (
     attention_figure,
     label_histograms_figure,
+    labels_figure,
     losses_figure,
     predictions_figure,
     rows_figure,
@@ -30,6 +31,19 @@ def test_losses_are_means_over_the_seeds_of_the_tasks_that_there_are():
     np.testing.assert_array_equal(lines["total"].get_xdata(), [1, 2])
     np.testing.assert_array_equal(lines["total"].get_ydata(), [3, 1.5])
     assert len({line.get_linestyle() for line in lines.values()}) == 2  # told apart without colour
+
+
+def test_labels_are_followed_where_they_are_generated_and_their_truth_where_it_is_known():
+    drift = {f"ulgm/{name}_{task}": np.array([1.0, 0.5]) for name in ("corr", "flipped") for task in ("text", "audio")}
+    histories = [drift | {"ulgm/corr_true_text": np.array([0.75, value])} for value in (0.25, -0.25)]
+    figure = labels_figure(histories, "t")
+    assert figure is not None
+    panels = {axis.get_title(): axis for axis in figure.axes}
+    assert list(panels) == ["correlation with true labels", "correlation with the label", "share of changed signs"]
+    (line,) = panels["correlation with true labels"].lines
+    np.testing.assert_allclose(line.get_ydata(), [0.75, 0.0])
+    assert len({line.get_linestyle() for line in panels["share of changed signs"].lines}) == 2
+    assert labels_figure([{"train/loss": np.array([2.0])}], "t") is None
 
 
 def test_a_long_title_is_not_cut_off():

@@ -39,7 +39,12 @@ RUNS: dict[str, tuple[str, ...]] = {  # model, precision, and what else its conf
         "encoder.gradient_checkpointing=true",
         "optim.layer_decay=0.5",
     ),
-    "lora": ("self_mm", "64-true", "encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}"),
+    "lora, crossfit": (
+        "self_mm",
+        "64-true",
+        "encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}",
+        "objective.generator=crossfit",
+    ),
 }
 FOUR = ["interactive_attention"]  # more processes than two concern no model in particular
 WITHIN = {"64-true": 1e-9, "32-true": 1e-4}
