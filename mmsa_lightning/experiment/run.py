@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning import files
 from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.missing import read as read_missing
 from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.errors import UserError, print_anything
 from mmsa_lightning.experiment import attention, result, resume
@@ -25,6 +26,7 @@ from mmsa_lightning.experiment.components import build
 from mmsa_lightning.experiment.config import check, plain, read, row_hash, run_names
 from mmsa_lightning.experiment.identity import differences, identity, text_encoder
 from mmsa_lightning.models.layers import adaptation
+from mmsa_lightning.models.layers.absent import learn_absent
 from mmsa_lightning.models.layers.pretrained import encoder_hash
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.training import optim, ranks
@@ -169,12 +171,17 @@ def build_data(config: dict[str, Any]) -> StoreDataModule:
     """The data module of a checked plain config, its store open.
 
     Raises:
-        UserError: the store is not there, or lacks what the config asks for.
+        UserError: the store is not there, or lacks what the config asks for, or cannot miss what it says.
     """
+    try:
+        missing = read_missing(config["missing"])
+    except ValueError as error:
+        raise UserError(str(error)) from error
     given = {key: config[key] for key in ("text", "modalities", "seed")}
     data: StoreDataModule = build("data", config["data"], **given)
     data.prepare_data()
     data.setup()
+    data.set_missing(missing)
     return data
 
 
@@ -234,6 +241,8 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
             f"{', '.join(data.dims)} of {data.path} are not aligned, but this model needs aligned data: choose another "
             "(see mmsa models), or interactive_attention with model.values=source"
         )
+    if data.missing.absent == "learnt":
+        learn_absent(model, data.dims)
     encoders = [m for m in model.modules() if isinstance(m, TextEncoder)]
     for encoder in encoders:
         data.check_encoder(encoder.name, encoder.vocabulary_size, encoder.positions)
