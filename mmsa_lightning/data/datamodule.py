@@ -152,7 +152,7 @@ class StoreDataModule(L.LightningDataModule):
         self.seed = seed
         self.num_workers = num_workers
         self.missing = Missing()
-        self.unknown = 0
+        self.unknown: int | None = None  # looked up when tokens can be missing
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store and choose its sequences, once.
@@ -184,7 +184,7 @@ class StoreDataModule(L.LightningDataModule):
         for m, width in (missing.grid or {}).items():
             if m in longest and width < longest[m]:
                 raise UserError(f"missing.grid.{m}={width}: {self.path} has {m} of {longest[m]} steps; give as many")
-        if "tokens" in self.sequences.values():
+        if "tokens" in self.sequences.values() and self.unknown is None:
             self.unknown = unknown_id(self.store.meta.vocabulary)
         self.missing = missing
 
@@ -290,7 +290,7 @@ class StoreDataModule(L.LightningDataModule):
             grid = {m: (len(self.store.splits[name]), widths[m]) for m in self.sequences}
             framed = ("text",) if self.sequences.get("text") == "tokens" else ()
             masks = Masks(self.missing, name, self.aligned, framed, grid)
-        return Utterances(self.store, name, list(self.sequences.values()), self.scale, masks, self.unknown)
+        return Utterances(self.store, name, list(self.sequences.values()), self.scale, masks, self.unknown or 0)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         data = self.split("train")

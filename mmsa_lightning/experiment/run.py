@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from mmsa_lightning import files
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.missing import read as read_missing
+from mmsa_lightning.data.store import SPLITS
 from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.errors import UserError, print_anything
 from mmsa_lightning.experiment import attention, result, resume
@@ -117,7 +118,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         if trainer.is_global_zero:
             files.remove_unfinished(run_dir)
         if last is None and trainer.is_global_zero:
-            (run_dir / result.NAME).unlink(missing_ok=True)
+            for left in (result.NAME, result.ROBUSTNESS, result.ROBUSTNESS_ERRORS):
+                (run_dir / left).unlink(missing_ok=True)
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         if trainer.is_global_zero:
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -150,6 +152,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "label_range": data.store.meta.label_range,
         "text": config["text"] if "text" in data.dims else None,
         "text_encoder": text_encoder(config, data),
+        "missing": config["missing"] if any(map(data.missing.applies, SPLITS)) else None,
         **own,
         "device": str(module.device),
         "precision": str(trainer.precision),

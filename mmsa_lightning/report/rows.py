@@ -16,6 +16,7 @@ from mmsa_lightning.report.cells import Cell
 
 METRICS = ("mae", "corr", "acc7", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0")
 """The columns of Tables 3 to 6."""
+UNUSUAL = ("reference", "learnt")  # of missing.draw and missing.absent
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,24 @@ class Row:
         return first["text_encoder"] or first["text"] or "none"
 
 
+def row_name(record: dict[str, Any]) -> str:
+    """Which row a ``result.json`` belongs to: model or ablation, form of text, and what was missing."""
+    missing = record.get("missing") or {}
+    rate = f"{missing['mode']} {missing['rate']:g} missing" if missing.get("rate") else ""
+    return " ".join(filter(None, [trained_name(record), rate and f"({rate})"]))
+
+
+def trained_name(record: dict[str, Any]) -> str:
+    """The same without the rate that valid and test have missing: which kind of training it was."""
+    name = record["model"] if record["ablation"] == "full" else record["ablation"]
+    name = name if record["text"] != "features" else f"{name} (features)"
+    missing = record.get("missing") or {"train": "none"}
+    if missing["train"] == "none":
+        return name
+    words = [missing["mode"], missing["train"], *(v for v in (missing["draw"], missing["absent"]) if v in UNUSUAL)]
+    return f"{name} [{', '.join(words)}]"
+
+
 def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
     """The rows of a table from what its runs left.
 
@@ -84,7 +103,7 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         raise UserError(
             f"{len(absent)} of {len(cells)} cells have no result: {', '.join(absent)}; --partial leaves them out"
         )
-    _refuse_mixtures({cell: record for cell, record in found.items() if record})
+    refuse_mixtures({cell: record for cell, record in found.items() if record})
     rows = []
     for name in dict.fromkeys(cell.row for cell in cells):
         own = [cell for cell in cells if cell.row == name]
@@ -96,7 +115,12 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
     return rows
 
 
-def _refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
+def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
+    """Check that results may stand in one table.
+
+    Raises:
+        UserError: they are of other data, modalities or text encoders than one another.
+    """
     for key, what in (
         ("data_hash", "different data"),
         ("modalities", "different modalities"),

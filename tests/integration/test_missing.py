@@ -10,6 +10,7 @@ import pytest
 import torch
 from kills import only_run, state
 
+from mmsa_lightning import cli
 from mmsa_lightning.experiment.app import main
 from mmsa_lightning.experiment.run import restore
 
@@ -29,6 +30,15 @@ def test_vectors_of_dropped_modalities_are_trained_and_kept(arguments: Arguments
     assert batch.dropped is not None and batch.dropped.any()
     with torch.no_grad():
         assert module.eval().model(batch).prediction.tolist() == pytest.approx(left, abs=1e-5)
+
+    cli.main(["robustness", str(run), "--out", str(tmp_path / "out"), "--mask-seeds", "1"])
+    assert "| misa [modality, uniform_half, learnt] |" in (tmp_path / "out" / "auilc.md").read_text()
+    assert (tmp_path / "out" / "robustness_modality.png").read_bytes().startswith(b"\x89PNG")
+    cli.main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "report.html")])
+    page = (tmp_path / "report.html").read_text()
+    assert "misa [modality, uniform_half, learnt] (modality 0.5 missing)" in page
+    for title in ("frames and word pieces are missing", "only some modalities are there"):
+        assert f'alt="Test where {title}"' in page and f"Test where {title}: " in page
 
 
 def test_masks_that_leave_everything_change_nothing(arguments: Arguments, tmp_path: Path) -> None:
