@@ -24,7 +24,7 @@ from mmsa_lightning.data.sampler import LengthSampler
 from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.run import restore
 from mmsa_lightning.precision import full
-from mmsa_lightning.training.metrics import sentiment_metrics
+from mmsa_lightning.training.metrics import METRICS, sentiment_metrics
 from mmsa_lightning.training.module import SentimentModule
 
 RATES = tuple(step / 10 for step in range(11))  # as TFR-Net and EMT-DLFR
@@ -110,9 +110,8 @@ def evaluate(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
             complete = prediction if whole else complete
         metrics = sentiment_metrics("", classes=data.store.meta.has_classes)
         metrics.update(prediction, label, torch.arange(len(label)))
-        figures = {
-            name: None if math.isnan(value) else round(float(value), 6) for name, value in metrics.compute().items()
-        }
+        found = {name: float(value) for name, value in metrics.compute().items()}
+        figures = {name: None if math.isnan(found[name]) else round(found[name], 6) for name in METRICS}
         rows.append({"mode": condition.mode, "at": condition.at, "mask_seed": condition.mask_seed, **figures})
         errors.setdefault(f"{condition.mode} {condition.at}", []).append((prediction.double() - label).abs())
     means = {name: result.short(torch.stack(each).mean(dim=0).tolist()) for name, each in errors.items()}

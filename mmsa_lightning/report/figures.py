@@ -200,22 +200,26 @@ def robustness_figure(curves: Sequence[Any], title: str) -> Figure:
     for axis, metric in zip(figure.subplots(1, len(SHOWN)), SHOWN, strict=True):
         for i, curve in enumerate(curves):
             values = 100 * curve.values[metric]
-            x = np.arange(values.shape[1])
+            subsets = curve.mode == "modality"
+            x = np.arange(values.shape[1]) + (0.6 * ((i + 0.5) / len(curves) - 0.5) if subsets else 0)  # side by side
             known = ~np.isnan(values).all(axis=0)  # of one model a rate, some may not be there yet
             if not known.any():
                 continue
             mean, shade = np.nanmean(values[:, known], axis=0), str(0.6 * i / max(1, len(curves) - 1))
             style = {"color": shade, "marker": MARKERS[i % len(MARKERS)], "ms": 4, "label": curve.row}
-            axis.plot(x[known], mean, linestyle="" if curve.mode == "modality" else LINES[i % len(LINES)], **style)
+            axis.plot(x[known], mean, linestyle="" if subsets else LINES[i % len(LINES)], **style)
             if len(values) > 1:
                 std = values[:, known].std(axis=0, ddof=1)
-                if curve.mode == "modality":
+                if subsets:
                     axis.errorbar(x[known], mean, yerr=std, fmt="none", ecolor=shade, capsize=2)
                 else:
                     axis.fill_between(x[known], mean - std, mean + std, color=shade, alpha=0.12, lw=0)
-        names = curves[0].at if curves[0].mode == "modality" else [f"{100 * float(at):g}" for at in curves[0].at]
-        axis.set_xticks(range(len(names)), names, rotation=90 if curves[0].mode == "modality" else 0)
-        axis.set_xlabel("modalities that are there" if curves[0].mode == "modality" else "missing, %")
+        if curves[0].mode == "modality":
+            axis.set_xticks(range(len(curves[0].at)), [at.replace("+", "\n") for at in curves[0].at], fontsize=7)
+            axis.set_xlabel("modalities that are there")
+        else:
+            axis.set_xticks(range(len(curves[0].at)), [f"{100 * float(at):g}" for at in curves[0].at])
+            axis.set_xlabel("missing, %")
         axis.set_ylabel(f"{HEADINGS[metric]} × 100" + (" (lower is better)" if metric == "mae" else ""))
         axis.grid(color="0.92")
         axis.set_axisbelow(True)

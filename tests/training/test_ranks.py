@@ -39,6 +39,13 @@ RUNS: dict[str, tuple[str, ...]] = {  # model, precision, and what else its conf
         "encoder.gradient_checkpointing=true",
         "optim.layer_decay=0.5",
     ),
+    "with gaps": (
+        "misa",
+        "64-true",
+        "missing.mode=modality",
+        "missing.train=uniform_half",
+        "missing.absent=learnt",
+    ),
     "lora": ("self_mm", "64-true", "encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}"),
 }
 FOUR = ["interactive_attention"]  # more processes than two concern no model in particular
