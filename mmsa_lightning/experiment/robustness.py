@@ -1,7 +1,8 @@
 """What a finished run's best weights predict on test when parts of it are missing: ``robustness.csv`` of a run.
 
-One model answers for every rate and for every subset of the modalities. Only a run that was trained at the rate of test
-(``missing.train: same``) is a model for that rate alone, and is measured there: TFR-Net's protocol has one a rate.
+One model answers for every rate and for every subset of the modalities. Only a run that was trained with frames or
+blocks missing at the rate of test (``missing.train: same``) is a model for that rate alone, and is measured there:
+TFR-Net's protocol has one a rate.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def conditions(trained: Missing, modalities: Sequence[str], mask_seeds: Sequence
         modalities: that it reads.
         mask_seeds: of the masks of test.
     """
-    if trained.train == "same":
-        own = replace(trained, train="none", absent="zeros")
+    if trained.train == "same" and trained.mode != "modality":
+        own = replace(trained, train="none")
         if own.draw == "reference":
             return [Condition(own.mode, str(float(own.rate)), None, own)]
         return [Condition(own.mode, str(float(own.rate)), s, replace(own, seed=s)) for s in mask_seeds]

@@ -231,6 +231,13 @@ def test_aligned_sequences_lose_the_same_block(path: Path) -> None:
     assert all(same) == (path.stem == "aligned")
 
 
+def test_a_block_lies_anywhere_between_the_marks() -> None:
+    """Two of four steps: each of the three places about as often."""
+    masks = Masks(Missing(mode="block", rate=0.5), "test", False, ("text",), {})
+    starts = [int(masks.kept(0, str(i), 0, {"text": 6})["text"].argmin()) for i in range(600)]
+    assert np.bincount(starts).tolist() == pytest.approx([0, 200, 200, 200], abs=40)
+
+
 def test_one_modality_stays_and_the_batch_says_which(path: Path) -> None:
     seen = set()
     for batch in loader(module(path, Missing(mode="modality", rate=0.8)), "test"):

@@ -122,6 +122,8 @@ def test_a_model_of_one_rate_is_measured_there() -> None:
     keyed = Missing(rate=0.3, train="same")
     assert at(keyed) == [("frames", "0.3", 1, "keyed"), ("frames", "0.3", 2, "keyed")]
     assert at(Missing(rate=0.3, train="same", draw="reference")) == [("frames", "0.3", None, "reference")]
+    dropping = Missing(mode="modality", rate=0.3, train="same", absent="learnt")
+    assert at(dropping) == at(Missing())  # it has met every subset
 
 
 def test_one_modality_has_no_subsets() -> None:
