@@ -6,13 +6,13 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() or 1))')
 AT_ONCE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick bench lint format docs pictures clean tables figures report table1 table2 table3 table4 table5 table6 figure2 figure3
+.PHONY: help setup demo test test-quick bench lint format docs pictures clean tables figures robustness report table1 table2 table3 table4 table5 table6 figure2 figure3
 
 # Of tables and figures: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override'.
 OUT ?= report
 narrow = $(if $(DATA),data=$(DATA)) $(ARGS)
-table3 table4 table5 table6 figure2 figure3: narrow += $(if $(SEEDS),seed=$(SEEDS))
-table3 table4: narrow += $(if $(ROWS),model=$(ROWS))
+table3 table4 table5 table6 figure2 figure3 robustness: narrow += $(if $(SEEDS),seed=$(SEEDS))
+table3 table4 robustness: narrow += $(if $(ROWS),model=$(ROWS))
 table5 table6: narrow += $(if $(ROWS),+ablation=$(ROWS))
 
 # Of the pictures.
@@ -21,7 +21,7 @@ shown := data=demo text=features model=tfn,lmf,mfn,self_mm,interactive_attention
 BROWSER ?= chromium
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/installed  ## make .venv with all that training and the tests need; CONSTRAINTS=constraints-lowest.txt
 
@@ -47,6 +47,10 @@ figure2 figure3: setup
 tables: table1 table2 table3 table4 table5 table6  ## run what is missing of Tables 3 to 6, build all; table1 … one
 
 figures: figure2 figure3  ## the same with Figures 2 and 3
+
+robustness: setup  ## every system with parts of test missing, in curves and tables; DATA, SEEDS, ROWS as above
+	-$(BIN)/python train.py -m experiment=$@ $(narrow)
+	$(BIN)/mmsa robustness runs/robustness/$(or $(DATA),mosi) --out $(OUT)
 
 report: setup  ## all finished runs of DATA (default: demo) as one page, report/report.html
 	$(BIN)/mmsa report runs/$(or $(DATA),demo) --out $(OUT)/report.html

@@ -57,6 +57,9 @@ class Batch:
         index: int64 (batch,), the utterance's position in its split.
         label: float32 (batch,), sentiment, in the range that the store states.
         tokens, text, audio, vision: the sequences; see :class:`Padded`.
+        dropped: bool (batch, 3), of each of :data:`MODALITIES` whether the utterance lacks it, as ``missing.mode:
+            modality`` has it; None where whole modalities do not go missing. Their sequences hold zeros (tokens: the
+            unknown one) and keep their lengths.
     """
 
     index: Tensor
@@ -65,6 +68,7 @@ class Batch:
     text: Padded | None = None
     audio: Padded | None = None
     vision: Padded | None = None
+    dropped: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)

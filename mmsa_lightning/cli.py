@@ -340,6 +340,27 @@ def attention(
 
 
 @app.command(cls=Command)
+def robustness(
+    runs: Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")],
+    out: Out = Path("report"),
+    mask_seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Masks of seeds 1 to N.")] = 3,
+) -> None:
+    """Measure finished runs on test with parts of it missing."""
+    with extra("report"):
+        from mmsa_lightning.report.page import find_cells
+        from mmsa_lightning.report.robustness import write_robustness
+    from mmsa_lightning.experiment.robustness import evaluate
+
+    cells = find_cells(runs)
+    for cell in cells:
+        print(
+            f"{cell.run_dir}: {'measured' if evaluate(cell.run_dir, range(1, mask_seeds + 1)) else 'as before'}",
+            flush=True,
+        )
+    print(write_robustness(cells, out))
+
+
+@app.command(cls=Command)
 def report(
     runs: Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")],
     out: Annotated[Path, option("FILE", "The page.")] = Path("report.html"),

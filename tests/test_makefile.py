@@ -33,6 +33,12 @@ def test_a_table_is_of_what_its_sweep_runs(target: str, rows: str) -> None:
     assert table == ["mmsa", "table", target[-1], "--out", "here", "--partial", *overrides]
 
 
+def test_robustness_is_of_what_its_sweep_runs() -> None:
+    sweep, measured = commands("robustness", "DATA=demo", "SEEDS=1,2", "ROWS=misa", "OUT=here")
+    assert sweep == ["python", "train.py", "-m", "experiment=robustness", "data=demo", "seed=1,2", "model=misa"]
+    assert measured == ["mmsa", "robustness", "demo", "--out", "here"]
+
+
 def test_the_pictures_are_of_the_demo_alone() -> None:
     sweep, table, report = commands("pictures")
     assert sweep[:4] == ["python", "train.py", "-m", "experiment=table3"]

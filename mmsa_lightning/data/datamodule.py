@@ -11,10 +11,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmsa_lightning.batch import MODALITIES, Batch, Padded
+from mmsa_lightning.data.missing import Masks, Missing
 from mmsa_lightning.data.ragged import Ragged
-from mmsa_lightning.data.sampler import ORDERS, LengthSampler, TrainingSampler
-from mmsa_lightning.data.store import Store
-from mmsa_lightning.data.tokens import command
+from mmsa_lightning.data.sampler import ORDERS, Drawn, LengthSampler, TrainingSampler
+from mmsa_lightning.data.store import SPLITS, Store
+from mmsa_lightning.data.tokens import command, unknown_id
 from mmsa_lightning.errors import UserError
 
 Scale = tuple[np.ndarray, np.ndarray]
@@ -28,13 +29,25 @@ class Utterances(Dataset[Batch]):
         split: train, valid or test.
         sequences: which of tokens, text, audio, vision to read.
         scale: (mean, standard deviation), each (dim,), of the sequences that are standardised.
+        masks: of the split, where something is missing in it.
+        unknown: the token id that stands for a missing one.
     """
 
-    def __init__(self, store: Store, split: str, sequences: Sequence[str], scale: dict[str, Scale]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        sequences: Sequence[str],
+        scale: dict[str, Scale],
+        masks: Masks | None = None,
+        unknown: int = 0,
+    ) -> None:
         self.store = store
         self.split = split
         self.sequences = tuple(sequences)
         self.scale = scale
+        self.masks = masks
+        self.unknown = unknown
 
     def __len__(self) -> int:
         return len(self.store.splits[self.split])
@@ -47,8 +60,28 @@ class Utterances(Dataset[Batch]):
 
     def __getitem__(self, indices: list[int]) -> Batch:
         split = self.store.splits[self.split]
-        padded = {name: Padded.from_arrays([self._read(name, i) for i in indices]) for name in self.sequences}
-        return Batch(torch.tensor(indices), torch.from_numpy(split.label[indices]), **padded)
+        epoch = indices.epoch if isinstance(indices, Drawn) else 0
+        rows = [self._utterance(i, epoch) for i in indices]
+        padded = {name: Padded.from_arrays([row[name] for row in rows]) for name in self.sequences}
+        dropped = None
+        if self.masks and self.masks.missing.mode == "modality":
+            modalities = [_modality(name) for name in self.sequences]
+            dropped = torch.tensor([self.masks.dropped(split.ids[i], epoch, modalities) for i in indices])
+        return Batch(torch.tensor(indices), torch.from_numpy(split.label[indices]), **padded, dropped=dropped)
+
+    def _utterance(self, i: int, epoch: int) -> dict[str, np.ndarray]:
+        """Its sequences. A step that is missing is zero, after standardisation, and a token the unknown one."""
+        sequences = {name: self._read(name, i) for name in self.sequences}
+        if self.masks is None:
+            return sequences
+        lengths = {_modality(name): len(values) for name, values in sequences.items()}
+        kept = self.masks.kept(i, self.store.splits[self.split].ids[i], epoch, lengths)
+        return {
+            name: np.where(kept["text"], values, self.unknown)
+            if name == "tokens"
+            else np.where(kept[name][:, None], values, np.float32(0))
+            for name, values in sequences.items()
+        }
 
     def _read(self, name: str, i: int) -> np.ndarray:
         values = self.store.splits[self.split].sequences[name][i]
@@ -56,6 +89,10 @@ class Utterances(Dataset[Batch]):
             mean, std = self.scale[name]
             values = np.where(values.any(axis=1, keepdims=True), (values - mean) / std, values)
         return values
+
+
+def _modality(sequence: str) -> str:
+    return "text" if sequence == "tokens" else sequence
 
 
 class LazyLoader(DataLoader[Batch]):
@@ -114,6 +151,8 @@ class StoreDataModule(L.LightningDataModule):
         self.order = order
         self.seed = seed
         self.num_workers = num_workers
+        self.missing = Missing()
+        self.unknown: int | None = None  # looked up when tokens can be missing
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store and choose its sequences, once.
@@ -128,6 +167,33 @@ class StoreDataModule(L.LightningDataModule):
         if self.standardize:
             train = self.store.splits["train"].sequences
             self.scale = {m: _moments(train[m]) for m in ("audio", "vision") if m in self.sequences}
+
+    def set_missing(self, missing: Missing) -> None:
+        """From here on leave out what ``missing`` says; :meth:`setup` first.
+
+        Raises:
+            UserError: these data cannot miss it, or it is not known which token is the unknown one.
+        """
+        modalities = list(self.sequences)
+        if not any(missing.applies(split) for split in SPLITS):
+            self.missing = missing
+            return
+        if missing.mode == "modality" and len(modalities) < 2:
+            raise UserError(f"missing.mode=modality needs two modalities or more, but only {modalities[0]} is read")
+        longest = self._longest()
+        for m, width in (missing.grid or {}).items():
+            if m in longest and width < longest[m]:
+                raise UserError(f"missing.grid.{m}={width}: {self.path} has {m} of {longest[m]} steps; give as many")
+        if "tokens" in self.sequences.values() and self.unknown is None:
+            self.unknown = unknown_id(self.store.meta.vocabulary)
+        self.missing = missing
+
+    def _longest(self) -> dict[str, int]:
+        """Steps of the longest utterance in all splits, by modality."""
+        return {
+            m: max(int(split.sequences[name].lengths.max()) for split in self.store.splits.values())
+            for m, name in self.sequences.items()
+        }
 
     def _modalities(self) -> list[str]:
         present = self.store.modalities
@@ -217,8 +283,14 @@ class StoreDataModule(L.LightningDataModule):
             )
 
     def split(self, name: str) -> Utterances:
-        """The utterances of train, valid or test."""
-        return Utterances(self.store, name, list(self.sequences.values()), self.scale)
+        """The utterances of train, valid or test, without what is missing."""
+        masks = None
+        if self.missing.applies(name):
+            widths = self._longest() | (self.missing.grid or {})
+            grid = {m: (len(self.store.splits[name]), widths[m]) for m in self.sequences}
+            framed = ("text",) if self.sequences.get("text") == "tokens" else ()
+            masks = Masks(self.missing, name, self.aligned, framed, grid)
+        return Utterances(self.store, name, list(self.sequences.values()), self.scale, masks, self.unknown or 0)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         data = self.split("train")

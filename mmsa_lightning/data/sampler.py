@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -10,6 +10,17 @@ from torch.utils.data import Sampler
 ORDERS = ("bucket", "uniform")
 POOL = 16  # at most so many batches are sorted by length together
 SHARE = 4  # a pool is at most this part (a quarter) of the split; else the same utterances would meet in every epoch
+
+
+class Drawn(list[int]):
+    """The positions of a training batch, and its epoch, of which a worker, that may live for several, knows by this."""
+
+    def __init__(self, positions: Iterable[int], epoch: int) -> None:
+        super().__init__(positions)
+        self.epoch = epoch
+
+    def __reduce__(self) -> tuple[type[Drawn], tuple[list[int], int]]:
+        return Drawn, (list(self), self.epoch)
 
 
 class TrainingSampler(Sampler[list[int]]):
@@ -56,7 +67,7 @@ class TrainingSampler(Sampler[list[int]]):
         done, self.done = self.done, 0
         for b in rng.permutation(len(batches))[done:]:
             batch = np.resize(batches[b], -(-len(batches[b]) // self.world) * self.world)
-            yield batch[self.rank :: self.world].tolist()
+            yield Drawn(batch[self.rank :: self.world].tolist(), self.epoch)
 
     def _batches(self, shuffled: np.ndarray) -> list[np.ndarray]:
         size = self.batch_size * self.world

@@ -35,6 +35,7 @@ GOOGLE = {  # names on the hub of vocabularies that all differ
     "bert-base-multilingual-cased",
     "bert-base-multilingual-uncased",
 }
+UNKNOWN = 100  # [UNK] in all of these
 
 
 @dataclass
@@ -158,6 +159,24 @@ def tokenizer_of(vocabulary: str) -> Any:
             with contextlib.suppress(UserError):
                 return tokenizer(packaged)
     return tokenizer(vocabulary)
+
+
+def unknown_id(vocabulary: str | None) -> int:
+    """The id of the unknown token, such as [UNK], in what a store calls its vocabulary.
+
+    Raises:
+        UserError: its tokenizer cannot be had, or has no such token.
+    """
+    if vocabulary in GOOGLE:
+        return UNKNOWN
+    try:
+        found = tokenizer_of(vocabulary or "").unk_token_id
+        reason = "it has none"
+    except UserError as error:
+        found, reason = None, str(error).partition(";")[0]
+    if found is None:
+        raise UserError(f"the unknown token of the vocabulary {vocabulary}, which stands for a missing one: {reason}")
+    return int(found)
 
 
 def vocabulary_sha256(tokenizer: Any) -> str:

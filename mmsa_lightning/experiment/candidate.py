@@ -149,8 +149,8 @@ def without_dropout(model: nn.Module) -> nn.Module:
     return model
 
 
-def present(batch: Batch) -> dict[str, Padded]:
-    """The sequences that a batch has, by name."""
+def present(batch: Batch) -> dict[str, Any]:
+    """The sequences that a batch has, :class:`Padded`, by name."""
     found = {name: getattr(batch, name) for name in ("tokens", "text", "audio", "vision")}
     return {name: padded for name, padded in found.items() if padded is not None}
 
@@ -166,13 +166,14 @@ def longer(sequence: Padded, steps: int) -> Padded:
 
 def more_padding(batch: Batch, steps: int) -> Batch:
     """:func:`longer` of every sequence."""
-    return Batch(batch.index, batch.label, **{name: longer(p, steps) for name, p in present(batch).items()})
+    padded: dict[str, Any] = {name: longer(p, steps) for name, p in present(batch).items()}
+    return Batch(batch.index, batch.label, **padded)
 
 
 def alone(batch: Batch, i: int) -> Batch:
     """Utterance ``i`` by itself, without padding."""
     own = {name: p.values[i, : int(p.lengths[i])].numpy() for name, p in present(batch).items()}
-    sequences = {name: Padded.from_arrays([values]) for name, values in own.items()}
+    sequences: dict[str, Any] = {name: Padded.from_arrays([values]) for name, values in own.items()}
     return Batch(batch.index[i : i + 1], batch.label[i : i + 1], **sequences)
 
 

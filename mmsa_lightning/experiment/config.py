@@ -8,12 +8,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning.annotations import describe, fits
+from mmsa_lightning.data.missing import Missing
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.training import devices
 
@@ -42,6 +44,7 @@ ADDED: dict[str, Any] = {
     "encoder.gradient_checkpointing": False,
     "optim.layer_decay": None,
     "objective.generator": "ulgm",
+    **{f"missing.{f.name}": f.default for f in fields(Missing) if f.name != "present"},
 }
 
 # What every config must hold.
@@ -51,6 +54,7 @@ FIELDS: dict[str, Any] = {
     "text": str,
     "text_encoder": str,
     "encoder": dict[str, Any],
+    "missing": dict[str, Any],
     "ckpt_path": str | None,
     "overwrite": bool,
     "keep_last": bool,
@@ -130,8 +134,9 @@ def config_hash(config: dict[str, Any], without: Iterable[str] = ()) -> str:
         group, name = place.split(".")
         if isinstance(config.get(group), dict) and config[group].get(name, neutral) == neutral:
             config[group].pop(name, None)
-    if not config.get("encoder"):
-        config.pop("encoder", None)
+    for group in ("encoder", "missing"):
+        if not config.get(group):
+            config.pop(group, None)
     data, trainer = config.get("data"), config.get("trainer")
     if isinstance(data, dict) and "path" in data:
         data["path"] = Path(str(data["path"])).name

@@ -20,6 +20,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.config import PACKAGE
 
 NAME = "result.json"
+ROBUSTNESS, ROBUSTNESS_ERRORS = "robustness.csv", "robustness_errors.csv"  # of mmsa robustness
 PACKAGES = ("mmsa-lightning", "torch", "lightning", "transformers", "hydra-core", "torchmetrics", "numpy", "h5py")
 
 

@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning import files
 from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.missing import read as read_missing
+from mmsa_lightning.data.store import SPLITS
 from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.errors import UserError, print_anything
 from mmsa_lightning.experiment import attention, result, resume
@@ -26,6 +28,7 @@ from mmsa_lightning.experiment.config import check, plain, read, row_hash, run_n
 from mmsa_lightning.experiment.identity import differences, identity, text_encoder
 from mmsa_lightning.experiment.inputs import unimodal_inputs
 from mmsa_lightning.models.layers import adaptation
+from mmsa_lightning.models.layers.absent import learn_absent
 from mmsa_lightning.models.layers.pretrained import encoder_hash
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.training import optim, ranks
@@ -117,7 +120,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         if trainer.is_global_zero:
             files.remove_unfinished(run_dir)
         if last is None and trainer.is_global_zero:
-            (run_dir / result.NAME).unlink(missing_ok=True)
+            for left in (result.NAME, result.ROBUSTNESS, result.ROBUSTNESS_ERRORS):
+                (run_dir / left).unlink(missing_ok=True)
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         if trainer.is_global_zero:
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -153,6 +157,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "protocol": data.store.meta.protocol,
         "text": config["text"] if "text" in data.dims else None,
         "text_encoder": text_encoder(config, data),
+        "missing": config["missing"] if any(map(data.missing.applies, SPLITS)) else None,
         **own,
         "device": str(module.device),
         "precision": str(trainer.precision),
@@ -174,12 +179,17 @@ def build_data(config: dict[str, Any]) -> StoreDataModule:
     """The data module of a checked plain config, its store open.
 
     Raises:
-        UserError: the store is not there, or lacks what the config asks for.
+        UserError: the store is not there, or lacks what the config asks for, or cannot miss what it says.
     """
+    try:
+        missing = read_missing(config["missing"])
+    except ValueError as error:
+        raise UserError(str(error)) from error
     given = {key: config[key] for key in ("text", "modalities", "seed")}
     data: StoreDataModule = build("data", config["data"], **given)
     data.prepare_data()
     data.setup()
+    data.set_missing(missing)
     return data
 
 
@@ -239,6 +249,8 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
             f"{', '.join(data.dims)} of {data.path} are not aligned, but this model needs aligned data: choose another "
             "(see mmsa models), or interactive_attention with model.values=source"
         )
+    if data.missing.absent == "learnt":
+        learn_absent(model, data.dims)
     encoders = [m for m in model.modules() if isinstance(m, TextEncoder)]
     for encoder in encoders:
         data.check_encoder(encoder.name, encoder.vocabulary_size, encoder.positions)

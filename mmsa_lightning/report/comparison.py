@@ -70,10 +70,14 @@ def tests(rows: Sequence[Row]) -> dict[str, Test]:
     model = next((row for row in rows if row.name in MODEL), None)
     if model is None:
         return {}
-    others = [row for row in rows if row is not model]
-    differences = [paired_bootstrap(100 * model.errors, 100 * row.errors) for row in others]
+    return against(model.errors, {row.name: row.errors for row in rows if row is not model})
+
+
+def against(first: np.ndarray, others: dict[str, np.ndarray]) -> dict[str, Test]:
+    """A row against each other one, of absolute errors, float64 (seeds, utterances)."""
+    differences = [paired_bootstrap(100 * first, 100 * errors) for errors in others.values()]
     corrected = holm([d.p for d in differences])
-    return {row.name: Test(d, p) for row, d, p in zip(others, differences, corrected, strict=True)}
+    return {name: Test(d, p) for name, d, p in zip(others, differences, corrected, strict=True)}
 
 
 def measured_grid(rows: Sequence[Row], paper: dict[str, Printed], caption: str) -> Grid:
@@ -90,8 +94,8 @@ def measured_grid(rows: Sequence[Row], paper: dict[str, Printed], caption: str) 
             _label(row.name, paper),
             row.text,
             str(len(row.results)),
-            *(_spread(found[m]) for m in headings),
-            *(_spread(agreed[m]) if m in agreed else "" for m in modalities),
+            *(spread(found[m]) for m in headings),
+            *(spread(agreed[m]) if m in agreed else "" for m in modalities),
         ]
         for row, found, agreed in zip(rows, table, agreements, strict=True)
     ]
@@ -139,6 +143,15 @@ def tests_grid(rows: Sequence[Row], paper: dict[str, Printed]) -> Grid | None:
     found = tests(rows)
     if not found:
         return None
+    title = (
+        "MAE of the paper's model minus each other row's (negative: the paper's model is better): paired bootstrap "
+        f"over the test utterances, seeds pooled, {RESAMPLES} resamples; p by Holm over {len(found)} comparisons."
+    )
+    return differences_grid(found, paper, title)
+
+
+def differences_grid(found: dict[str, Test], paper: dict[str, Printed], title: str) -> Grid:
+    """Differences with their intervals and p, one row each."""
     cells = [
         [
             _label(name, paper),
@@ -149,10 +162,6 @@ def tests_grid(rows: Sequence[Row], paper: dict[str, Printed]) -> Grid | None:
         ]
         for name, t in found.items()
     ]
-    title = (
-        "MAE of the paper's model minus each other row's (negative: the paper's model is better): paired bootstrap "
-        f"over the test utterances, seeds pooled, {RESAMPLES} resamples; p by Holm over {len(cells)} comparisons."
-    )
     return Grid(title, ["", "Δ MAE", "95 % interval", "p", "p (Holm)"], cells)
 
 
@@ -170,13 +179,13 @@ def records(rows: Sequence[Row], paper: dict[str, Printed]) -> list[dict[str, ob
                     "text": row.text,
                     "metric": metric,
                     "n": figure.n,
-                    "mean": _rounded(figure.mean),
-                    "std": _rounded(figure.std),
+                    "mean": rounded(figure.mean),
+                    "std": rounded(figure.std),
                     "paper": figure.printed,
-                    "minus_paper": _rounded(figure.mean - figure.printed) if figure.printed is not None else None,
-                    "model_minus_row": _rounded(test.difference.value) if test else None,
-                    "low": _rounded(test.difference.low) if test else None,
-                    "high": _rounded(test.difference.high) if test else None,
+                    "minus_paper": rounded(figure.mean - figure.printed) if figure.printed is not None else None,
+                    "model_minus_row": rounded(test.difference.value) if test else None,
+                    "low": rounded(test.difference.low) if test else None,
+                    "high": rounded(test.difference.high) if test else None,
                     "p": test.difference.p if test else None,
                     "p_holm": test.corrected if test else None,
                 }
@@ -188,7 +197,8 @@ def _label(name: str, paper: dict[str, Printed]) -> str:
     return paper[name].name if name in paper else name
 
 
-def _spread(figure: Figure) -> str:
+def spread(figure: Figure) -> str:
+    """Mean ± standard deviation, as far as they are defined."""
     if math.isnan(figure.mean):
         return "undefined"
     return f"{figure.mean:.2f}" if math.isnan(figure.std) else f"{figure.mean:.2f} ± {figure.std:.2f}"
@@ -211,5 +221,6 @@ def _p(value: float) -> str:
     return f"{value:.4f}"
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
+    """To four places; None where it is undefined."""
     return None if math.isnan(value) else round(value, 4)

@@ -19,11 +19,11 @@ from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention, result
-from mmsa_lightning.report import comparison, figures
+from mmsa_lightning.report import comparison, figures, robustness
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
-from mmsa_lightning.report.rows import Row, Utterance, read_rows
+from mmsa_lightning.report.rows import Row, Utterance, read_rows, row_name
 
 SHOWN = 15  # utterances with the largest errors
 
@@ -38,9 +38,12 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
     Raises:
         UserError: no finished run, two of the same row and seed, or runs that do not belong in one table.
     """
-    rows = read_rows(find_cells(folders))
+    cells = find_cells(folders)
+    rows = read_rows(cells)
     first = next(iter(rows[0].results.values()))
     tested = comparison.tests_grid(rows, {})
+    curves = robustness.read_curves(cells)
+    drawn = _figures(rows) | robustness.drawn(curves)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(resources("mmsa_lightning.report").joinpath("page.html").read_text("utf-8"))
     text = page.render(
@@ -58,8 +61,9 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
         results=[
             comparison.measured_grid(rows, {}, "Test: mean ± sample standard deviation over n seeds; best in bold."),
             *([tested] if tested else []),
+            *robustness.grids(curves, first["data"]),
         ],
-        figures=[(title, _image(figure), figure.get_figwidth() > 8) for title, figure in _figures(rows).items()],
+        figures=[(title, _image(figure), figure.get_figwidth() > 8) for title, figure in drawn.items()],
         row_names=[row.name for row in rows],
         largest=_largest_errors(rows),
         generated=[entry for row in rows if (entry := _farthest_labels(row))],
@@ -82,7 +86,7 @@ def find_cells(folders: Sequence[Path]) -> list[Cell]:
         if not paths:
             raise UserError(f"{folder}: no finished run (a folder with {result.NAME}) in it")
         found |= {path: record for path in paths if (record := result.read(path))}
-    names = {path: _row_name(record) for path, record in found.items()}
+    names = {path: row_name(record) for path, record in found.items()}
     cells: dict[tuple[str, int], Cell] = {}
     for path, record in found.items():
         key = names[path], record["seed"]
@@ -92,11 +96,6 @@ def find_cells(folders: Sequence[Path]) -> list[Cell]:
             )
         cells[key] = Cell(*key, path)
     return list(cells.values())
-
-
-def _row_name(record: dict[str, Any]) -> str:
-    name = record["model"] if record["ablation"] == "full" else record["ablation"]
-    return name if record["text"] != "features" else f"{name} (features)"
 
 
 def _data_card(rows: Sequence[Row]) -> Grid:

@@ -40,6 +40,12 @@ def printed(number: int) -> dict[str, Printed]:
     return rows
 
 
+def published_auilc(data: str) -> list[dict[str, str]]:
+    """EMT-DLFR's Table 6 on a data set, ``row``, ``name`` and metrics times 100; empty where it has none."""
+    with (paper_dir() / "auilc.csv").open(newline="", encoding="utf-8") as file:
+        return [record for record in csv.DictReader(file) if record["data"] == data]
+
+
 def paper_dir() -> Path:
     """``experiments/paper`` of the checkout, or of the wheel where there is no checkout."""
     inside = PACKAGE / "experiments" / "paper"

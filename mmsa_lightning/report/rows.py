@@ -19,6 +19,8 @@ from mmsa_lightning.experiment import result
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr
 
+UNUSUAL = ("reference", "learnt")  # of missing.draw and missing.absent
+
 
 @dataclass(frozen=True)
 class Utterance:
@@ -70,7 +72,7 @@ class Row:
     @property
     def protocol(self) -> Protocol:
         """By which its runs were measured."""
-        return PROTOCOLS[_protocol(next(iter(self.results.values())))]
+        return PROTOCOLS[protocol_name(next(iter(self.results.values())))]
 
     @property
     def errors(self) -> np.ndarray:
@@ -88,6 +90,24 @@ class Row:
         """What it reads as text: the encoder's name, ``features``, or nothing."""
         first = next(iter(self.results.values()))
         return first["text_encoder"] or first["text"] or "none"
+
+
+def row_name(record: dict[str, Any]) -> str:
+    """Which row a ``result.json`` belongs to: model or ablation, form of text, and what was missing."""
+    missing = record.get("missing") or {}
+    rate = f"{missing['mode']} {missing['rate']:g} missing" if missing.get("rate") else ""
+    return " ".join(filter(None, [trained_name(record), rate and f"({rate})"]))
+
+
+def trained_name(record: dict[str, Any]) -> str:
+    """The same without the rate that valid and test have missing: which kind of training it was."""
+    name = record["model"] if record["ablation"] == "full" else record["ablation"]
+    name = name if record["text"] != "features" else f"{name} (features)"
+    missing = record.get("missing") or {"train": "none"}
+    if missing["train"] == "none":
+        return name
+    words = [missing["mode"], missing["train"], *(v for v in (missing["draw"], missing["absent"]) if v in UNUSUAL)]
+    return f"{name} [{', '.join(words)}]"
 
 
 def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
@@ -109,7 +129,7 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         raise UserError(
             f"{len(absent)} of {len(cells)} cells have no result: {', '.join(absent)}; --partial leaves them out"
         )
-    _refuse_mixtures({cell: record for cell, record in found.items() if record})
+    refuse_mixtures({cell: record for cell, record in found.items() if record})
     rows = []
     for name in dict.fromkeys(cell.row for cell in cells):
         own = [cell for cell in cells if cell.row == name]
@@ -122,14 +142,19 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
     return rows
 
 
-def _protocol(record: dict[str, Any]) -> str:
+def protocol_name(record: dict[str, Any]) -> str:
     """The name of the protocol; runs from before it was kept were measured by what is now ``mosi`` or ``other``."""
     return str(record.get("protocol") or protocol("", record.get("label_range", UNSTATED)))
 
 
-def _refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
+def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
+    """Check that results may stand in one table.
+
+    Raises:
+        UserError: they are of other data, metrics, modalities or text encoders than one another.
+    """
     for record in found.values():
-        if (name := _protocol(record)) not in PROTOCOLS:
+        if (name := protocol_name(record)) not in PROTOCOLS:
             raise UserError(f"a run was measured by the protocol {name}, which this version of mmsa-lightning lacks")
     for key, what in (
         ("data_hash", "different data"),
@@ -140,7 +165,7 @@ def _refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
     ):
         kinds: dict[str, Cell] = {}
         for cell, record in found.items():
-            kind = _protocol(record) if key == "protocol" else record.get(key)
+            kind = protocol_name(record) if key == "protocol" else record.get(key)
             if kind is not None:
                 kinds.setdefault(str(kind), cell)
         if len(kinds) > 1:

@@ -6,15 +6,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention
 from mmsa_lightning.experiment.run import restore
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell, cells
-from mmsa_lightning.report.figures import attention_figure, losses_figure, rows_figure
+from mmsa_lightning.report.figures import attention_figure, losses_figure, rows_figure, save_figure
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.paper import printed
 from mmsa_lightning.report.rows import Row, read_rows
@@ -128,13 +126,6 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path) -> list[str]:
         save_figure(attention_figure(record, attention.headline(record)), stem)
         stems.append(f"{stem}.png, {stem}.svg")
     return stems
-
-
-def save_figure(figure: Figure, stem: Path) -> None:
-    """Write ``<stem>.png`` and ``<stem>.svg``."""
-    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
-        with files.aside(stem.with_name(stem.name + suffix)) as temporary:
-            figure.savefig(temporary, format=suffix[1:], dpi=150, metadata=metadata)
 
 
 def _write(path: Path, text: str) -> None:

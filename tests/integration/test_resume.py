@@ -58,8 +58,9 @@ def kill_after(arguments: list[str], folder: Path, run: Path, epochs: int, pause
         ),
         (4, ["encoder.freeze=embeddings", "optim.layer_decay=0.5", "objective.generator=crossfit"]),
         (5, ["encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}", "encoder.gradient_checkpointing=true"]),
+        (6, ["missing.train=uniform_half", "missing.rate=0.5"]),
     ],
-    ids=["constant", "linear", "plateau", "frozen, crossfit", "lora"],
+    ids=["constant", "linear", "plateau", "frozen, crossfit", "lora", "missing"],
 )
 def test_killed_twice_and_continued(
     arguments: Callable[..., list[str]], tmp_path: Path, seed: int, extra: list[str]

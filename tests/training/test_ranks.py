@@ -45,6 +45,13 @@ RUNS: dict[str, tuple[str, ...]] = {  # model, precision, and what else its conf
         "encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}",
         "objective.generator=crossfit",
     ),
+    "with gaps": (
+        "misa",
+        "64-true",
+        "missing.mode=modality",
+        "missing.train=uniform_half",
+        "missing.absent=learnt",
+    ),
 }
 FOUR = ["interactive_attention"]  # more processes than two concern no model in particular
 WITHIN = {"64-true": 1e-9, "32-true": 1e-4}

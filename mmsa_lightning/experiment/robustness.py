@@ -1,0 +1,148 @@
+"""What a finished run's best weights predict on test when parts of it are missing: ``robustness.csv`` of a run.
+
+One model answers for every rate and for every subset of the modalities. Only a run that was trained with frames or
+blocks missing at the rate of test (``missing.train: same``) is a model for that rate alone, and is measured there:
+TFR-Net's protocol has one a rate.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmsa_lightning import files
+from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.missing import Missing
+from mmsa_lightning.data.sampler import LengthSampler
+from mmsa_lightning.experiment import result
+from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.precision import full
+from mmsa_lightning.training.metrics import sentiment_metrics
+from mmsa_lightning.training.module import SentimentModule
+from mmsa_lightning.training.protocols import PROTOCOLS
+
+RATES = tuple(step / 10 for step in range(11))  # as TFR-Net and EMT-DLFR
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is missing from test.
+
+    Attributes:
+        mode: of the missing, see :mod:`mmsa_lightning.data.missing`.
+        at: the rate, such as ``0.3``; of whole modalities those that are there, such as ``text+audio``.
+        mask_seed: None where nothing is drawn by it.
+        missing: the same, for the data.
+    """
+
+    mode: str
+    at: str
+    mask_seed: int | None
+    missing: Missing
+
+
+def conditions(trained: Missing, modalities: Sequence[str], mask_seeds: Sequence[int]) -> list[Condition]:
+    """Under what a run is measured.
+
+    Args:
+        trained: its own ``missing``.
+        modalities: that it reads.
+        mask_seeds: of the masks of test.
+    """
+    if trained.train == "same" and trained.mode != "modality":
+        own = replace(trained, train="none")
+        if own.draw == "reference":
+            return [Condition(own.mode, str(float(own.rate)), None, own)]
+        return [Condition(own.mode, str(float(own.rate)), s, replace(own, seed=s)) for s in mask_seeds]
+    drawn = [
+        Condition(mode, str(rate), seed, Missing(mode=mode, rate=rate, seed=seed))
+        for mode in ("frames", "block")
+        for rate in RATES
+        for seed in mask_seeds
+    ]
+    subsets = [s for n in range(1, len(modalities) + 1) for s in itertools.combinations(modalities, n)]
+    return drawn + [
+        Condition("modality", "+".join(s), None, Missing(mode="modality", present=s))
+        for s in subsets
+        if len(modalities) > 1
+    ]
+
+
+def evaluate(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
+    """Measure a finished run, and write ``robustness.csv`` and ``robustness_errors.csv`` in its folder.
+
+    The first has a row a condition with every metric. The second has a row a test utterance and a column a condition,
+    such as ``frames 0.3``: the absolute error, mean over mask seeds. Predictions are in 32 bits, whatever the run's
+    precision.
+
+    Args:
+        run_dir: of the run.
+        mask_seeds: of the masks.
+
+    Returns:
+        False if it was measured with these mask seeds before.
+
+    Raises:
+        UserError: as :func:`restore`; the data cannot miss what is asked for.
+    """
+    if _measured(run_dir, mask_seeds):
+        return False
+    module, data = restore(run_dir)
+    module.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    test = data.store.splits["test"]
+    label = torch.from_numpy(test.label).double()
+    protocol = PROTOCOLS[data.store.meta.protocol]
+    limit = protocol.limit or math.inf
+    rows: list[dict[str, Any]] = []
+    errors: dict[str, list[Tensor]] = {}
+    complete: Tensor | None = None
+    for condition in conditions(data.missing, list(data.dims), mask_seeds):
+        whole = condition.missing.rate == 0 and set(condition.missing.present or data.dims) == set(data.dims)
+        if whole and complete is not None:
+            prediction = complete
+        else:
+            data.set_missing(condition.missing)
+            prediction = predictions(module, data)
+            complete = prediction if whole else complete
+        metrics = sentiment_metrics("", protocol)
+        metrics.update(prediction, label, torch.arange(len(label)))
+        found = {name: float(value) for name, value in metrics.compute().items()}
+        figures = {name: None if math.isnan(found[name]) else round(found[name], 6) for name in protocol.metrics}
+        rows.append({"mode": condition.mode, "at": condition.at, "mask_seed": condition.mask_seed, **figures})
+        errors.setdefault(f"{condition.mode} {condition.at}", []).append(
+            (prediction.double().clamp(-limit, limit) - label.clamp(-limit, limit)).abs()
+        )
+    means = {name: result.short(torch.stack(each).mean(dim=0).tolist()) for name, each in errors.items()}
+    utterances = [{"id": id, **{name: own[i] for name, own in means.items()}} for i, id in enumerate(test.ids)]
+    with files.held(run_dir):
+        files.write_rows(run_dir / result.ROBUSTNESS_ERRORS, utterances)
+        files.write_rows(run_dir / result.ROBUSTNESS, rows)  # last: it says that both are there
+    return True
+
+
+def predictions(module: SentimentModule, data: StoreDataModule) -> Tensor:
+    """Of test, without what is missing, float32 (utterances,) on the CPU."""
+    utterances = data.split("test")
+    found = torch.empty(len(utterances))
+    with torch.no_grad():
+        for indices in LengthSampler(utterances.lengths, data.eval_batch_size):
+            found[indices] = full(module.model(utterances[indices].to(module.device)).prediction).float().cpu()
+    return found
+
+
+def _measured(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
+    """Whether it was, with these mask seeds or, where it has masks of its own, without any."""
+    path = run_dir / result.ROBUSTNESS
+    if not path.is_file():
+        return False
+    with path.open(newline="", encoding="utf-8") as file:
+        found = {row["mask_seed"] for row in csv.DictReader(file)} - {""}
+    return found in (set(), set(map(str, mask_seeds)))

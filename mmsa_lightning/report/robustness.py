@@ -1,0 +1,259 @@
+"""``mmsa robustness``: how figures fall as more goes missing, from the ``robustness.csv`` of runs.
+
+AUILC, the area under a metric's curve over the missing rates 0, 0.1 … 1, is EMT-DLFR's (Sun et al., IEEE TAFFC 2023):
+the sum of (m_i + m_(i+1)) / 2 · 0.1. Of subsets of the modalities it is the mean that is shown.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+
+from mmsa_lightning import files
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment import result
+from mmsa_lightning.experiment.robustness import RATES
+from mmsa_lightning.report import comparison
+from mmsa_lightning.report.cells import Cell
+from mmsa_lightning.report.comparison import Figure
+from mmsa_lightning.report.figures import robustness_figure, save_figure
+from mmsa_lightning.report.grid import Grid
+from mmsa_lightning.report.paper import published_auilc
+from mmsa_lightning.report.rows import protocol_name, refuse_mixtures, trained_name
+from mmsa_lightning.report.significance import RESAMPLES
+from mmsa_lightning.training.protocols import LOWER_IS_BETTER, PROTOCOLS, Protocol
+
+WHAT = {
+    "frames": "frames and word pieces are missing",
+    "block": "a block of frames and word pieces is missing",
+    "modality": "only some modalities are there",
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A row under one mode of missing.
+
+    Attributes:
+        row: its name.
+        mode: see :mod:`mmsa_lightning.data.missing`.
+        protocol: of its metrics.
+        at: the rates, or the modalities that are there, in order.
+        draws: (seed, mask seed) of each curve; the mask seed is empty where none is drawn by it.
+        values: by metric, float64 (draws, at); NaN where a metric is undefined or a rate was not measured.
+        errors: absolute errors, float64 (seeds, at, utterances).
+    """
+
+    row: str
+    mode: str
+    protocol: Protocol
+    at: list[str]
+    draws: list[tuple[int, str]]
+    values: dict[str, np.ndarray]
+    errors: np.ndarray
+
+    def summary(self, metric: str) -> np.ndarray:
+        """float64 (draws,): AUILC, or of subsets their mean."""
+        return _summary(self.values[metric], self.mode)
+
+    def figure(self, metric: str) -> Figure:
+        """Mean and standard deviation of :meth:`summary`, times 100."""
+        values = 100 * self.summary(metric)
+        std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+        return Figure(float(values.mean()), std, len(values), None)
+
+
+def _summary(values: np.ndarray, mode: str) -> np.ndarray:
+    """Over the last axis."""
+    return values.mean(axis=-1) if mode == "modality" else np.trapezoid(values, RATES, axis=-1)
+
+
+def read_curves(cells: Sequence[Cell]) -> list[Curve]:
+    """The curves of finished runs; those that were not measured are left out.
+
+    Raises:
+        UserError: runs of other data or modalities than one another, or two of the same row, seed and rate.
+    """
+    measured = {cell: record for cell in cells if _measured(cell.run_dir) and (record := result.read(cell.run_dir))}
+    if not measured:
+        return []
+    refuse_mixtures(measured)
+    protocol = PROTOCOLS[protocol_name(next(iter(measured.values())))]
+    figures: dict[tuple[str, str], dict[tuple[int, str, str], dict[str, float]]] = {}
+    errors: dict[tuple[str, str], dict[tuple[int, str], np.ndarray]] = {}
+    for cell, record in measured.items():
+        for line in _read(cell.run_dir / result.ROBUSTNESS):
+            own = figures.setdefault((trained_name(record), line["mode"]), {})
+            key = cell.seed, line["mask_seed"], line["at"]
+            if key in own:
+                raise UserError(
+                    f"two runs of {trained_name(record)} seed {cell.seed} at {line['mode']} {line['at']}, one of them "
+                    f"{cell.run_dir}; give the folders of one of them"
+                )
+            own[key] = {m: float(line[m] or math.nan) for m in protocol.metrics}
+        utterances = _read(cell.run_dir / result.ROBUSTNESS_ERRORS)
+        for column in [name for name in utterances[0] if name != "id"]:
+            mode, at = column.split(" ")
+            errors.setdefault((trained_name(record), mode), {})[cell.seed, at] = np.array(
+                [float(u[column]) for u in utterances]
+            )
+    return [_curve(row, mode, protocol, own, errors[row, mode]) for (row, mode), own in figures.items()]
+
+
+def _curve(
+    row: str,
+    mode: str,
+    protocol: Protocol,
+    figures: dict[tuple[int, str, str], dict[str, float]],
+    errors: dict[tuple[int, str], np.ndarray],
+) -> Curve:
+    at = list(dict.fromkeys(at for _, _, at in figures)) if mode == "modality" else [str(rate) for rate in RATES]
+    draws = list(dict.fromkeys((seed, mask) for seed, mask, _ in figures))
+    values = {
+        m: np.array([[figures.get((*draw, a), {}).get(m, math.nan) for a in at] for draw in draws])
+        for m in protocol.metrics
+    }
+    lacking = np.full_like(next(iter(errors.values())), math.nan)
+    seeds = list(dict.fromkeys(seed for seed, _ in draws))
+    found = np.array([[errors.get((seed, a), lacking) for a in at] for seed in seeds])
+    return Curve(row, mode, protocol, at, draws, values, found)
+
+
+def grids(curves: Sequence[Curve], data: str) -> list[Grid]:
+    """Of each mode its table and its tests, and what was published where that was measured in the same way."""
+    found = []
+    for mode in WHAT:
+        own = [curve for curve in curves if curve.mode == mode]
+        if own:
+            found += [_table(own, mode), *([tested] if (tested := _tests(own)) else [])]
+    published = published_auilc(data)
+    if published and any("[frames, same, reference]" in curve.row for curve in curves):
+        metrics = [m for m in curves[0].protocol.metrics if m in published[0]]
+        rows = [[record["name"], *(record[m] for m in metrics)] for record in published]
+        title = "Published AUILC, EMT-DLFR's Table 6: one model a rate, these masks, chosen on validation, mean of 3."
+        found.append(Grid(title, ["", *(heading(curves[0].protocol, m) for m in metrics)], rows))
+    elif published and found:
+        found[0].title += (
+            " The published AUILC of EMT-DLFR's Table 6 are not beside it: they are of one model a rate, which "
+            "missing.train=same missing.draw=reference trains."
+        )
+    return found
+
+
+def heading(protocol: Protocol, metric: str) -> str:
+    """What a table calls a metric; not all of them stand in every table."""
+    return protocol.headings.get(metric, metric.capitalize())
+
+
+def _table(curves: Sequence[Curve], mode: str) -> Grid:
+    metrics = curves[0].protocol.metrics
+    figures = [{m: curve.figure(m) for m in metrics} for curve in curves]
+    cells = [
+        [curve.row, str(len(curve.draws)), *(comparison.spread(found[m]) for m in metrics)]
+        for curve, found in zip(curves, figures, strict=True)
+    ]
+    bold = set()
+    for j, metric in enumerate(metrics):
+        means = np.array([found[metric].mean for found in figures])
+        if not np.isnan(means).all():
+            best = np.nanmin(means) if metric in LOWER_IS_BETTER else np.nanmax(means)
+            bold |= {(i, j + 2) for i, mean in enumerate(means) if mean == best}
+    if mode == "modality":
+        what = f"mean over {', '.join(curves[0].at)}"
+    else:
+        what = "AUILC over the rates 0 to 1 in steps of 0.1"
+    title = (
+        f"Test where {WHAT[mode]}: {what}; mean ± sample standard deviation over n seeds and mask seeds, times 100; "
+        "best in bold."
+    )
+    return Grid(title, ["", "n", *(heading(curves[0].protocol, m) for m in metrics)], cells, bold)
+
+
+def _tests(curves: Sequence[Curve]) -> Grid | None:
+    """The row with the lowest MAE against each other one; of rows that were measured at every rate."""
+    errors = {curve.row: _summary(curve.errors.swapaxes(1, 2), curve.mode) for curve in curves}  # (seeds, utterances)
+    errors = {row: own for row, own in errors.items() if np.isfinite(own).all()}
+    if len(errors) < 2:
+        return None
+    best = min(errors, key=lambda row: errors[row].mean())
+    found = comparison.against(errors[best], {row: own for row, own in errors.items() if row != best})
+    title = (
+        f"MAE of {best} minus each other row's, {'mean' if curves[0].mode == 'modality' else 'AUILC'} as above: paired "
+        f"bootstrap over the test utterances, seeds and mask seeds pooled, {RESAMPLES} resamples; p by Holm over "
+        f"{len(found)} comparisons. {best} was chosen as the best of these rows, which favours it."
+    )
+    return comparison.differences_grid(found, {}, title)
+
+
+def records(curves: Sequence[Curve]) -> list[dict[str, object]]:
+    """One record a row, mode and metric, for CSV."""
+    return [
+        {
+            "row": curve.row,
+            "mode": curve.mode,
+            "metric": m,
+            "n": len(curve.draws),
+            "mean": comparison.rounded(curve.figure(m).mean),
+            "std": comparison.rounded(curve.figure(m).std),
+        }
+        for curve in curves
+        for m in curve.protocol.metrics
+    ]
+
+
+def write_robustness(cells: Sequence[Cell], out: Path) -> str:
+    """Write ``robustness`` .csv, every figure; ``auilc`` .csv, .md and .tex; and a figure a mode, .png and .svg.
+
+    Args:
+        cells: finished runs that were measured.
+        out: folder to write to; made if it is not there.
+
+    Returns:
+        the Markdown.
+
+    Raises:
+        UserError: as :func:`read_curves`.
+    """
+    curves = read_curves(cells)
+    shown = {cell: record for cell in cells if (record := result.read(cell.run_dir))}
+    data = next(iter(shown.values()))["data"]
+    tables = grids(curves, data)
+    out.mkdir(parents=True, exist_ok=True)
+    lines = [
+        {"row": trained_name(record), "seed": cell.seed, **line, "run": str(cell.run_dir)}
+        for cell, record in shown.items()
+        for line in _read(cell.run_dir / result.ROBUSTNESS)
+    ]
+    files.write_rows(out / "robustness.csv", lines)
+    files.write_rows(out / "auilc.csv", records(curves))
+    markdown = "\n".join(grid.markdown() for grid in tables)
+    for name, text in (("auilc.md", markdown), ("auilc.tex", "\n".join(grid.latex() for grid in tables))):
+        with files.aside(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    for mode, figure in zip(dict.fromkeys(curve.mode for curve in curves), drawn(curves).values(), strict=True):
+        save_figure(figure, out / f"robustness_{mode}")
+    return markdown
+
+
+def drawn(curves: Sequence[Curve]) -> dict[str, Drawing]:
+    """A figure a mode, by its title."""
+    titles = {mode: f"Test where {WHAT[mode]}" for mode in dict.fromkeys(curve.mode for curve in curves)}
+    return {
+        title: robustness_figure([curve for curve in curves if curve.mode == mode], title)
+        for mode, title in titles.items()
+    }
+
+
+def _measured(run_dir: Path) -> bool:
+    return (run_dir / result.ROBUSTNESS).is_file()
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,158 @@
+"""Areas by hand, from files made by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment.robustness import RATES
+from mmsa_lightning.report.page import find_cells
+from mmsa_lightning.report.robustness import grids, read_curves, write_robustness
+from mmsa_lightning.training.protocols import MOSI
+
+UTTERANCES = 6
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes what a measured run leaves: metrics that are ``level`` plus the square of the rate."""
+
+    def make(model: str, seed: int, level: float, rates: tuple[float, ...] = RATES, **changes: Any) -> Path:
+        folder = tmp_path / "runs" / f"{model}{seed}{len(list(tmp_path.glob('runs/*')))}"
+        folder.mkdir(parents=True)
+        record = {
+            "data": "mosi",
+            "model": model,
+            "ablation": "full",
+            "seed": seed,
+            "valid": {},
+            "test": {},
+            "epochs": 1,
+        }
+        record |= {
+            "best_epoch": 1,
+            "config_hash": "c",
+            "data_hash": "d",
+            "modalities": ["text", "audio"],
+            "text": "bert",
+        }
+        record |= {"text_encoder": "minilm", "missing": None}
+        (folder / "result.json").write_text(json.dumps(record | changes))
+        lines = [("frames", str(r), s, level + r**2 + 0.1 * (s == "2")) for r in rates for s in ("1", "2")]
+        if rates == RATES:
+            lines += [("modality", m, "", level + i) for i, m in enumerate(("text", "audio", "text+audio"))]
+        rows = [
+            {"mode": mode, "at": at, "mask_seed": s} | {m: "" if m == "acc5" else v for m in MOSI.metrics}
+            for mode, at, s, v in lines
+        ]
+        write(folder / "robustness.csv", rows)
+        means = {f"{mode} {at}": v - 0.05 * (s == "2") for mode, at, s, v in lines}
+        write(
+            folder / "robustness_errors.csv",
+            [{"id": f"u{i}"} | {k: v + 0.001 * i for k, v in means.items()} for i in range(UTTERANCES)],
+        )
+        return folder
+
+    return make
+
+
+def area(level: float) -> float:
+    """EMT-DLFR's sum, term by term."""
+    m = [level + (i / 10) ** 2 for i in range(11)]
+    return sum((m[i] + m[i + 1]) / 2 * 0.1 for i in range(10))
+
+
+def test_areas_and_means_by_hand(run: Callable[..., Path], tmp_path: Path) -> None:
+    for seed, level in ((1, 0.5), (2, 0.7)):
+        run("tfn", seed, level)
+    frames, modality = read_curves(find_cells([tmp_path]))
+    assert (frames.row, frames.mode, frames.at) == ("tfn", "frames", [str(r) for r in RATES])
+    assert frames.draws == [(1, "1"), (1, "2"), (2, "1"), (2, "2")]
+    expected = [area(0.5), area(0.6), area(0.7), area(0.8)]
+    np.testing.assert_allclose(frames.summary("mae"), expected, atol=1e-9)
+    figure = frames.figure("mae")
+    assert (figure.mean, figure.std, figure.n) == pytest.approx(
+        (100 * np.mean(expected), 100 * np.std(expected, ddof=1), 4)
+    )
+    assert np.isnan(frames.summary("acc5")).all()
+    assert modality.summary("mae").tolist() == pytest.approx([1.5, 1.7])  # levels 0, 1, 2 above
+
+
+def test_the_best_row_is_tested_against_the_others(run: Callable[..., Path], tmp_path: Path) -> None:
+    run("tfn", 1, 0.5)
+    run("misa", 1, 0.2)
+    table, tested, *_ = grids(read_curves(find_cells([tmp_path])), "demo")
+    assert table.rows[0][:2] == ["misa", "2"] and (0, 2) in table.bold
+    assert tested.title.startswith("MAE of misa minus") and tested.rows[0][:2] == ["tfn", "−30.00"]
+    assert "published" not in table.title.lower()
+
+
+def test_training_with_gaps_is_a_row_of_its_own(run: Callable[..., Path], tmp_path: Path) -> None:
+    missing = {"mode": "frames", "rate": 0.0, "train": "uniform_half", "draw": "keyed", "absent": "zeros"}
+    run("tfn", 1, 0.5)
+    run("tfn", 1, 0.4, missing=missing)
+    curves = read_curves(find_cells([tmp_path]))
+    assert {curve.row for curve in curves} == {"tfn", "tfn [frames, uniform_half]"}
+    assert "are not beside it" in grids(curves, "mosi")[0].title
+
+
+def test_one_model_a_rate_makes_one_curve_beside_the_published_ones(run: Callable[..., Path], tmp_path: Path) -> None:
+    missing = {"mode": "frames", "train": "same", "draw": "reference", "absent": "zeros"}
+    for rate in RATES:
+        run("misa", 1, 0.5, (rate,), missing=missing | {"rate": rate})
+    (curve,) = read_curves(find_cells([tmp_path]))
+    assert curve.row == "misa [frames, same, reference]"
+    assert curve.summary("mae").tolist() == pytest.approx([area(0.5), area(0.6)])
+    *_, published = grids([curve], "mosi")
+    assert ["EMT-DLFR", "110.6", "48.6", "32.5", "35.6"] in published.rows
+
+
+def test_a_rate_that_lacks_its_model_leaves_the_area_undefined(run: Callable[..., Path], tmp_path: Path) -> None:
+    missing = {"mode": "frames", "train": "same", "draw": "keyed", "absent": "zeros"}
+    for rate in RATES[:5]:
+        run("misa", 1, 0.5, (rate,), missing=missing | {"rate": rate})
+    curves = read_curves(find_cells([tmp_path]))
+    (table,) = grids(curves, "demo")
+    assert table.rows[0][2] == "undefined"
+    write_robustness(find_cells([tmp_path]), tmp_path / "out")  # and what there is is drawn
+
+
+def test_what_is_written(run: Callable[..., Path], tmp_path: Path) -> None:
+    for model in ("tfn", "misa"):
+        for seed in (1, 2):
+            run(model, seed, 0.1 * seed)
+    markdown = write_robustness(find_cells([tmp_path]), tmp_path / "out")
+    assert (tmp_path / "out" / "auilc.md").read_text() == markdown
+    kinds = [f"robustness_{mode}.{kind}" for mode in ("frames", "modality") for kind in ("png", "svg")]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
+        ["auilc.csv", "auilc.md", "auilc.tex", "robustness.csv", *kinds]
+    )
+    with (tmp_path / "out" / "robustness.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 4 * (22 + 3)
+    assert {(line["row"], line["seed"]) for line in lines} == {(m, s) for m in ("tfn", "misa") for s in "12"}
+    with (tmp_path / "out" / "auilc.csv").open() as file:
+        mean = {(r["row"], r["mode"], r["metric"]): r["mean"] for r in csv.DictReader(file)}
+    expected = 100 * np.mean([area(level) for level in (0.1, 0.2, 0.2, 0.3)])
+    assert float(mean["tfn", "frames", "mae"]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_runs_that_do_not_belong_together_are_said(run: Callable[..., Path], tmp_path: Path) -> None:
+    run("tfn", 1, 0.5)
+    run("misa", 1, 0.5, data_hash="other")
+    with pytest.raises(UserError, match="different data in one table"):
+        read_curves(find_cells([tmp_path]))
