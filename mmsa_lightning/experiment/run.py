@@ -100,6 +100,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         train=data.store.splits["train"],
         label_limit=data.store.meta.label_limit,
         model=module.model,
+        objective=module.objective,
     )
 
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
@@ -148,6 +149,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "label_range": data.store.meta.label_range,
         "text": config["text"] if "text" in data.dims else None,
         "text_encoder": text_encoder(config, data),
+        "weighting": config["objective"].get("weighting"),
         **own,
         "device": str(module.device),
         "precision": str(trainer.precision),
@@ -262,7 +264,7 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
         raise UserError(str(error)) from error
     options = dict(config["optim"])
     schedule = options.pop("schedule") and functools.partial(build_schedule, options=config["optim"]["schedule"])
-    optimizer = functools.partial(optim.build_optimizer, **options)
+    optimizer = functools.partial(optim.build_optimizer, weights=[*objective.parameters()], **options)
     return SentimentModule(model, objective, optimizer, config["seed"], schedule, data.store.meta.has_classes)
 
 

@@ -1,6 +1,11 @@
-"""The paper's objective: L1 on every task, auxiliary labels from ULGM, weighted by tanh and by the ratio of losses."""
+"""The paper's objective: L1 on every task, auxiliary labels from ULGM, weighted by tanh and by the ratio of losses.
+
+Other weights than that ratio: :mod:`mmsa_lightning.objectives.weighting`.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -9,6 +14,7 @@ from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.base import Loss, Objective
 from mmsa_lightning.objectives.ulgm import ULGM
+from mmsa_lightning.objectives.weighting import Weighting, scheme
 from mmsa_lightning.precision import full
 
 
@@ -23,15 +29,6 @@ def task_loss(prediction: Tensor, label: Tensor, truth: Tensor, *, tanh: bool) -
     return ((label - truth).abs().tanh() * error if tanh else error).mean()
 
 
-def ratio_weights(losses: Tensor, *, detach: bool) -> Tensor:
-    """Equation (19): each task's share of all losses, (tasks,) -> (tasks,); all zero where every loss is zero.
-
-    With ``detach`` the share is a constant weight, and the gradient is that of a weighted sum.
-    """
-    weights = losses / losses.sum().clamp_min(torch.finfo(losses.dtype).tiny)
-    return weights.detach() if detach else weights
-
-
 class MultiTask(Objective):
     """L = Σ_s w_s L_s over the multimodal task, (18), and each auxiliary task, (17).
 
@@ -41,17 +38,31 @@ class MultiTask(Objective):
         detach_ratio: no gradient through the share.
         positive, limit: of the label generation; see :class:`ULGM`. A limit that the config leaves null is the largest
             absolute value of the data's label range.
+        weighting: another scheme than ``ratio_weight``'s two, by its name; see :func:`scheme`. None: ``ratio_weight``.
+        temperature: of dynamic weight average.
+
+    Raises:
+        ValueError: an unknown scheme, or one that cannot be used.
     """
 
     ulgm: ULGM
+    weighting: Weighting
 
     def __init__(
-        self, *, tanh_weight: bool, ratio_weight: bool, detach_ratio: bool, positive: str, limit: float
+        self,
+        *,
+        tanh_weight: bool,
+        ratio_weight: bool,
+        detach_ratio: bool,
+        positive: str,
+        limit: float,
+        weighting: str | None = None,
+        temperature: float = 2.0,
     ) -> None:
         super().__init__()
         self.tanh_weight = tanh_weight
-        self.ratio_weight = ratio_weight
-        self.detach_ratio = detach_ratio
+        name = ("ratio" if ratio_weight else "equal") if weighting is None else weighting
+        self.scheme = scheme(name, detach_ratio=detach_ratio, temperature=temperature)
         self.positive = positive
         self.limit = limit
 
@@ -64,9 +75,15 @@ class MultiTask(Objective):
         if "fusion" not in feature_widths:
             raise ValueError("this objective needs a model's feature_widths: 'fusion' and one for each auxiliary task")
         self.ulgm = ULGM(labels, feature_widths, positive=self.positive, limit=self.limit)
+        self.weighting = self.scheme(1 + len(self.ulgm.tasks))
+
+    @property
+    def combine(self) -> Callable[[Tensor], Tensor] | None:
+        return self.weighting.combine
 
     def start_epoch(self) -> None:
         self.ulgm.resum()
+        self.weighting.start_epoch()
 
     def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
         with torch.autocast(batch.label.device.type, enabled=False):
@@ -75,10 +92,9 @@ class MultiTask(Objective):
             for task, prediction in output.tasks.items():
                 label = self.ulgm.label(task)[batch.index]
                 terms[task] = task_loss(full(prediction), label, truth, tanh=self.tanh_weight)
-            losses = torch.stack(list(terms.values()))
-            weights = ratio_weights(losses, detach=self.detach_ratio) if self.ratio_weight else torch.ones_like(losses)
+            total, weights = self.weighting(torch.stack(list(terms.values())))
             self.ulgm.update(batch.index, output.features, epoch)
-        return Loss((weights * losses).sum(), terms, dict(zip(terms, weights.detach(), strict=True)))
+        return Loss(total, terms, dict(zip(terms, weights, strict=True)) if self.combine is None else {})
 
     def generated_labels(self) -> dict[str, Tensor]:
         return {task: self.ulgm.label(task) for task in self.ulgm.tasks}

@@ -63,7 +63,7 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
 
 
 def find_cells(folders: Sequence[Path]) -> list[Cell]:
-    """The finished runs below the folders; a row is what shares model, ablation and form of text.
+    """The finished runs below the folders; a row is what shares model, ablation, weights of tasks and form of text.
 
     Raises:
         UserError: a folder without a finished run, or two of the same row and seed.
@@ -88,6 +88,8 @@ def find_cells(folders: Sequence[Path]) -> list[Cell]:
 
 def _row_name(record: dict[str, Any]) -> str:
     name = record["model"] if record["ablation"] == "full" else record["ablation"]
+    if weighting := record.get("weighting"):
+        name = f"{name}, {weighting}"
     return name if record["text"] != "features" else f"{name} (features)"
 
 

@@ -146,6 +146,7 @@ def test_the_run_directory_is_a_readable_function_of_the_config() -> None:
         "encoder.freeze=embeddings",
         "encoder.lora={rank: 8, alpha: 16, modules: [query]}",
         "optim.layer_decay=0.9",
+        "objective.weighting=dwa",
     ):
         assert directory(telling) not in (full, directory("seed=2"))
 
@@ -170,14 +171,16 @@ def before(config: dict[str, Any]) -> dict[str, Any]:
     old = copy.deepcopy(config)
     for place in ADDED:
         group, name = place.split(".")
-        del old[group][name]
+        old[group].pop(name, None)
     return {name: part for name, part in old.items() if part != {}}
 
 
-def test_what_was_added_later_leaves_earlier_runs_where_they_are(tmp_path: Path) -> None:
-    config = compose_plain("data=mosi", "model=misa")
+@pytest.mark.parametrize("model", ["misa", "self_mm"])
+def test_what_was_added_later_leaves_earlier_runs_where_they_are(model: str, tmp_path: Path) -> None:
+    """Also where an objective does not take what was added to another."""
+    config = compose_plain("data=mosi", f"model={model}")
     old = before(config)
-    assert "encoder" not in old and "layer_decay" not in old["optim"]
+    assert "encoder" not in old and "layer_decay" not in old["optim"] and "weighting" not in old["objective"]
     assert config_hash(old) == config_hash(config)
     assert config_hash(old, ["seed"]) == config_hash(config, ["seed"])
     OmegaConf.save(OmegaConf.create(old), tmp_path / "config.yaml")
