@@ -68,6 +68,26 @@ def test_total_is_made_of_the_terms(batch: Batch, tanh: bool, ratio: bool) -> No
     assert sum(map(float, loss.weights.values())) == pytest.approx(1 if ratio else 2)
 
 
+@pytest.mark.parametrize(("weighting", "ratio"), [("ratio", True), ("equal", False)])
+def test_a_weighting_goes_before_ratio_weight(batch: Batch, weighting: str, ratio: bool) -> None:
+    found = make(batch.label, tanh_weight=False, ratio_weight=not ratio, weighting=weighting)(output(batch), batch, 1)
+    assert found == make(batch.label, tanh_weight=False, ratio_weight=ratio)(output(batch), batch, 1)
+
+
+def test_the_temperature_and_each_epoch_reach_the_weighting(batch: Batch) -> None:
+    """Of two tasks: softmax(rates / T) · 2, by hand, in the third epoch."""
+    objective = make(batch.label, tanh_weight=False, weighting="dwa", temperature=0.5)
+    terms = []
+    for epoch in (1, 2, 3):
+        objective.start_epoch()
+        loss = objective(output(batch, epoch), batch, epoch)
+        terms.append({task: float(term.detach()) for task, term in loss.terms.items()})
+    rates = {task: min(2.0, terms[1][task] / terms[0][task]) for task in terms[0]}
+    powers = {task: math.exp(rate / 0.5) for task, rate in rates.items()}
+    expected = {task: 2 * power / sum(powers.values()) for task, power in powers.items()}
+    assert {task: float(weight) for task, weight in loss.weights.items()} == pytest.approx(expected, abs=1e-5)
+
+
 def test_without_weights_auxiliary_tasks_count_from_the_start(batch: Batch) -> None:
     objective = make(batch.label, tanh_weight=False, ratio_weight=False)
     out = output(batch)

@@ -40,6 +40,10 @@ RUNS: dict[str, tuple[str, ...]] = {  # model, precision, and what else its conf
         "optim.layer_decay=0.5",
     ),
     "lora": ("self_mm", "64-true", "encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}"),
+    "uncertainty": ("self_mm", "64-true", "objective.weighting=uncertainty"),
+    # Without tanh every task has a loss from the start, and four epochs are enough for rates of two.
+    "dwa": ("self_mm", "64-true", "objective.weighting=dwa", "objective.tanh_weight=false"),
+    "rlw": ("self_mm", "64-true", "objective.weighting=rlw", "objective.tanh_weight=false"),
 }
 FOUR = ["interactive_attention"]  # more processes than two concern no model in particular
 WITHIN = {"64-true": 1e-9, "32-true": 1e-4}
