@@ -118,6 +118,7 @@ def test_ranks_train_as_one_process_with_the_whole_batch(name: str, world: int, 
         close = (LABELS_WITHIN if ".label_" in key else WITHIN)[precision]
         found = states[1]["state_dict"][key]
         torch.testing.assert_close(found, value, atol=close, rtol=close, msg=lambda m, key=key: f"{key}: {m}")
+        assert value.all() or not key.endswith("log_b"), "learned weights have not moved"
     rows = [list(csv.DictReader((run / "metrics.csv").open())) for run in (one, several)]
     assert len(rows[0]) == len(rows[1]) == EPOCHS
     for a, b in zip(*rows, strict=True):
