@@ -8,24 +8,26 @@ from typing import Any
 
 import yaml
 
+from mmsa_lightning.data.releases import LABEL_RANGES, protocol
+from mmsa_lightning.training.protocols import PROTOCOLS
+
 HERE = Path(__file__).parent
 RECIPES = HERE / "recipes.yaml"
 PAGE = HERE.parent / "docs" / "models.md"
 BEGIN = "<!-- Made by experiments/recipes.py from experiments/recipes.yaml. -->"
 END = "<!-- End of what is made. -->"
-COLUMNS = {
-    "mae": "MAE",
-    "corr": "Corr",
-    "acc7": "Acc7",
-    "acc2_has0": "Acc2 has0",
-    "acc2_non0": "Acc2 non0",
-}
 
 
 def read() -> list[dict[str, Any]]:
     """The recipes, as the file holds them."""
     recipes: list[dict[str, Any]] = yaml.safe_load(RECIPES.read_text(encoding="utf-8"))
     return recipes
+
+
+def columns(recipe: dict[str, Any]) -> dict[str, str]:
+    """The headings of what its data are measured by, without F1."""
+    headings = PROTOCOLS[protocol(recipe["data"], LABEL_RANGES[recipe["data"]])].headings
+    return {metric: heading for metric, heading in headings.items() if not metric.startswith("f1")}
 
 
 def command(recipe: dict[str, Any], *models: str) -> str:
@@ -44,17 +46,18 @@ def section(recipe: dict[str, Any]) -> str:
         f"```bash\n{command(recipe, *models)}\n```",
     ]
     if measured:
-        rows = [["model", "seeds", *COLUMNS.values()], ["---", *["---:"] * (1 + len(COLUMNS))]]
-        rows += [_row(name, figures) for name, figures in models.items()]
+        shown = columns(recipe)
+        rows = [["model", "seeds", *shown.values()], ["---", *["---:"] * (1 + len(shown))]]
+        rows += [_row(name, figures, list(shown)) for name, figures in models.items()]
         parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
     return "\n\n".join(parts)
 
 
-def _row(name: str, figures: dict[str, Any] | None) -> list[str]:
+def _row(name: str, figures: dict[str, Any] | None, metrics: list[str]) -> list[str]:
     if not figures:
-        return [f"`{name}`", "not measured", *[""] * len(COLUMNS)]
+        return [f"`{name}`", "not measured", *[""] * len(metrics)]
     seeds = ", ".join(map(str, figures["seeds"]))
-    return [f"`{name}`", seeds, *(" ± ".join(f"{number:.2f}" for number in figures[key]) for key in COLUMNS)]
+    return [f"`{name}`", seeds, *(" ± ".join(f"{number:.2f}" for number in figures[key]) for key in metrics)]
 
 
 def updated(page: str) -> str:

@@ -188,7 +188,7 @@ def models() -> None:
 @data.command("import", cls=Command)
 def import_(
     source: Annotated[Path, argument("SOURCE", "Pickle of MMSA, MulT, MISA, MMIM or MAG-BERT, a folder, or a CSV.")],
-    dataset: Annotated[str, option("NAME", "mosi, mosei or a name of your own.")],
+    dataset: Annotated[str, option("NAME", "mosi, mosei, sims or a name of your own.")],
     out: Annotated[Path | None, option("PATH", "The store; default: stores/<dataset>.h5.")] = None,
     text_encoder: Annotated[
         str | None,
@@ -201,7 +201,7 @@ def import_(
     ] = None,
     label_range: Annotated[
         tuple[float, float] | None,
-        option("LOW HIGH", "Lowest and highest label; default: -3 3 for mosi and mosei, else those found."),
+        option("LOW HIGH", "Lowest and highest label; default: those of mosi, mosei and sims, else those found."),
     ] = None,
     separator: Annotated[str | None, option("CHAR", "Of a CSV's columns, or tab; default: as in the header.")] = None,
     encoding: Annotated[str | None, option("NAME", "Of a CSV, such as gbk; default: UTF-8 or by its BOM.")] = None,
@@ -356,11 +356,12 @@ def dashboard(
     numbers: Annotated[list[str] | None, argument("N", "3 to 6; default: all.")] = None,
     project: Annotated[str, option("NAME", "In W&B.", envvar="WANDB_PROJECT", show_envvar=True)] = "mmsa-lightning",
     entity: Annotated[str | None, option("NAME", "User or team; default: that of your login.")] = None,
+    data: Annotated[str | None, option("NAME", "mosi, mosei, sims or demo; default: the table's own.")] = None,
 ) -> None:
     """Save W&B workspaces of Tables 3 to 6; offline, describe them."""
     with extra("dashboard"):
         from mmsa_lightning.report.dashboards import save_dashboards
-    print(*save_dashboards(numbers or ["3", "4", "5", "6"], project, entity), sep="\n")
+    print(*save_dashboards(numbers or ["3", "4", "5", "6"], project, entity, data), sep="\n")
 
 
 @app.command(cls=Command)

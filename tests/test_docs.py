@@ -39,7 +39,7 @@ SHELL = {"git", "cd", "source"}
 FEW_JOBS = 4  # a sweep of more is composed, and not run
 SMALL = ["trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.enable_progress_bar=false"]
 COUNTS = "data.counts={train: 32, valid: 16, test: 16}"
-NOT_HERE = re.compile(r"hydra/launcher|trainer\.devices|data=(mosi|mosei)\b|experiment=(?!\w+ data=demo)")
+NOT_HERE = re.compile(r"hydra/launcher|trainer\.devices|data=(mosi|mosei|sims)\b|experiment=(?!\w+ data=demo)")
 
 
 def text_of(document: str) -> str:
@@ -206,20 +206,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "unaligned_50.pkl").write_bytes(
         pickle.dumps({split: pickled(split, n, rng) for split, n in counts.items()})
     )
+    (tmp_path / "unaligned_39.pkl").write_bytes(
+        pickle.dumps({split: pickled(split, n, rng, largest=1) for split, n in counts.items()})
+    )
     monkeypatch.chdir(tmp_path)
     wandb.teardown()  # it reads its variables once
     monkeypatch.setenv("WANDB_MODE", "offline")
     return tmp_path
 
 
-def pickled(split: str, n: int, rng: np.random.Generator) -> dict[str, Any]:
-    """One split of MMSA's unaligned pickle."""
+def pickled(split: str, n: int, rng: np.random.Generator, largest: float = 3) -> dict[str, Any]:
+    """One split of MMSA's unaligned pickle, with labels up to ``largest``."""
     tokens = np.tile(np.array([[101, 2061, 2204, 102], [1] * 4, [0] * 4], np.float32), (n, 1, 1))
     return {
         "raw_text": ["so good"] * n,
         "id": [f"{split}$_${i}" for i in range(n)],
         "text_bert": tokens,
-        "regression_labels": rng.uniform(-3, 3, n),
+        "regression_labels": rng.uniform(-largest, largest, n),
         "audio": rng.normal(size=(n, 6, 5)),
         "audio_lengths": [6] * n,
         "vision": rng.normal(size=(n, 7, 20)),

@@ -70,18 +70,19 @@ def test_every_model_and_every_tuned_file_has_a_row() -> None:
 def test_figures_are_those_of_the_table_that_is_named(recipe: dict[str, Any]) -> None:
     measured = {model: figures for model, figures in recipe["models"].items() if figures}
     assert bool(measured) == bool(recipe["machine"]) == bool(recipe["date"])
+    columns = recipes.columns(recipe)
     for figures in measured.values():
-        assert set(figures) == {"seeds", *recipes.COLUMNS}
-        assert all(len(figures[column]) == min(2, len(figures["seeds"])) for column in recipes.COLUMNS)
+        assert set(figures) == {"seeds", *columns}
+        assert all(len(figures[column]) == min(2, len(figures["seeds"])) for column in columns)
     if recipe["table"]:
         with (Path(recipes.HERE) / recipe["table"]).open() as stream:
             table = {(row["row"], row["metric"]): row for row in csv.DictReader(stream)}
         for (model, column), row in table.items():
-            if model in measured and column in recipes.COLUMNS:
+            if model in measured and column in columns:
                 written = [f"{float(row[name]):.2f}" for name in ("mean", "std") if row[name]]
                 assert [f"{figure:.2f}" for figure in measured[model][column]] == written
                 assert len(measured[model]["seeds"]) == int(row["n"])
-        assert {(model, column) for model in measured for column in recipes.COLUMNS} <= set(table)
+        assert {(model, column) for model in measured for column in columns} <= set(table)
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -90,9 +91,11 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_a_row_without_figures_says_so() -> None:
-    figures = {"seeds": [1, 2], **{column: [80.0, 0.5] for column in recipes.COLUMNS}}
     recipe = {"title": "T", "note": "N.", "command": "go MODEL", "machine": "a machine", "date": "2020-01-01"}
+    recipe |= {"data": "sims"}
+    figures = {"seeds": [1, 2], **{column: [80.0, 0.5] for column in ("mae", "corr", "acc2", "acc3", "acc5")}}
     lines = recipes.section(recipe | {"models": {"lmf": figures, "tfn": None}}).splitlines()
+    assert "| model | seeds | MAE | Corr | Acc2 | Acc3 | Acc5 |" in lines
     assert "| `lmf` | 1, 2 | " + " | ".join(["80.00 ± 0.50"] * 5) + " |" in lines
     assert "| `tfn` | not measured |  |  |  |  |  |" in lines
     assert "N. Measured on 2020-01-01, on a machine." in lines

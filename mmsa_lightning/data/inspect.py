@@ -25,6 +25,7 @@ def _provenance(store: Store) -> list[str]:
     return [
         f"{store.path}",
         *_wrapped("dataset", meta.dataset),
+        *_wrapped("metrics", f"protocol {meta.protocol}"),
         *_wrapped("layout", meta.layout),
         *_wrapped("source", meta.source),
         *_wrapped("SHA-256", meta.source_sha256),
@@ -87,7 +88,7 @@ def _labels(store: Store) -> list[str]:
         share = sum(found) / total
         row = "".join(f"{count:>8}" for count in found)
         lines.append(f"  {value:<12}{row}  {share:>5.1%} {'#' * round(share * 50)}")
-    if not store.meta.has_classes:
+    if store.meta.protocol == "other":
         lines += _wrapped("note", "acc7 and acc5 need labels in [-3, 3]: undefined here")
     if warning := range_warning(low, high):
         lines += _wrapped("warning", warning)

@@ -33,6 +33,7 @@ from mmsa_lightning import files
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.ragged import Ragged, Stored
+from mmsa_lightning.data.releases import protocol
 from mmsa_lightning.errors import UserError
 
 FORMAT = "mmsa-lightning store 1"
@@ -65,7 +66,7 @@ class Meta:
     """What a store says of itself.
 
     Attributes:
-        dataset: ``mosi``, ``mosei``, ``demo`` or the user's own name.
+        dataset: ``mosi``, ``mosei``, ``sims``, ``demo`` or the user's own name.
         layout: the layout that the source was read as.
         source: the source's file or folder name.
         source_sha256: of the source's bytes.
@@ -101,9 +102,9 @@ class Meta:
         return max(abs(bound) for bound in self.label_range)
 
     @property
-    def has_classes(self) -> bool:
-        """Whether labels are on the scale of acc7 and acc5: whole-number classes from -3 to 3."""
-        return 1 < self.label_limit <= 3
+    def protocol(self) -> str:
+        """The name of the protocol that the data are measured by."""
+        return protocol(self.dataset, self.label_range)
 
 
 def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:

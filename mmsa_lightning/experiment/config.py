@@ -35,16 +35,16 @@ INCIDENTAL = (
 LENGTH = ("trainer.max_epochs", "patience")
 
 # What came later, and the value with which a run is what it was before. That value is left out of the hash, so that
-# earlier runs keep theirs, and added to the config.yaml of these, if their objective is one that takes it.
+# earlier runs keep theirs, and added to the config.yaml of these.
 ADDED: dict[str, Any] = {
     "encoder.freeze": "none",
     "encoder.lora": None,
     "encoder.gradient_checkpointing": False,
     "optim.layer_decay": None,
+    "objective.generator": "ulgm",
     "objective.weighting": None,
     "objective.temperature": 2.0,
 }
-MULTITASK = "mmsa_lightning.objectives.multitask.MultiTask"
 
 # What every config must hold.
 FIELDS: dict[str, Any] = {
@@ -91,9 +91,8 @@ def read(path: Path) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(OmegaConf.load(path))
     for place, neutral in ADDED.items():
         group, name = place.split(".")
-        node = config.setdefault(group, {})
-        if group != "objective" or node.get("_target_") == MULTITASK:
-            node.setdefault(name, neutral)
+        if group != "objective":  # not each has it, and what has it has this default
+            config.setdefault(group, {}).setdefault(name, neutral)
     return config
 
 

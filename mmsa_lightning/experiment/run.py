@@ -24,12 +24,14 @@ from mmsa_lightning.experiment import attention, result, resume
 from mmsa_lightning.experiment.components import build
 from mmsa_lightning.experiment.config import check, plain, read, row_hash, run_names
 from mmsa_lightning.experiment.identity import differences, identity, text_encoder
+from mmsa_lightning.experiment.inputs import unimodal_inputs
 from mmsa_lightning.models.layers import adaptation
 from mmsa_lightning.models.layers.pretrained import encoder_hash
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.training import optim, ranks
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
+from mmsa_lightning.training.protocols import PROTOCOLS
 from mmsa_lightning.training.schedules import build_schedule
 from mmsa_lightning.training.trainer import (
     LAST,
@@ -123,6 +125,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
             if last is not None:
                 resume.take_over(last, run_dir)
             OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
+        if last is None:
+            module.objective.begin(functools.partial(unimodal_inputs, module.model, data))
         fit(trainer, module, data, last and run_dir / "checkpoints" / LAST)
         figures, rows = _evaluate(trainer, module, data, best_checkpoint(trainer))
         status = "success"
@@ -147,6 +151,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "trainable_parameters": sum(p.numel() for p in module.model.parameters() if p.requires_grad),
         "modalities": list(data.dims),
         "label_range": data.store.meta.label_range,
+        "protocol": data.store.meta.protocol,
         "text": config["text"] if "text" in data.dims else None,
         "text_encoder": text_encoder(config, data),
         "weighting": config["objective"].get("weighting"),
@@ -265,7 +270,7 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
     options = dict(config["optim"])
     schedule = options.pop("schedule") and functools.partial(build_schedule, options=config["optim"]["schedule"])
     optimizer = functools.partial(optim.build_optimizer, weights=[*objective.parameters()], **options)
-    return SentimentModule(model, objective, optimizer, config["seed"], schedule, data.store.meta.has_classes)
+    return SentimentModule(model, objective, optimizer, config["seed"], schedule, PROTOCOLS[data.store.meta.protocol])
 
 
 def _evaluate(

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.output import ModelOutput
 
+Inputs = Callable[[], dict[str, Tensor]]
+
 
 class Loss(NamedTuple):
     """A loss and what it is made of.
@@ -38,6 +40,14 @@ class Objective(nn.Module):
         Args:
             labels: float32 (n,), of the train split, by position.
             feature_widths: of the model's ``features``; empty for a model that has none.
+        """
+
+    def begin(self, inputs: Inputs) -> None:
+        """Called once, before the first epoch of a run that is not resumed.
+
+        Args:
+            inputs: computes what is known of each training utterance before training: for each modality float32
+                (n, width). See :func:`mmsa_lightning.experiment.inputs.unimodal_inputs`.
         """
 
     def start_epoch(self) -> None:

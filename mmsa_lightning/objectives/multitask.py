@@ -1,4 +1,4 @@
-"""The paper's objective: L1 on every task, auxiliary labels from ULGM, weighted by tanh and by the ratio of losses.
+"""The paper's objective: L1 on every task, generated auxiliary labels, weighted by tanh and by the ratio of losses.
 
 Other weights than that ratio: :mod:`mmsa_lightning.objectives.weighting`.
 """
@@ -6,13 +6,16 @@ Other weights than that ratio: :mod:`mmsa_lightning.objectives.weighting`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.output import ModelOutput
-from mmsa_lightning.objectives.base import Loss, Objective
+from mmsa_lightning.objectives.base import Inputs, Loss, Objective
+from mmsa_lightning.objectives.crossfit import CrossFit
+from mmsa_lightning.objectives.generator import LabelGenerator
 from mmsa_lightning.objectives.ulgm import ULGM
 from mmsa_lightning.objectives.weighting import Weighting, scheme
 from mmsa_lightning.precision import full
@@ -29,6 +32,9 @@ def task_loss(prediction: Tensor, label: Tensor, truth: Tensor, *, tanh: bool) -
     return ((label - truth).abs().tanh() * error if tanh else error).mean()
 
 
+GENERATORS: dict[str, type[LabelGenerator]] = {"ulgm": ULGM, "none": LabelGenerator, "crossfit": CrossFit}
+
+
 class MultiTask(Objective):
     """L = Σ_s w_s L_s over the multimodal task, (18), and each auxiliary task, (17).
 
@@ -38,14 +44,16 @@ class MultiTask(Objective):
         detach_ratio: no gradient through the share.
         positive, limit: of the label generation; see :class:`ULGM`. A limit that the config leaves null is the largest
             absolute value of the data's label range.
+        generator: which labels the auxiliary tasks get; see :data:`GENERATORS`.
         weighting: another scheme than ``ratio_weight``'s two, by its name; see :func:`scheme`. None: ``ratio_weight``.
         temperature: of dynamic weight average.
 
     Raises:
-        ValueError: an unknown scheme, or one that cannot be used.
+        ValueError: an unknown ``generator``, or ``none`` with a ``tanh_weight`` that would make every such loss 0; an
+            unknown ``weighting``, or one that cannot be used.
     """
 
-    ulgm: ULGM
+    generator: LabelGenerator
     weighting: Weighting
 
     def __init__(
@@ -56,10 +64,20 @@ class MultiTask(Objective):
         detach_ratio: bool,
         positive: str,
         limit: float,
+        generator: str = "ulgm",
         weighting: str | None = None,
         temperature: float = 2.0,
     ) -> None:
         super().__init__()
+        self.register_load_state_dict_pre_hook(_renamed)
+        if generator not in GENERATORS:
+            raise ValueError(f"generator={generator}: choose one of {', '.join(GENERATORS)}")
+        if generator == "none" and tanh_weight:
+            raise ValueError(
+                "generator=none leaves every label at y_m, where tanh_weight makes every auxiliary loss 0: "
+                "objective.tanh_weight=false trains on them"
+            )
+        self.kind = generator
         self.tanh_weight = tanh_weight
         name = ("ratio" if ratio_weight else "equal") if weighting is None else weighting
         self.scheme = scheme(name, detach_ratio=detach_ratio, temperature=temperature)
@@ -74,15 +92,21 @@ class MultiTask(Objective):
         """
         if "fusion" not in feature_widths:
             raise ValueError("this objective needs a model's feature_widths: 'fusion' and one for each auxiliary task")
-        self.ulgm = ULGM(labels, feature_widths, positive=self.positive, limit=self.limit)
-        self.weighting = self.scheme(1 + len(self.ulgm.tasks))
+        if self.kind == "ulgm":
+            self.generator = ULGM(labels, feature_widths, positive=self.positive, limit=self.limit)
+        else:
+            self.generator = GENERATORS[self.kind](labels, feature_widths)
+        self.weighting = self.scheme(1 + len(self.generator.tasks))
 
     @property
     def combine(self) -> Callable[[Tensor], Tensor] | None:
         return self.weighting.combine
 
+    def begin(self, inputs: Inputs) -> None:
+        self.generator.begin(inputs)
+
     def start_epoch(self) -> None:
-        self.ulgm.resum()
+        self.generator.start_epoch()
         self.weighting.start_epoch()
 
     def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
@@ -90,11 +114,17 @@ class MultiTask(Objective):
             truth = batch.label
             terms = {"multimodal": (full(output.prediction) - truth).abs().mean()}  # (18)
             for task, prediction in output.tasks.items():
-                label = self.ulgm.label(task)[batch.index]
+                label = self.generator.label(task)[batch.index]
                 terms[task] = task_loss(full(prediction), label, truth, tanh=self.tanh_weight)
             total, weights = self.weighting(torch.stack(list(terms.values())))
-            self.ulgm.update(batch.index, output.features, epoch)
+            self.generator.update(batch.index, output.features, epoch)
         return Loss(total, terms, dict(zip(terms, weights, strict=True)) if self.combine is None else {})
 
     def generated_labels(self) -> dict[str, Tensor]:
-        return {task: self.ulgm.label(task) for task in self.ulgm.tasks}
+        return {task: self.generator.label(task) for task in self.generator.tasks}
+
+
+def _renamed(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Checkpoints of earlier versions have the generator as ``ulgm``."""
+    for key in [key for key in state if key.startswith(f"{prefix}ulgm.")]:
+        state[f"{prefix}generator.{key.removeprefix(f'{prefix}ulgm.')}"] = state.pop(key)

@@ -8,17 +8,19 @@ added: a task with an empty class keeps its labels, and where 0 is divided by 0 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from mmsa_lightning.objectives.generator import LabelGenerator
 
 EPSILON = 1e-8
 POSITIVE = (">", ">=")
 
 
-class ULGM(nn.Module):
+class ULGM(LabelGenerator):
     """Feature banks, class centres and generated labels of every training utterance; all float32 buffers.
 
     The centres are kept as running sums, so that a step costs O(batch · width) whatever the size of the training set;
-    :meth:`resum` makes them exact again.
+    :meth:`start_epoch` makes them exact again.
 
     Args:
         labels: float32 (n,), the multimodal labels by position in the train split.
@@ -32,31 +34,25 @@ class ULGM(nn.Module):
     """
 
     def __init__(self, labels: Tensor, feature_widths: dict[str, int], *, positive: str, limit: float) -> None:
-        super().__init__()
+        super().__init__(labels, feature_widths)
         if positive not in POSITIVE:
             raise ValueError(f"positive={positive!r}: choose one of {POSITIVE}")
         if limit <= 0:
             raise ValueError(f"limit={limit}: give a number above 0")
         self.positive = positive
         self.limit = limit
-        self.tasks = [task for task in feature_widths if task != "fusion"]
         for task, width in feature_widths.items():
-            self.register_buffer(f"label_{task}", labels.float().clone())
             self.register_buffer(f"bank_{task}", torch.zeros(len(labels), width))
             self.register_buffer(f"sum_{task}", torch.zeros(2, width))  # of the negative and the positive class
             self.register_buffer(f"count_{task}", torch.zeros(2))
-        self.resum()
-
-    def label(self, task: str) -> Tensor:
-        """float32 (n,): the labels of an auxiliary task, or the true ones for ``fusion``."""
-        return self.get_buffer(f"label_{task}")
+        self.start_epoch()
 
     def centres(self, task: str) -> Tensor:
         """float32 (2, width): mean feature of the negative and the positive class; NaN for an empty class."""
         return self.get_buffer(f"sum_{task}") / self.get_buffer(f"count_{task}")[:, None]
 
     @torch.no_grad()
-    def resum(self) -> None:
+    def start_epoch(self) -> None:
         """Recompute the running sums from the banks."""
         for task in ["fusion", *self.tasks]:
             members = self._members(self.label(task))

@@ -13,18 +13,10 @@ import numpy as np
 
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.paper import Printed
-from mmsa_lightning.report.rows import METRICS, Row
+from mmsa_lightning.report.rows import Row
 from mmsa_lightning.report.significance import RESAMPLES, Difference, holm, paired_bootstrap
+from mmsa_lightning.training.protocols import LOWER_IS_BETTER
 
-HEADINGS = {
-    "mae": "MAE",
-    "corr": "Corr",
-    "acc7": "Acc7",
-    "acc2_has0": "Acc2 has0",
-    "acc2_non0": "Acc2 non0",
-    "f1_has0": "F1 has0",
-    "f1_non0": "F1 non0",
-}
 MODEL = ("interactive_attention", "full")  # the paper's own row, in a table of models and of ablations
 
 
@@ -54,13 +46,23 @@ class Test:
 
 
 def figures(row: Row, printed: Printed | None) -> dict[str, Figure]:
-    """Every metric of a row."""
-    found = {}
-    for metric in METRICS:
-        values = 100 * row.test(metric)
-        std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-        found[metric] = Figure(float(values.mean()), std, len(values), printed.figure(metric) if printed else None)
-    return found
+    """Every metric of a row that tables show."""
+    return {
+        metric: _figure(row.test(metric), printed.figure(metric) if printed else None)
+        for metric in row.protocol.headings
+    }
+
+
+def agreement(row: Row) -> dict[str, Figure]:
+    """How generated labels agree with true ones, by modality."""
+    return {modality: _figure(found.generated, None) for modality, found in row.agreement.items()}
+
+
+def _figure(values: np.ndarray, printed: float | None) -> Figure:
+    """Of float64 (seeds,)."""
+    values = 100 * values
+    std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    return Figure(float(values.mean()), std, len(values), printed)
 
 
 def tests(rows: Sequence[Row]) -> dict[str, Test]:
@@ -75,36 +77,61 @@ def tests(rows: Sequence[Row]) -> dict[str, Test]:
 
 
 def measured_grid(rows: Sequence[Row], paper: dict[str, Printed], caption: str) -> Grid:
-    """What was measured: mean ± sample standard deviation, best in bold."""
+    """What was measured: mean ± sample standard deviation, best in bold.
+
+    Where labels are generated and true ones are known, further columns say how they agree, for each modality.
+    """
+    headings = rows[0].protocol.headings
     table = [figures(row, paper.get(row.name)) for row in rows]
+    agreements = [agreement(row) for row in rows]
+    modalities = list(dict.fromkeys(m for found in agreements for m in found))
     cells = [
-        [_label(row.name, paper), row.text, str(len(row.results)), *(_spread(found[m]) for m in METRICS)]
-        for row, found in zip(rows, table, strict=True)
+        [
+            _label(row.name, paper),
+            row.text,
+            str(len(row.results)),
+            *(_spread(found[m]) for m in headings),
+            *(_spread(agreed[m]) if m in agreed else "" for m in modalities),
+        ]
+        for row, found, agreed in zip(rows, table, agreements, strict=True)
     ]
     bold = set()
-    for j, metric in enumerate(METRICS):
+    for j, metric in enumerate(headings):
         means = np.array([found[metric].mean for found in table])
         if not np.isnan(means).all():
-            best = np.nanmin(means) if metric == "mae" else np.nanmax(means)
+            best = np.nanmin(means) if metric in LOWER_IS_BETTER else np.nanmax(means)
             bold |= {(i, j + 3) for i, mean in enumerate(means) if mean == best}
-    return Grid(caption, ["", "text", "n", *HEADINGS.values()], cells, bold)
+    if modalities:
+        caption = f"{caption} {_explained(rows, modalities)}"
+    return Grid(caption, ["", "text", "n", *headings.values(), *(f"gen. {m}" for m in modalities)], cells, bold)
+
+
+def _explained(rows: Sequence[Row], modalities: Sequence[str]) -> str:
+    """What the columns of :func:`agreement` are, and what the utterances' own label reaches without any model."""
+    label = {m: row.agreement[m].label for row in rows for m in row.agreement}
+    own = ", ".join(f"{m} {100 * label[m]:.2f}" for m in modalities)
+    return (
+        "Under gen.: correlation of a modality's generated labels, of the best epoch, with its true ones over the "
+        f"training utterances; the utterances' own label reaches {own}."
+    )
 
 
 def paper_grid(rows: Sequence[Row], paper: dict[str, Printed]) -> Grid:
     """What the paper prints, and in brackets how far the mean measured here lies from it."""
+    headings = rows[0].protocol.headings
     cells = []
     for row in rows:
         printed = paper.get(row.name)
         found = figures(row, printed)
-        cells.append([_label(row.name, paper), *(_against(found[m], printed, m) for m in METRICS)])
+        cells.append([_label(row.name, paper), *(_against(found[m], printed, m) for m in headings)])
     errata = [
-        f"{p.name}, {HEADINGS[column]}: {what}"
+        f"{p.name}, {headings[column]}: {what}"
         for row in rows
         if (p := paper.get(row.name))
         for column, what in p.errata.items()
     ]
     title = "The paper's figures and, in brackets, ours minus the paper's."
-    return Grid(" ".join([title, *(f"† {e}." for e in errata)]), ["", *HEADINGS.values()], cells)
+    return Grid(" ".join([title, *(f"† {e}." for e in errata)]), ["", *headings.values()], cells)
 
 
 def tests_grid(rows: Sequence[Row], paper: dict[str, Printed]) -> Grid | None:
@@ -134,7 +161,8 @@ def records(rows: Sequence[Row], paper: dict[str, Printed]) -> list[dict[str, ob
     compared = tests(rows)
     out: list[dict[str, object]] = []
     for row in rows:
-        for metric, figure in figures(row, paper.get(row.name)).items():
+        agreed = {f"generated_{modality}": figure for modality, figure in agreement(row).items()}
+        for metric, figure in (figures(row, paper.get(row.name)) | agreed).items():
             test = compared.get(row.name) if metric == "mae" else None
             out.append(
                 {

@@ -10,9 +10,11 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
 from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.data.releases import LABEL_RANGES, protocol
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.report.rows import METRICS
+from mmsa_lightning.report.history import FOLLOWED
 from mmsa_lightning.training.optim import GROUPS
+from mmsa_lightning.training.protocols import PROTOCOLS
 
 # The tags that the runs of a table have in common. Not the experiment's name: the paper's own row is one run, which
 # Tables 3 and 5 both show, whichever sweep came first.
@@ -25,23 +27,26 @@ TABLES = {
 TASKS = ("multimodal", *MODALITIES)
 
 
-def save_dashboards(numbers: Sequence[str], project: str, entity: str | None) -> Iterator[str]:
+def save_dashboards(numbers: Sequence[str], project: str, entity: str | None, data: str | None = None) -> Iterator[str]:
     """Save a new workspace for each table or, without a login to W&B or offline, only say what would be saved.
 
     Args:
         numbers: of tables, 3 to 6.
         project: where the runs are logged.
         entity: the user or team whose project it is; the login's default when None.
+        data: the data set of the runs, one of :data:`LABEL_RANGES`; the table's own when None.
 
     Yields:
         name and URL of what was saved, or :func:`describe` of what would be.
 
     Raises:
-        UserError: an unknown table, or W&B refuses.
+        UserError: an unknown table or data set, or W&B refuses.
     """
     if unknown := [number for number in numbers if number not in TABLES]:
         raise UserError(f"table {unknown[0]}: choose {', '.join(TABLES)}")
-    workspaces = [build_workspace(number, project, entity or "") for number in numbers]
+    if data is not None and data not in LABEL_RANGES:
+        raise UserError(f"--data {data}: choose {', '.join(LABEL_RANGES)}")
+    workspaces = [build_workspace(number, project, entity or "", data) for number in numbers]
     if os.environ.get("WANDB_MODE", "online") != "online" or not wandb.login(prompt=False, verify=False):
         yield "Nothing saved: WANDB_MODE is not online, or there is no login to W&B (wandb login). This would be saved:"
         yield from map(describe, workspaces)
@@ -55,27 +60,33 @@ def save_dashboards(numbers: Sequence[str], project: str, entity: str | None) ->
         yield f"{workspace.name}: {url}"
 
 
-def build_workspace(number: str, project: str, entity: str) -> ws.Workspace:
+def build_workspace(number: str, project: str, entity: str, data: str | None = None) -> ws.Workspace:
     """The workspace of a table, not saved yet.
 
     Args:
         number: of :data:`TABLES`.
         project, entity: where it belongs.
+        data: see :func:`save_dashboards`.
     """
-    data, other = TABLES[number]
-    test = [f"test/{metric}" for metric in METRICS]
+    own, other = TABLES[number]
+    data = data or own
+    metrics = PROTOCOLS[protocol(data, LABEL_RANGES[data])].headings
+    test = [f"test/{metric}" for metric in metrics]
     losses = [f"train/loss_{task}" for task in TASKS]
     weights = [f"train/weight_{task}" for task in TASKS]
     return ws.Workspace(
-        name=f"Table {number}",
+        name=f"Table {number}" if data == own else f"Table {number} on {data}",
         project=project,
         entity=entity,
         sections=[
             ws.Section(name="Test", is_open=True, panels=[_bars(key) for key in test]),
-            ws.Section(name="Validation", panels=[_lines(f"valid/{metric}") for metric in METRICS]),
+            ws.Section(name="Validation", panels=[_lines(f"valid/{metric}") for metric in metrics]),
             ws.Section(name="Training", panels=[_lines(key) for key in ("train/loss", *losses, *weights)]),
             # Their histograms are on each run's own page: W&B shows none of several runs.
-            ws.Section(name="Generated labels", panels=[_lines(f"ulgm/std_{modality}") for modality in MODALITIES]),
+            ws.Section(
+                name="Generated labels",
+                panels=[_lines(f"ulgm/{name}_{task}") for name in ("std", *FOLLOWED) for task in MODALITIES],
+            ),
             ws.Section(name="Learning rates", panels=[_lines(f"lr/{group}") for group in GROUPS]),
         ],
         settings=ws.WorkspaceSettings(max_runs=50),  # W&B draws ten rows otherwise

@@ -12,24 +12,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mmsa_lightning.report import comparison
-from mmsa_lightning.report.comparison import HEADINGS
-from mmsa_lightning.report.history import together
+from mmsa_lightning.report.history import FOLLOWED, together
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Row
+from mmsa_lightning.training.protocols import LOWER_IS_BETTER
 
 mpl.rcParams["svg.hashsalt"] = "mmsa-lightning"  # the same figure is the same file
 mpl.rcParams["text.parse_math"] = False  # an id such as video$_$3 is no formula
 
-SHOWN = ("mae", "corr", "acc2_non0")
 INK, PALE = "#1b4f72", "#7f8c8d"
 
 
 def rows_figure(rows: Sequence[Row], paper: dict[str, Printed], title: str) -> Figure:
     """Three metrics of every row: each seed a dot, mean and standard deviation a bar, the paper's figure a diamond."""
+    protocol = rows[0].protocol
     figure = Figure(figsize=(9, 1.4 + 0.42 * len(rows)), layout="constrained")
-    axes = figure.subplots(1, len(SHOWN), sharey=True)
+    axes = figure.subplots(1, len(protocol.drawn), sharey=True)
     height = np.arange(len(rows))
-    for axis, metric in zip(axes, SHOWN, strict=True):
+    for axis, metric in zip(axes, protocol.drawn, strict=True):
         found = [comparison.figures(row, paper.get(row.name))[metric] for row in rows]
         for y, row in zip(height, rows, strict=True):
             axis.plot(
@@ -48,7 +48,9 @@ def rows_figure(rows: Sequence[Row], paper: dict[str, Printed], title: str) -> F
         known = [(f.printed, y) for f, y in zip(found, height, strict=True) if f.printed is not None]
         if known:
             axis.plot(*zip(*known, strict=True), "D", ms=6, mfc="none", mec="black", label="paper")
-        axis.set_xlabel(f"{HEADINGS[metric]} × 100" + (" (lower is better)" if metric == "mae" else ""))
+        axis.set_xlabel(
+            f"{protocol.headings[metric]} × 100" + (" (lower is better)" if metric in LOWER_IS_BETTER else "")
+        )
         axis.grid(axis="x", color="0.9")
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
@@ -97,6 +99,40 @@ def losses_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
     axis.set_title(textwrap.fill(title, 80), fontsize=11)
+    return figure
+
+
+def labels_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Figure | None:
+    """How generated labels drift by epoch, and how they agree with true ones where the data has these: mean over the
+    seeds, as far as all were trained, and one deviation. None for runs that generate none, or are of an older version.
+
+    Args:
+        histories: as for :func:`losses_figure`.
+    """
+    tasks = [name.removeprefix("train/loss_") for name in LOSSES if f"ulgm/corr_{name[11:]}" in histories[0]]
+    known = [name for name in FOLLOWED if any(f"ulgm/{name}_{task}" in histories[0] for task in tasks)]
+    if not known:
+        return None
+    figure = Figure(figsize=(3.2 * len(known), 3.2), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
+        for task in tasks:
+            label, line = LOSSES[f"train/loss_{task}"]
+            if f"ulgm/{name}_{task}" not in histories[0]:
+                continue
+            values = together(histories, f"ulgm/{name}_{task}")
+            epochs, mean = np.arange(1, values.shape[1] + 1), values.mean(axis=0)
+            axis.plot(epochs, mean, linestyle=line, color=INK, lw=1.6, label=label)
+            if len(values) > 1:
+                std = values.std(axis=0, ddof=1)
+                axis.fill_between(epochs, mean - std, mean + std, color=INK, alpha=0.12, lw=0)
+        axis.set_xlabel("epoch")
+        axis.set_title(FOLLOWED[name], fontsize=10)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(color="0.92")
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].legend(frameon=False)
+    figure.suptitle(textwrap.fill(title, 80), fontsize=11)
     return figure
 
 

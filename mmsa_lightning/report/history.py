@@ -8,6 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+FOLLOWED = {  # of generated labels, name in metrics.csv before the task: what it is
+    "corr_true": "correlation with true labels",
+    "corr": "correlation with the label",
+    "flipped": "share of changed signs",
+    "clamped": "share at the limit",
+}
+
 
 def read_history(run_dir: Path) -> dict[str, np.ndarray]:
     """Every logged value, float64 (epochs,) by its name; NaN in an epoch that lacks it."""

@@ -45,7 +45,15 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
     page = environment.from_string(resources("mmsa_lightning.report").joinpath("page.html").read_text("utf-8"))
     text = page.render(
         title=f"{len(rows)} row{'s' * (len(rows) > 1)} on {first['data']}, {' + '.join(first['modalities'])}",
-        subtitle="Selected on validation MAE; test was read once. Figures of tables are times 100.",
+        subtitle=" ".join(
+            f"{sentence}."
+            for sentence in (
+                "Selected on validation MAE; test was read once",
+                "Figures of tables are times 100",
+                rows[0].protocol.note,
+            )
+            if sentence
+        ),
         data=_data_card(rows),
         results=[
             comparison.measured_grid(rows, {}, "Test: mean ± sample standard deviation over n seeds; best in bold."),
@@ -121,7 +129,11 @@ def _figures(rows: Sequence[Row]) -> dict[str, Figure]:
         drawn[title] = figures.differences_figure(found, {}, title)
     for row in rows:
         title = f"{row.name}: training loss"
-        drawn[title] = figures.losses_figure([read_history(run_dir) for run_dir in row.run_dirs.values()], title)
+        histories = [read_history(run_dir) for run_dir in row.run_dirs.values()]
+        drawn[title] = figures.losses_figure(histories, title)
+        title = f"{row.name}: generated labels by epoch"
+        if followed := figures.labels_figure(histories, title):
+            drawn[title] = followed
         title = f"{row.name}: predicted against true, test"
         drawn[title] = figures.predictions_figure(row, title)
         seed, run_dir = next(iter(row.run_dirs.items()))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.data.releases import protocol
+from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.report.cells import Cell
-
-METRICS = ("mae", "corr", "acc7", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0")
-"""The columns of Tables 3 to 6."""
+from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,19 @@ class Utterance:
     id: str
     label: float
     text: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How generated labels agree with true ones of a modality, over the training utterances that have a true one.
+
+    Attributes:
+        generated: Pearson correlation of those of each seed's best epoch, float64 (seeds,).
+        label: the same of the utterances' own label, which generated labels start from.
+    """
+
+    generated: np.ndarray
+    label: float
 
 
 @dataclass
@@ -37,6 +52,7 @@ class Row:
         run_dirs: by seed, where it lies.
         utterances: of test, in the order of the store: id, label and text.
         predictions: of test, float64 (seeds, utterances), seeds in the order of ``results``.
+        agreement: by modality; empty where nothing is generated or nothing true is known.
     """
 
     name: str
@@ -44,6 +60,7 @@ class Row:
     run_dirs: dict[int, Path]
     utterances: list[Utterance]
     predictions: np.ndarray
+    agreement: dict[str, Agreement] = field(default_factory=dict)
 
     @property
     def labels(self) -> np.ndarray:
@@ -51,9 +68,16 @@ class Row:
         return np.array([utterance.label for utterance in self.utterances])
 
     @property
+    def protocol(self) -> Protocol:
+        """By which its runs were measured."""
+        return PROTOCOLS[_protocol(next(iter(self.results.values())))]
+
+    @property
     def errors(self) -> np.ndarray:
-        """Absolute errors on test, float64 (seeds, utterances)."""
-        return np.abs(self.predictions - self.labels)
+        """Absolute errors on test as the protocol measures them, float64 (seeds, utterances)."""
+        limit = self.protocol.limit
+        bounds = (None, None) if limit is None else (-limit, limit)
+        return np.abs(self.predictions.clip(*bounds) - self.labels.clip(*bounds))
 
     def test(self, metric: str) -> np.ndarray:
         """float64 (seeds,): a metric on test, NaN where it is undefined."""
@@ -74,7 +98,8 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         partial: go on where cells have no result; a row without any is left out.
 
     Raises:
-        UserError: cells have no result, or they are of other data, modalities or text encoders than one another.
+        UserError: cells have no result, or they are of other data, metrics, modalities or text encoders than
+            one another.
     """
     found = {cell: result.read(cell.run_dir) for cell in cells}
     absent = [f"{cell.row} seed {cell.seed}" for cell in cells if found[cell] is None]
@@ -92,21 +117,32 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         if done:
             run_dirs = {cell.seed: cell.run_dir for cell in own if found[cell]}
             tests = [_test(run_dir) for run_dir in run_dirs.values()]
-            rows.append(Row(name, done, run_dirs, tests[0][0], np.stack([predictions for _, predictions in tests])))
+            predictions = np.stack([predictions for _, predictions in tests])
+            rows.append(Row(name, done, run_dirs, tests[0][0], predictions, _agreement(list(run_dirs.values()))))
     return rows
 
 
+def _protocol(record: dict[str, Any]) -> str:
+    """The name of the protocol; runs from before it was kept were measured by what is now ``mosi`` or ``other``."""
+    return str(record.get("protocol") or protocol("", record.get("label_range", UNSTATED)))
+
+
 def _refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
+    for record in found.values():
+        if (name := _protocol(record)) not in PROTOCOLS:
+            raise UserError(f"a run was measured by the protocol {name}, which this version of mmsa-lightning lacks")
     for key, what in (
         ("data_hash", "different data"),
+        ("protocol", "different metrics"),
         ("modalities", "different modalities"),
         ("text_encoder", "different text encoders"),
         ("encoder_hash", "different weights of the text encoder"),
     ):
         kinds: dict[str, Cell] = {}
         for cell, record in found.items():
-            if record.get(key) is not None:
-                kinds.setdefault(str(record[key]), cell)
+            kind = _protocol(record) if key == "protocol" else record.get(key)
+            if kind is not None:
+                kinds.setdefault(str(kind), cell)
         if len(kinds) > 1:
             (one, a), (other, b), *_ = kinds.items()
             raise UserError(
@@ -120,3 +156,31 @@ def _test(run_dir: Path) -> tuple[list[Utterance], np.ndarray]:
         records = [record for record in csv.DictReader(file) if record["split"] == "test"]
     utterances = [Utterance(record["id"], float(record["label"]), record["text"]) for record in records]
     return utterances, np.array([float(record["prediction"]) for record in records])
+
+
+def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:
+    """Of one row's runs, from what each left in ``generated_labels.csv``."""
+    paths = [run_dir / "generated_labels.csv" for run_dir in run_dirs]
+    if not all(path.is_file() for path in paths):
+        return {}
+    tables = [_columns(path) for path in paths]
+    agreement = {}
+    for modality in MODALITIES:
+        made, true = f"generated_{modality}", f"true_{modality}"
+        if all({made, true} <= set(table) for table in tables):
+            generated = np.array([_corr(table[made], table[true]) for table in tables])
+            agreement[modality] = Agreement(generated, _corr(tables[0]["label"], tables[0][true]))
+    return agreement
+
+
+def _columns(path: Path) -> dict[str, np.ndarray]:
+    """The columns of numbers, float64 (utterances,), NaN where one is blank."""
+    with path.open(newline="", encoding="utf-8") as file:
+        records = list(csv.DictReader(file))
+    return {name: np.array([float(r[name] or "nan") for r in records]) for name in records[0] if name != "id"}
+
+
+def _corr(values: np.ndarray, truth: np.ndarray) -> float:
+    """Where the truth is known; NaN where it is not known at all."""
+    known = ~np.isnan(truth)
+    return float(corr(torch.from_numpy(values[known]), torch.from_numpy(truth[known])))

@@ -51,7 +51,11 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
         return grid.markdown()
     wanted = cells(f"table{number}", overrides)
     rows = read_rows(wanted, partial=partial)
-    grids = [comparison.measured_grid(rows, paper, _caption(number, wanted, rows)), comparison.paper_grid(rows, paper)]
+    if not rows[0].protocol.printed:
+        paper = {}
+    grids = [comparison.measured_grid(rows, paper, _caption(number, wanted, rows))]
+    if paper:
+        grids.append(comparison.paper_grid(rows, paper))
     if (tested := comparison.tests_grid(rows, paper)) is not None:
         grids.append(tested)
     markdown = "\n".join(grid.markdown() for grid in grids)
@@ -155,6 +159,7 @@ def _caption(number: str, wanted: Sequence[Cell], rows: Sequence[Row]) -> str:
         f"{_title(number, rows)}, {rows[0].errors.shape[1]} test utterances",
         f"Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}, times 100",
         "Selected on validation MAE, test read once",
+        *filter(None, [rows[0].protocol.note]),
         *(f"Where a row reads tokens, its text encoder is {encoder}" for encoder in encoders),
     ]
     if missing := [f"{cell.row} seed {cell.seed}" for cell in wanted if (cell.row, cell.seed) not in results]:

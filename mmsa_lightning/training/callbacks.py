@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.training.metrics import corr
+from mmsa_lightning.training.protocols import corr
 
 LOOK = 50  # steps
 BINS = 60  # of the histograms of generated labels
@@ -149,17 +149,25 @@ class History(L.Callback):
 
 
 class GeneratedLabels(L.Callback):
-    """Follows the labels that the objective generates: their histograms, agreement with true ones where known.
+    """Follows the labels that the objective generates: histograms, drift, agreement with true ones where known.
+
+    Logged for each task: ``std``; against the multimodal labels ``corr``, and the share of changed signs ``flipped``
+    among those that are not 0; the share of labels at the limit, ``clamped``; ``corr_true`` and ``mae_true`` against
+    true labels. Labels that have lost their sign are warned of once.
 
     Args:
+        labels: float32 (n,), the multimodal labels of the train split.
         truth: true per-modality labels (n,) of the train split, NaN where one is not known; empty for most real data.
         limit: histograms have :data:`BINS` bins from -limit to limit; what lies beyond counts in the outermost.
         path: of the CSV file of histograms, written anew after each epoch that has labels. It has one row per epoch and
             task; each further column counts the labels from its own name up to the next column's.
     """
 
-    def __init__(self, truth: dict[str, np.ndarray], limit: float, path: Path) -> None:
+    def __init__(self, labels: np.ndarray, truth: dict[str, np.ndarray], limit: float, path: Path) -> None:
+        self.labels = torch.from_numpy(labels).double()
         self.truth = truth
+        self.limit = limit
+        self.warned = False
         self.edges = np.arange(-BINS // 2, BINS // 2 + 1) / (BINS // 2) * np.float32(limit)
         self.path = path
         self.rows: list[dict[str, Any]] = []
@@ -177,10 +185,19 @@ class GeneratedLabels(L.Callback):
         values = {task: label.cpu() for task, label in labels.items()}
         for task, value in values.items():
             pl_module.log(f"ulgm/std_{task}", value.std(correction=0))
+            drift = {
+                "corr": corr(value.double(), self.labels),
+                "flipped": (value.sign() != self.labels.sign())[self.labels != 0].double().mean(),
+                "clamped": (value.abs() >= getattr(pl_module.objective, "limit", self.limit)).double().mean(),
+            }
             if task in self.truth:
-                truth = torch.from_numpy(self.truth[task])
+                truth = torch.from_numpy(self.truth[task]).double()
                 known = ~truth.isnan()
-                pl_module.log(f"ulgm/corr_true_{task}", corr(value[known].double(), truth[known].double()))
+                drift["corr_true"] = corr(value[known].double(), truth[known])
+                drift["mae_true"] = (value[known].double() - truth[known]).abs().mean()
+            for name, number in drift.items():
+                pl_module.log(f"ulgm/{name}_{task}", number)
+            self._warn(trainer, task, float(drift["corr"]), float(drift["flipped"]))
         histograms = {
             task: np.histogram(np.clip(value.numpy(), self.edges[0], self.edges[-1]), bins=self.edges)
             for task, value in values.items()
@@ -195,11 +212,22 @@ class GeneratedLabels(L.Callback):
                 shown = {f"ulgm/label_{task}": wandb.Histogram(np_histogram=h) for task, h in histograms.items()}
                 logger.experiment.log(shown | {"trainer/global_step": trainer.global_step})
 
+    def _warn(self, trainer: L.Trainer, task: str, agreement: float, flipped: float) -> None:
+        if self.warned or not (agreement < 0 or flipped > 0.5):
+            return
+        self.warned = True
+        if trainer.is_global_zero:
+            print(
+                f"warning: after epoch {trainer.current_epoch + 1} the generated {task} labels have lost their sign "
+                f"(correlation with the label {agreement:.2f}, {flipped:.0%} of signs changed): "
+                "objective.generator=crossfit keeps it"
+            )
+
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "warned": self.warned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = state_dict["rows"]
+        self.rows, self.warned = state_dict["rows"], state_dict.get("warned", False)
 
 
 def _ignorant(trainer: L.Trainer) -> list[wandb.Run]:

@@ -18,6 +18,7 @@ from mmsa_lightning.objectives.base import Objective
 from mmsa_lightning.precision import full
 from mmsa_lightning.training import ranks, surgery
 from mmsa_lightning.training.metrics import sentiment_metrics
+from mmsa_lightning.training.protocols import MOSI, Protocol
 
 
 class SentimentModule(L.LightningModule):
@@ -30,7 +31,7 @@ class SentimentModule(L.LightningModule):
         schedule: from the optimiser and the number of its steps to a schedule of :mod:`schedules`; None for none.
         seed: the random numbers of epoch n are a function of (seed, n, rank), so that a run resumed after epoch n - 1
             draws the same ones.
-        classes: whether the labels have acc7's and acc5's classes; see :func:`sentiment_metrics`.
+        protocol: by which valid and test are measured.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class SentimentModule(L.LightningModule):
         optimizer: Callable[[nn.Module], torch.optim.Optimizer],
         seed: int,
         schedule: Callable[[torch.optim.Optimizer, int], dict[str, Any]] | None = None,
-        classes: bool = True,
+        protocol: Protocol = MOSI,
     ) -> None:
         super().__init__()
         self.model = model
@@ -48,8 +49,8 @@ class SentimentModule(L.LightningModule):
         self.optimizer = optimizer
         self.schedule = schedule
         self.seed = seed
-        self.valid_metrics = sentiment_metrics("valid/", classes=classes)
-        self.test_metrics = sentiment_metrics("test/", classes=classes)
+        self.valid_metrics = sentiment_metrics("valid/", protocol)
+        self.test_metrics = sentiment_metrics("test/", protocol)
         self.rates: dict[str, float] = {}  # at the start of the epoch
         self.sums: dict[str, Tensor] = {}  # over the epoch's utterances so far
         self.seen = 0  # how many these are

@@ -219,7 +219,7 @@ def build_trainer(
             callbacks=[
                 Timer(),
                 Finite(train.ids),
-                GeneratedLabels(train.unimodal, label_limit, run_dir / "label_histograms.csv"),
+                GeneratedLabels(train.label, train.unimodal, label_limit, run_dir / "label_histograms.csv"),
                 History(run_dir / "metrics.csv"),
                 Interruption(run_dir / "checkpoints" / LAST),
                 Patience(MONITOR, patience=patience),

@@ -59,6 +59,21 @@ def test_mult_of_python_2(tmp_path, layouts):
     np.testing.assert_array_equal(store.splits["test"].sequences["text"][3], steps[(steps != 0).any(1)])
 
 
+def test_mmsas_pickle_of_ch_sims(tmp_path, layouts, capsys):
+    data = layouts.mmsa(False)
+    for part in data.values():
+        part["regression_labels"] = part["regression_labels"] / 3
+        for letter, factor in zip("TAV", (0.5, -0.5, 1), strict=True):
+            part[f"regression_labels_{letter}"] = factor * part["regression_labels"]
+    source = save(tmp_path / "unaligned_39.pkl", data)
+    store = run_import(source, tmp_path / "sims.h5", "--text-encoder", "bert-base-chinese", dataset="sims")
+    assert (store.meta.label_range, store.meta.protocol) == ([-1, 1], "sims")
+    assert "5 / 3 / 4 utterances in train / valid / test, where sims has 1368 / 456 / 457:" in capsys.readouterr().err
+    valid = store.splits["valid"]
+    for modality, factor in (("text", 0.5), ("audio", -0.5), ("vision", 1)):
+        np.testing.assert_allclose(valid.unimodal[modality], factor * valid.label)
+
+
 def test_misa_folder_and_mag_bert_become_the_same_arrays(tmp_path, layouts):
     folder = tmp_path / "MOSI"
     folder.mkdir()
@@ -91,14 +106,14 @@ def test_a_known_release_is_named(tmp_path, layouts, monkeypatch, capsys):
     monkeypatch.setitem(importer.RELEASES, digest, "MMSA MOSI aligned_50.pkl")
     assert run_import(path, tmp_path / "mosi.h5", dataset="mosi").meta.release == "MMSA MOSI aligned_50.pkl"
     assert capsys.readouterr().err == (
-        "warning: 5 / 3 / 4 utterances in train / valid / test, where mosi has 1284 / 229 / 686 (Table 1): "
-        "not comparable\n"
+        "warning: 5 / 3 / 4 utterances in train / valid / test, where mosi has 1284 / 229 / 686: not comparable\n"
     )
 
 
-def test_count_warning_knows_table_1():
+def test_count_warning_knows_the_official_counts():
     assert count_warning("mosi", (1284, 229, 686)) is None
     assert count_warning("mosei", (16326, 1871, 4659)) is None
+    assert count_warning("sims", (1368, 456, 457)) is None
     assert count_warning("own", (1, 2, 3)) is None
     assert "16274 / 1861 / 4659" in (count_warning("mosei", (16274, 1861, 4659)) or "")
 
@@ -382,9 +397,13 @@ def test_real_mosi(tmp_path, real_data):
     assert (audio == audio[0]).all() and audio.any()
 
 
-def test_real_sims_has_its_range_and_its_unimodal_labels(tmp_path, real_data):
-    path = real_data.parent / "sims" / "utterances.csv"
-    store = run_import(path, tmp_path / "sims.h5")
+def test_real_sims_has_its_range_and_its_unimodal_labels(tmp_path, real_data, capsys):
+    folder = real_data.parent / "sims"
+    path = folder / "utterances.csv"
+    options = ["--audio", folder / "audio_opensmile4.npz", "--vision", folder / "vision_openface_au.npz"]
+    store = run_import(path, tmp_path / "sims.h5", *options, dataset="sims")
+    assert (store.dims, store.meta.protocol) == ({"tokens": None, "audio": 4, "vision": 16}, "sims")
+    assert "warning" not in capsys.readouterr().err
     assert {name: len(split) for name, split in store.splits.items()} == {"train": 1368, "valid": 456, "test": 457}
     assert (store.meta.label_range, list(store.splits["test"].unimodal)) == ([-1, 1], ["text", "audio", "vision"])
     with path.open(encoding="utf-8") as file:

@@ -101,19 +101,33 @@ def test_the_content_hash_is_of_the_content(tmp_path, path, alter):
 def test_the_label_range_is_content_and_older_stores_are_of_minus_3_to_3(tmp_path, path):
     splits = {name: make_split(4, i) for i, name in enumerate(SPLITS)}
     original = Store(path).meta
-    assert (original.label_range, original.label_limit, original.has_classes) == ([-3, 3], 3, True)
+    assert (original.label_range, original.label_limit, original.protocol) == ([-3, 3], 3, "mosi")
     with h5py.File(path, "r+") as file:
         older = json.loads(file.attrs["meta"])
         del older["label_range"]
         file.attrs["meta"] = json.dumps(older)
     assert Store(path).meta == original
     seen = {original.content_sha256}
-    for bounds, limit, classes in (([-1.0, 0.6], 1, False), ([-2.4, 2.0], 2.4, True), ([1.0, 5.0], 5, False)):
+    for bounds, limit, name in (([-1.0, 0.6], 1, "other"), ([-2.4, 2.0], 2.4, "mosi"), ([1.0, 5.0], 5, "other")):
         write(tmp_path / "y.h5", splits, make_meta(label_range=bounds))
         meta = Store(tmp_path / "y.h5").meta
-        assert (meta.label_range, meta.label_limit, meta.has_classes) == (bounds, limit, classes)
+        assert (meta.label_range, meta.label_limit, meta.protocol) == (bounds, limit, name)
         seen.add(meta.content_sha256)
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("dataset", "bounds", "name"),
+    [
+        ("sims", [-1.0, 1.0], "sims"),
+        ("sims", [-3.0, 3.0], "mosi"),  # imported, before CH-SIMS was known, with a range of the user's
+        ("mine", [-1.0, 1.0], "other"),
+        ("mosei", [-3.0, 3.0], "mosi"),
+        ("demo", [-3.0, 3.0], "mosi"),
+    ],
+)
+def test_the_protocol_is_that_of_the_data(dataset, bounds, name):
+    assert make_meta(dataset=dataset, label_range=bounds).protocol == name
 
 
 def test_the_hash_of_labels_from_minus_3_to_3_is_what_it_was(tmp_path):

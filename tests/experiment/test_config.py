@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.components import build
 from mmsa_lightning.experiment.config import ADDED, check, config_dir, config_hash, plain, read, run_directory
 from mmsa_lightning.models.layers import adaptation
+from mmsa_lightning.objectives.multitask import MultiTask
 from mmsa_lightning.training import optim
 
 CONF = config_dir()
@@ -102,7 +104,7 @@ def test_there_is_a_row_for_every_ablation() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", ["demo", "mosi", "mosei"])
+@pytest.mark.parametrize("data", ["demo", "mosi", "mosei", "sims"])
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_an_ablation_changes_exactly_its_switches(ablation: str, data: str) -> None:
     full = flat(compose_plain(f"data={data}"))
@@ -171,22 +173,34 @@ def before(config: dict[str, Any]) -> dict[str, Any]:
     old = copy.deepcopy(config)
     for place in ADDED:
         group, name = place.split(".")
-        old[group].pop(name, None)
+        old[group].pop(name, None)  # not every objective takes what was added to another
     return {name: part for name, part in old.items() if part != {}}
 
 
-@pytest.mark.parametrize("model", ["misa", "self_mm"])
-def test_what_was_added_later_leaves_earlier_runs_where_they_are(model: str, tmp_path: Path) -> None:
-    """Also where an objective does not take what was added to another."""
-    config = compose_plain("data=mosi", f"model={model}")
+def test_what_was_added_later_leaves_earlier_runs_where_they_are(tmp_path: Path) -> None:
+    config = compose_plain("data=mosi", "model=misa")
     old = before(config)
-    assert "encoder" not in old and "layer_decay" not in old["optim"] and "weighting" not in old["objective"]
+    assert "encoder" not in old and "layer_decay" not in old["optim"]
     assert config_hash(old) == config_hash(config)
     assert config_hash(old, ["seed"]) == config_hash(config, ["seed"])
     OmegaConf.save(OmegaConf.create(old), tmp_path / "config.yaml")
     assert read(tmp_path / "config.yaml") == config
     with pytest.raises(UserError, match="encoder="):
         check(old)
+
+
+def test_an_objective_is_left_as_an_earlier_run_has_it(tmp_path: Path) -> None:
+    """What it takes now has the same default in the code, and another objective would not take it."""
+    config = compose_plain("model=self_mm")
+    old = before(config)
+    assert config["objective"]["generator"] == "ulgm" and "generator" not in old["objective"]
+    assert config_hash(old) == config_hash(config)
+    OmegaConf.save(OmegaConf.create(old), tmp_path / "config.yaml")
+    assert read(tmp_path / "config.yaml")["objective"] == old["objective"]
+    defaults = inspect.signature(MultiTask).parameters
+    for place, neutral in ADDED.items():
+        group, name = place.split(".")
+        assert group != "objective" or defaults[name].default == neutral
 
 
 def test_what_was_added_counts_where_it_is_not_neutral(tmp_path: Path) -> None:

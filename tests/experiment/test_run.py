@@ -27,7 +27,7 @@ from mmsa_lightning.models.layers.text_encoder import TextEncoder
 SIMS = [-1.0, 1.0]
 
 
-def make_store(path: Path, label_range: list[float]) -> Path:
+def make_store(path: Path, label_range: list[float], dataset: str = "own") -> Path:
     """Eight utterances a split with labels at both ends of the range, a true label of audio known for every other."""
     rng = np.random.default_rng(0)
     label = np.resize(np.float32([*label_range, np.mean(label_range)]), 8)
@@ -39,7 +39,7 @@ def make_store(path: Path, label_range: list[float]) -> Path:
     splits = {
         name: Split([f"{name}$_${i}" for i in range(8)], label, sequences, unimodal={"audio": audio}) for name in SPLITS
     }
-    write(path, splits, Meta("own", "made", "x", "0" * 64, None, True, "words", [], label_range=label_range))
+    write(path, splits, Meta(dataset, "made", "x", "0" * 64, None, True, "words", [], label_range=label_range))
     return path
 
 

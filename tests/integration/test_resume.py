@@ -58,10 +58,10 @@ def kill_after(arguments: list[str], folder: Path, run: Path, epochs: int, pause
                 "optim.lr.other=0.02",
             ],
         ),
-        (4, ["encoder.freeze=embeddings", "optim.layer_decay=0.5"]),
+        (4, ["encoder.freeze=embeddings", "optim.layer_decay=0.5", "objective.generator=crossfit"]),
         (5, ["encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}", "encoder.gradient_checkpointing=true"]),
     ],
-    ids=["constant", "linear", "plateau", "frozen", "lora"],
+    ids=["constant", "linear", "plateau", "frozen, crossfit", "lora"],
 )
 def test_killed_twice_and_continued(
     arguments: Callable[..., list[str]], tmp_path: Path, seed: int, extra: list[str]

@@ -39,6 +39,41 @@ def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: p
     assert mean["bi", "mae"] == pytest.approx(100 * sum(maes) / 2, abs=1e-4)
 
 
+def test_a_sweep_fills_its_table_of_ch_sims(tiny_bert: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Made-up utterances with CH-SIMS's labels: its metrics, its range, no figures of the paper's."""
+    lines = ["id,text,label,label_text,label_audio,label_vision,split"]
+    for i, split in enumerate(["train"] * 24 + ["valid"] * 6 + ["test"] * 7):
+        label = (i * 7 % 11 - 5) / 5
+        lines.append(f"v{i}$_$1,so {'good' if label > 0 else 'bad'},{label},{label},{-label},{label},{split}")
+    (tmp_path / "label.csv").write_text("\n".join(lines) + "\n")
+    store = tmp_path / "sims.h5"
+    cli.main(["data", "import", str(tmp_path / "label.csv"), "--dataset", "sims", "--out", str(store)])
+    narrow = [
+        *("data=sims", f"data.path={store}", f"runs={tmp_path / 'runs'}", f"text_encoder={tiny_bert}", "text=bert"),
+        *("trainer=cpu", "trainer.max_epochs=2", "trainer.enable_progress_bar=false", "model=tfn,self_mm", "seed=1"),
+    ]
+    app.main(["-m", "experiment=table3", *narrow])
+    results = {
+        r["model"]: r for path in (tmp_path / "runs").rglob("result.json") if (r := json.loads(path.read_text()))
+    }
+    assert {r["protocol"] for r in results.values()} == {"sims"}
+    assert set(results["tfn"]["test"]) == {"mae", "corr", "acc2", "f1", "acc3", "acc5"}
+
+    cli.main(["table", "3", "--out", str(tmp_path / "tables"), *narrow])
+    markdown = (tmp_path / "tables" / "table3.md").read_text()
+    assert markdown.startswith("Table 3 on sims, text, 7 test utterances.")
+    assert "| MAE | Corr | Acc2 | Acc3 | Acc5 | F1 | gen. text |" in markdown
+    assert "The paper's figures" not in markdown and "TFN" not in markdown
+    with (tmp_path / "tables" / "table3.csv").open() as file:
+        records = {(r["row"], r["metric"]): r for r in csv.DictReader(file)}
+    for model, result in results.items():
+        for metric, value in result["test"].items():
+            if value is not None:
+                assert float(records[model, metric]["mean"]) == pytest.approx(100 * value, abs=1e-4)
+    assert ("tfn", "generated_text") not in records and records["self_mm", "generated_text"]["mean"]
+    assert not any(record["paper"] for record in records.values())
+
+
 def test_a_sweep_fills_its_figure(arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     narrow = arguments("data=demo", "seed=1,2")
     app.main(["-m", "experiment=figure3", *narrow])

@@ -25,7 +25,7 @@ from mmsa_lightning.experiment.run import restore
 from mmsa_lightning.files import held
 from mmsa_lightning.models.layers import minilm
 from mmsa_lightning.models.layers.pretrained import encoder_hash
-from mmsa_lightning.training import metrics
+from mmsa_lightning.training.protocols import MOSI
 
 Arguments = Callable[..., list[str]]
 
@@ -87,7 +87,7 @@ def test_a_run_leaves_what_it_promises(
         assert [row["id"] for row in mine] == store.splits[split].ids and len(mine) == n
         assert [row["text"] for row in mine] == store.splits[split].raw_text
         prediction, label = (torch.tensor([float(row[c]) for row in mine]).double() for c in ("prediction", "label"))
-        for name, function in metrics.METRICS.items():
+        for name, function in MOSI.metrics.items():
             expected = function(prediction, label).item()
             assert outcome[split][name] == pytest.approx(expected, abs=1e-6, nan_ok=True), (split, name)
     assert outcome["valid"]["mae"] == pytest.approx(float(best["valid/mae"]), abs=1e-6)
@@ -101,7 +101,7 @@ def test_a_run_leaves_what_it_promises(
     parameters = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     model = {name: p for name, p in parameters.items() if name.startswith("model.")}
     assert outcome["parameters"] == sum(p.numel() for p in model.values() if p.is_floating_point())
-    assert "objective.ulgm.bank_fusion" in parameters
+    assert "objective.generator.bank_fusion" in parameters
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_does_not(arguments: Arguments, tmp_path: Path) -> None:
@@ -429,7 +429,7 @@ def test_wandb_offline_logs_losses_weights_rates_metrics_and_label_histograms(
         tasks = ("multimodal", "text", "audio", "vision")
         assert {f"train/loss_{task}" for task in tasks} | {f"train/weight_{task}" for task in tasks} <= keys
         assert {"lr/bert", "lr/bert_no_decay", "lr/audio", "lr/video", "lr/other"} <= keys
-        assert {f"valid/{name}" for name in metrics.METRICS} <= keys
+        assert {f"valid/{name}" for name in MOSI.metrics} <= keys
         assert {f"ulgm/label_{modality}/bins" for modality in ("text", "audio", "vision")} <= keys
 
 

@@ -107,14 +107,15 @@ def test_one_step_changes_every_parameter(features: Batch) -> None:
 # thuiar/MMSA config_regression.py. Its dropouts are ordered audio, video, text, post-fusion, of which the last is never
 # used; its hidden_dims text, audio, video. All modalities have the same rate; widths tell whether the order was minded.
 MMSA = {
-    "mosi": ([128, 16, 128], [0.3, 0.3, 0.3], 3, 64, 0.005),
-    "mosei": ([128, 16, 128], [0.2, 0.2, 0.2], 4, 32, 0.001),
+    "mosi": ([128, 16, 128], [0.3, 0.3, 0.3], 3, 64, 0.001, 0.005),
+    "mosei": ([128, 16, 128], [0.2, 0.2, 0.2], 4, 32, 0.001, 0.001),
+    "sims": ([64, 16, 64], [0.2, 0.2, 0.2], 4, 64, 0.002, 0.005),
 }
 
 
 @pytest.mark.parametrize("data", MMSA)
 def test_tuned_settings_are_mmsas_at_the_right_modality(data: str) -> None:
-    hidden, dropouts, rank, batch_size, decay = MMSA[data]
+    hidden, dropouts, rank, batch_size, lr, decay = MMSA[data]
     config = composed("model=lmf", f"data={data}")
     model: Any = build_component("model", config["model"], dims={"text": 768, "audio": 5, "vision": 20})
     text, audio, vision = (model.encoders[m] for m in ("text", "audio", "vision"))
@@ -130,7 +131,7 @@ def test_tuned_settings_are_mmsas_at_the_right_modality(data: str) -> None:
     assert (config["data"]["batch_size"], config["text"]) == (batch_size, "features")
     optim = config["optim"]
     for group in ("audio", "video", "other"):
-        assert (optim["lr"][group], optim["weight_decay"][group]) == (0.001, decay)
+        assert (optim["lr"][group], optim["weight_decay"][group]) == (lr, decay)
     assert optim["algorithm"] == "adam"
 
 

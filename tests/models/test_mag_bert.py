@@ -285,7 +285,12 @@ def test_modalities_must_be_aligned(batch_of: Any, tiny_bert: str) -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "rate", "dropout"),
-    [(["data=mosi"], 2e-5, 0.3), (["data=mosei"], 1e-5, 0.2), (["data=own", "data.path=made.h5"], 1e-5, 0.5)],
+    [
+        (["data=mosi"], 2e-5, 0.3),
+        (["data=mosei"], 1e-5, 0.2),
+        (["data=sims"], 5e-5, 0.1),
+        (["data=own", "data.path=made.h5"], 1e-5, 0.5),
+    ],
 )
 def test_trained_by_the_original_recipe_and_not_by_mmsas(
     tiny_bert: str, overrides: list[str], rate: float, dropout: float

@@ -241,7 +241,7 @@ def test_a_number_that_makes_no_sense_is_refused(tiny_bert: str, wrong: dict[str
         build(tiny_bert, **wrong)
 
 
-@pytest.mark.parametrize("data", ["mosi", "mosei"])
+@pytest.mark.parametrize("data", ["mosi", "mosei", "sims"])
 @pytest.mark.parametrize("decay", [0.0, 2.5e-5])
 def test_weight_decay_reaches_the_optimiser(tiny_bert: str, data: str, decay: float) -> None:
     """There is none, as in the original; what is given is applied. thuiar/MMSA states one and never passes it on."""
@@ -267,10 +267,10 @@ def test_weight_decay_reaches_the_optimiser(tiny_bert: str, data: str, decay: fl
 
 
 def test_accumulated_batches_are_clipped_by_value_at_half_of_what_is_published_for_their_sum(tiny_bert: str) -> None:
-    for data, size in (("mosi", 16), ("mosei", 64)):
+    for data, size, clip in (("mosi", 16, 0.4), ("mosei", 64, 0.4), ("sims", 64, 0.5)):
         config = composed("model=misa", f"data={data}", f"text_encoder={tiny_bert}")
         trainer = config["trainer"]
         assert config["data"]["batch_size"] == size
-        assert (trainer["accumulate_grad_batches"], trainer["gradient_clip_val"]) == (2, 0.4)
+        assert (trainer["accumulate_grad_batches"], trainer["gradient_clip_val"]) == (2, clip)
         assert trainer["gradient_clip_algorithm"] == "value"
         assert config["optim"]["lr"] == dict.fromkeys(("bert", "audio", "video", "other"), 1e-4)

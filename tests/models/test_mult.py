@@ -358,7 +358,7 @@ def test_text_may_be_berts_hidden_states(batch: Batch, tiny_bert: str) -> None:
     assert embeddings.grad is not None and embeddings.grad.any()
 
 
-@pytest.mark.parametrize("data", ["mosi", "mosei"])
+@pytest.mark.parametrize("data", ["mosi", "mosei", "sims"])
 @pytest.mark.parametrize("decay", [0.0, 0.005])
 def test_weight_decay_reaches_the_optimiser(tiny_bert: str, data: str, decay: float) -> None:
     """There is none, as in the original; what is given is applied. thuiar/MMSA states one and never passes it on."""

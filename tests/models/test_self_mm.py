@@ -205,10 +205,17 @@ PUBLISHED = {  # thuiar/MMSA config_regression.json: rate and L2 decay for sums 
         "other": (1e-3, 1e-2),
         "video": (1e-4, 0.0),
     },
+    "sims": {
+        "audio": (5e-3, 1e-2),
+        "bert": (5e-5, 1e-3),
+        "bert_no_decay": (5e-5, 0.0),
+        "other": (1e-3, 1e-3),
+        "video": (5e-3, 1e-2),
+    },
 }
 
 
-@pytest.mark.parametrize(("data", "batch_size"), [("mosi", 16), ("mosei", 32)])
+@pytest.mark.parametrize(("data", "batch_size"), [("mosi", 16), ("mosei", 32), ("sims", 32)])
 def test_five_parameter_groups_have_the_published_rates_and_decays(tiny_bert: str, data: str, batch_size: int) -> None:
     """L2 decay of a mean over k batches is the k-th part of that of their sum."""
     config = composed("model=self_mm", f"data={data}", f"text_encoder={tiny_bert}")

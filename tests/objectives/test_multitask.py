@@ -58,7 +58,7 @@ def test_auxiliary_losses_are_zero_in_two_epochs_and_not_in_the_third(batch: Bat
 def test_total_is_made_of_the_terms(batch: Batch, tanh: bool, ratio: bool) -> None:
     objective = make(batch.label, tanh_weight=tanh, ratio_weight=ratio)
     out = output(batch)
-    objective.ulgm.label("text").copy_(batch.label + 0.5)
+    objective.generator.label("text").copy_(batch.label + 0.5)
     loss = objective(out, batch, 1)
     l_m = (out.prediction - batch.label).abs().mean()
     l_t = ((out.tasks["text"] - batch.label - 0.5).abs() * (math.tanh(0.5) if tanh else 1)).mean()
@@ -111,11 +111,11 @@ def test_an_epoch_starts_with_exact_sums(batch: Batch) -> None:
     objective, out = make(batch.label), output(batch)
     objective(out, batch, 1)
     for buffer in ("sum_text", "count_text", "sum_fusion", "count_fusion"):
-        objective.ulgm.get_buffer(buffer).add_(0.5)
+        objective.generator.get_buffer(buffer).add_(0.5)
     objective.start_epoch()
     for task, features in out.features.items():
         expected = [features[batch.label < 0].mean(dim=0), features[batch.label > 0].mean(dim=0)]
-        torch.testing.assert_close(objective.ulgm.centres(task), torch.stack(expected).detach())
+        torch.testing.assert_close(objective.generator.centres(task), torch.stack(expected).detach())
 
 
 @pytest.mark.parametrize("positive", [">", ">="])
@@ -125,7 +125,7 @@ def test_what_counts_as_positive_reaches_the_label_generation(batch: Batch, posi
     objective(out, batch, 1)
     members = [1, 2] if positive == ">=" else [2]
     expected = out.features["text"][members].mean(dim=0).detach()
-    torch.testing.assert_close(objective.ulgm.centres("text")[1], expected)
+    torch.testing.assert_close(objective.generator.centres("text")[1], expected)
 
 
 def test_the_limit_reaches_the_label_generation(batch: Batch) -> None:
@@ -151,3 +151,52 @@ def test_l1_is_the_mean_absolute_error(batch: Batch) -> None:
     out = output(batch)
     loss = L1()(out, batch, 1)
     torch.testing.assert_close(loss.total, torch.nn.functional.l1_loss(out.prediction, batch.label))
+
+
+def test_the_generator_none_leaves_every_label() -> None:
+    objective = make(TRUTH, generator="none", tanh_weight=False)
+    out = ModelOutput(torch.zeros(3), {"text": PREDICTION}, {"fusion": torch.ones(3, 4), "text": torch.ones(3, 3)})
+    batch = Batch(torch.arange(3), TRUTH)
+    for epoch in (1, 2, 3):
+        objective.start_epoch()
+        loss = objective(out, batch, epoch)
+    assert float(loss.terms["text"]) == pytest.approx((1 + 3 + 2) / 3)
+    assert torch.equal(objective.generated_labels()["text"], TRUTH)
+
+
+def test_crossfit_labels_are_made_before_the_first_epoch() -> None:
+    objective, asked = make(TRUTH, generator="crossfit"), []
+
+    def inputs() -> dict[str, torch.Tensor]:
+        asked.append(1)
+        return {"text": torch.tensor([[2.0], [-1.0], [0.5]])}
+
+    objective.begin(inputs)
+    assert asked == [1] and objective.generated_labels()["text"].isfinite().all()
+    make(TRUTH).begin(lambda: pytest.fail("ULGM asks for nothing"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"generator": "guess"}, r"generator=guess: choose one of ulgm, none, crossfit"),
+        (
+            {"generator": "none"},
+            r"generator=none leaves every label at y_m, where tanh_weight makes .*: objective.tanh_weight=false",
+        ),
+    ],
+    ids=str,
+)
+def test_generators_that_make_no_sense_are_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(TRUTH, **options)
+
+
+def test_a_state_of_an_earlier_version_is_read() -> None:
+    """There the generator's name was ulgm."""
+    objective = make(TRUTH)
+    objective.generator.label("text").add_(0.5)
+    old = {key.replace("generator.", "ulgm."): value for key, value in objective.state_dict().items()}
+    again = make(TRUTH)
+    again.load_state_dict(old)
+    assert torch.equal(again.generated_labels()["text"], TRUTH + 0.5)

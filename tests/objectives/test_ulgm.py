@@ -49,7 +49,7 @@ def train(ulgm: ULGM, reference: ReferenceLabels | None, epochs: range, seed: in
     """Feed both the same features in the same order, compare after every step."""
     for epoch in epochs:
         rng = np.random.default_rng([seed, epoch])
-        ulgm.resum()
+        ulgm.start_epoch()
         for index in np.array_split(rng.permutation(N), 7):
             features = {s: rng.normal(size=(len(index), w)).astype(np.float32) for s, w in WIDTHS.items()}
             ulgm.update(torch.from_numpy(index), {s: torch.from_numpy(f) for s, f in features.items()}, epoch)

@@ -10,9 +10,10 @@ import pytest
 
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.paper import Printed
-from mmsa_lightning.report.rows import METRICS, Row
+from mmsa_lightning.report.rows import Agreement, Row
+from mmsa_lightning.training.protocols import MOSI, SIMS
 
-PAPER = {"tfn": Printed("TFN", dict.fromkeys(METRICS, "50.00") | {"acc7": ""}, {"corr": "a misprint"})}
+PAPER = {"tfn": Printed("TFN", dict.fromkeys(MOSI.headings, "50.00") | {"acc7": ""}, {"corr": "a misprint"})}
 
 
 MakeRow = Callable[..., Row]
@@ -71,3 +72,24 @@ def test_the_papers_model_is_tested_against_each_other_row(row: MakeRow):
 
 def test_without_the_papers_model_nothing_is_tested(row: MakeRow):
     assert comparison.tests_grid([row("tfn", [0.4])], PAPER) is None
+
+
+def test_columns_names_and_directions_are_the_protocols(row: MakeRow):
+    rows = [row("tfn", [0.4], protocol=SIMS, acc5=0.2), row("lmf", [0.3], protocol=SIMS, acc5=0.3)]
+    grid = comparison.measured_grid(rows, {}, "C.")
+    assert grid.header == ["", "text", "n", "MAE", "Corr", "Acc2", "Acc3", "Acc5", "F1"]
+    assert (grid.title, grid.rows[0][3:8:4]) == ("C.", ["40.00", "20.00"])
+    assert {j for i, j in grid.bold if i == 0} == {4, 5, 6, 8}  # ties with the other row; not MAE, not Acc5
+    assert [r["metric"] for r in comparison.records(rows[:1], {})] == list(SIMS.headings)
+
+
+def test_generated_labels_stand_beside_true_ones_where_there_are_any(row: MakeRow):
+    rows = [row("tfn", [0.4]), row("self_mm", [0.3, 0.5])]
+    rows[1].agreement = {"text": Agreement(np.array([0.7, 0.8]), 0.75), "vision": Agreement(np.array([0.6, 0.6]), 0.5)}
+    grid = comparison.measured_grid(rows, PAPER, "C.")
+    assert grid.header[-2:] == ["gen. text", "gen. vision"]
+    assert [cells[-2:] for cells in grid.rows] == [["", ""], ["75.00 ± 7.07", "60.00 ± 0.00"]]
+    assert "the utterances' own label reaches text 75.00, vision 50.00." in grid.title
+    assert max(j for _, j in grid.bold) == len(grid.header) - 3  # no row is best in them
+    (record,) = (r for r in comparison.records(rows, PAPER) if r["metric"] == "generated_text")
+    assert (record["row"], record["n"], record["mean"], record["p"]) == ("self_mm", 2, 75, None)

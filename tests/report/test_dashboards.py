@@ -13,7 +13,7 @@ import wandb_workspaces.workspaces as ws
 from mmsa_lightning.cli import main
 from mmsa_lightning.report.cells import cells
 from mmsa_lightning.report.dashboards import TABLES, build_workspace
-from mmsa_lightning.report.rows import METRICS
+from mmsa_lightning.training.protocols import MOSI, SIMS
 
 
 def section(workspace: ws.Workspace) -> dict[str, Any]:
@@ -66,12 +66,31 @@ def test_sections_hold_means_over_the_seeds_of_a_row() -> None:
     sections = section(build_workspace("3", "p", "e"))["panelBankConfig"]["sections"]
     named = {part["name"]: part["panels"] for part in sections}
     assert list(named) == ["Test", "Validation", "Training", "Generated labels", "Learning rates"]
-    assert [panel["config"]["metrics"] for panel in named["Test"]] == [[f"test/{metric}"] for metric in METRICS]
+    assert [panel["config"]["metrics"] for panel in named["Test"]] == [[f"test/{metric}"] for metric in MOSI.headings]
     for name, panels in named.items():
         for panel in panels:
             assert panel["viewType"] == ("Bar Chart" if name == "Test" else "Run History Line Plot")
             assert panel["config"].get("xAxis") == (None if name == "Test" else "epoch")
             assert (panel["config"]["groupAgg"], panel["config"]["groupArea"]) == ("mean", "stddev")
+
+
+def test_other_data_are_shown_by_their_own_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = build_workspace("3", "p", "e", "sims")
+    assert workspace.name == "Table 3 on sims"
+    (runs,) = section(workspace)["runSets"]
+    assert [f["value"] for f in runs["filters"]["filters"]] == [["sims"], ["full"]]
+    named = {part["name"]: part["panels"] for part in section(workspace)["panelBankConfig"]["sections"]}
+    assert [panel["config"]["metrics"] for panel in named["Test"]] == [[f"test/{metric}"] for metric in SIMS.headings]
+    assert len(named["Validation"]) == len(SIMS.headings)
+    assert build_workspace("4", "p", "e", "mosei").name == "Table 4"
+
+
+def test_unknown_data_is_one_line(server: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["dashboard", "3", "--data", "nowhere"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: --data nowhere: choose mosi, mosei, sims, demo\n"
+    assert server == []
 
 
 def test_the_runs_read_as_the_table() -> None:
@@ -81,7 +100,7 @@ def test_the_runs_read_as_the_table() -> None:
         "config:text.value",
         "config:text_encoder.value",
         "config:modalities.value",
-        *(f"summary:test/{metric}" for metric in METRICS),
+        *(f"summary:test/{metric}" for metric in MOSI.headings),
     ]
 
 

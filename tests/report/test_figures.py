@@ -11,12 +11,14 @@ import pytest
 from mmsa_lightning.report.figures import (
     attention_figure,
     label_histograms_figure,
+    labels_figure,
     losses_figure,
     predictions_figure,
     rows_figure,
 )
 from mmsa_lightning.report.paper import Printed
-from mmsa_lightning.report.rows import METRICS, Row
+from mmsa_lightning.report.rows import Row
+from mmsa_lightning.training.protocols import MOSI, SIMS
 
 
 def test_losses_are_means_over_the_seeds_of_the_tasks_that_there_are():
@@ -31,6 +33,19 @@ def test_losses_are_means_over_the_seeds_of_the_tasks_that_there_are():
     assert len({line.get_linestyle() for line in lines.values()}) == 2  # told apart without colour
 
 
+def test_labels_are_followed_where_they_are_generated_and_their_truth_where_it_is_known():
+    drift = {f"ulgm/{name}_{task}": np.array([1.0, 0.5]) for name in ("corr", "flipped") for task in ("text", "audio")}
+    histories = [drift | {"ulgm/corr_true_text": np.array([0.75, value])} for value in (0.25, -0.25)]
+    figure = labels_figure(histories, "t")
+    assert figure is not None
+    panels = {axis.get_title(): axis for axis in figure.axes}
+    assert list(panels) == ["correlation with true labels", "correlation with the label", "share of changed signs"]
+    (line,) = panels["correlation with true labels"].lines
+    np.testing.assert_allclose(line.get_ydata(), [0.75, 0.0])
+    assert len({line.get_linestyle() for line in panels["share of changed signs"].lines}) == 2
+    assert labels_figure([{"train/loss": np.array([2.0])}], "t") is None
+
+
 def test_a_long_title_is_not_cut_off():
     title = "Figure 2: training loss of interactive_attention on demo, text + audio + vision, seeds 1, 2, 3, 4, 5"
     figure = losses_figure([{"train/loss": np.array([2.0, 1.0])}], title)
@@ -41,7 +56,7 @@ def test_a_long_title_is_not_cut_off():
 
 
 def test_rows_show_each_seed_the_mean_and_the_papers_figure(row: Callable[..., Row]):
-    paper = {"tfn": Printed("TFN", dict.fromkeys(METRICS, "90.10"), {"corr": "a misprint"})}
+    paper = {"tfn": Printed("TFN", dict.fromkeys(MOSI.headings, "90.10"), {"corr": "a misprint"})}
     figure = rows_figure([row("tfn", [0.4, 0.8])], paper, "t")
     drawn = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
     assert drawn["a seed"] == pytest.approx([40, 80])
@@ -50,6 +65,11 @@ def test_rows_show_each_seed_the_mean_and_the_papers_figure(row: Callable[..., R
     assert bar[0].get_xdata() == pytest.approx([60])
     assert "paper" not in {line.get_label() for line in figure.axes[1].lines}  # its corr is a misprint
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["TFN"]
+
+
+def test_rows_show_the_metrics_of_their_protocol(row: Callable[..., Row]):
+    figure = rows_figure([row("tfn", [0.4], protocol=SIMS)], {}, "t")
+    assert [axis.get_xlabel() for axis in figure.axes] == ["MAE × 100 (lower is better)", "Corr × 100", "Acc2 × 100"]
 
 
 def test_attention_shows_each_map_with_the_words_of_both_sides():

@@ -12,7 +12,7 @@ import pytest
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.page import find_cells, write_page
-from mmsa_lightning.report.rows import METRICS
+from mmsa_lightning.training.protocols import MOSI, SIMS
 
 
 class Page(HTMLParser):
@@ -50,7 +50,7 @@ class Page(HTMLParser):
 def finished(folder: Path, model: str, seed: int, predictions: dict[str, float], **changes: Any) -> Path:
     run_dir = folder / model / f"seed{seed}"
     run_dir.mkdir(parents=True)
-    figures = dict.fromkeys(METRICS, 0.5)
+    figures = dict.fromkeys(MOSI.headings, 0.5)
     record = {
         **{"data": "demo", "model": model, "ablation": "full", "seed": seed, "valid": figures, "test": figures},
         **{"epochs": 2, "best_epoch": 1, "seconds": 1.5, "parameters": 1000, "modalities": ["text"]},
@@ -98,6 +98,21 @@ def test_the_page_needs_nothing_else_and_shows_every_part(runs: Path, tmp_path: 
     assert largest[1] == ["far", "+1.0", "-2.00", "-1.00", "<b>far</b> & more"]
     assert generated[1] == ["b", "-1.00", "+1.00"]
     assert "seed: 1\n" in page.words
+
+
+def test_the_page_shows_what_the_data_are_measured_by(tmp_path: Path):
+    figures = dict.fromkeys(SIMS.headings, 0.5)
+    known = {"data": "sims", "protocol": "sims", "label_range": [-1, 1], "valid": figures, "test": figures}
+    for model in ("tfn", "interactive_attention"):
+        run_dir = finished(tmp_path / "runs", model, 1, {"near": 1.2, "far": -3.0}, **known)
+    (run_dir / "generated_labels.csv").write_text("id,label,generated_text,true_text\na,1,1,1\nb,-1,0,.5\nc,1,-1,0\n")
+    write_page([tmp_path / "runs"], tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text())
+    card, results, *_ = page.tables
+    assert card[0][1:12] == ["-1", "-0.8", "-0.6", "-0.4", "-0.2", "0", "+0.2", "+0.4", "+0.6", "+0.8", "+1"]
+    assert results[0] == ["", "text", "n", "MAE", "Corr", "Acc2", "Acc3", "Acc5", "F1", "gen. text"]
+    assert any("Metrics of CH-SIMS: predictions clipped to [−1, 1]." in words for words in page.words)
+    assert any("the utterances' own label reaches text" in words for words in page.words)
 
 
 def test_the_page_says_how_many_parameters_train_where_some_do_not(runs: Path, tmp_path: Path):

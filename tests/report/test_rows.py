@@ -11,7 +11,8 @@ import pytest
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.cells import Cell
-from mmsa_lightning.report.rows import METRICS, read_rows
+from mmsa_lightning.report.rows import read_rows
+from mmsa_lightning.training.protocols import MOSI, SIMS
 
 
 def finished(runs: Path, row: str, seed: int, **changes: Any) -> Cell:
@@ -19,7 +20,7 @@ def finished(runs: Path, row: str, seed: int, **changes: Any) -> Cell:
     run_dir = runs / "mosi" / row / "full" / f"seed{seed}"
     run_dir.mkdir(parents=True)
     record = {
-        **{split: dict.fromkeys(METRICS, 0.5) for split in ("valid", "test")},
+        **{split: dict.fromkeys(MOSI.headings, 0.5) for split in ("valid", "test")},
         **{"epochs": 1, "best_epoch": 1, "config_hash": "c", "data_hash": "d", "modalities": ["text"]},
         **{"text": "bert", "text_encoder": "minilm", "encoder_hash": "e"},
     }
@@ -40,7 +41,7 @@ def test_rows_hold_their_seeds_and_test_errors(tmp_path: Path):
 
 
 def test_undefined_is_not_a_number(tmp_path: Path):
-    (row,) = read_rows([finished(tmp_path, "tfn", 1, test=dict.fromkeys(METRICS, None))])
+    (row,) = read_rows([finished(tmp_path, "tfn", 1, test=dict.fromkeys(MOSI.headings, None))])
     assert np.isnan(row.test("corr")).all()
 
 
@@ -48,6 +49,8 @@ def test_undefined_is_not_a_number(tmp_path: Path):
     ("changes", "words"),
     [
         ({"data_hash": "e"}, "different data in one table: tfn seed 1 has d, lmf seed 1 has e"),
+        ({"protocol": "sims"}, "different metrics in one table: tfn seed 1 has mosi, lmf seed 1 has sims"),
+        ({"label_range": [-1, 1]}, "different metrics in one table: tfn seed 1 has mosi, lmf seed 1 has other"),
         ({"modalities": ["audio"]}, "different modalities"),
         ({"text_encoder": "bert-base-uncased"}, "different text encoders"),
         ({"encoder_hash": "f"}, "different weights of the text encoder"),
@@ -62,6 +65,45 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, changes: dict[
 def test_word_vectors_stand_beside_an_encoder(tmp_path: Path):
     cells = [finished(tmp_path, "tfn", 1, text="features", text_encoder=None), finished(tmp_path, "misa", 1)]
     assert [row.text for row in read_rows(cells)] == ["features", "minilm"]
+
+
+def test_errors_are_those_that_the_protocol_measures(tmp_path: Path):
+    cells = [finished(tmp_path, "tfn", 3, protocol="sims", test=dict.fromkeys(SIMS.headings, 0.5))]
+    (row,) = read_rows(cells)
+    np.testing.assert_array_equal(row.predictions, [[1.5, 2]])
+    np.testing.assert_array_equal(row.errors, [[0, 2]])  # of 1 and -1, clipped to [-1, 1]
+
+
+def test_runs_from_before_the_protocol_was_kept_stand_beside_newer_ones(tmp_path: Path):
+    cells = [finished(tmp_path, "tfn", 1), finished(tmp_path, "tfn", 2, protocol="mosi", label_range=[-3, 3])]
+    (row,) = read_rows(cells)
+    assert row.protocol is MOSI
+    older = finished(tmp_path / "x", "tfn", 1, label_range=[1, 5])
+    assert read_rows([older, finished(tmp_path / "x", "lmf", 1, label_range=[1, 5], protocol="other")])
+
+
+def test_a_protocol_of_a_later_version_is_named(tmp_path: Path):
+    with pytest.raises(UserError, match="protocol ranks, which this version"):
+        read_rows([finished(tmp_path, "tfn", 1, protocol="ranks")])
+
+
+def test_generated_labels_are_compared_with_the_true_ones_that_are_known(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    cells, expected = [], []
+    truth, label = rng.uniform(-1, 1, (2, 20))
+    for seed in (1, 2):
+        cells.append(finished(tmp_path, "self_mm", seed))
+        made = truth + rng.normal(0, 0.5, 20)
+        expected.append(np.corrcoef(made[5:], truth[5:])[0, 1])
+        lines = ["id,label,generated_text,generated_audio,true_text,true_vision"]
+        lines += [f"u{i},{label[i]},{made[i]},0,{truth[i] if i >= 5 else ''},0" for i in range(20)]
+        (cells[-1].run_dir / "generated_labels.csv").write_text("\n".join(lines) + "\n")
+    (row,) = read_rows(cells)
+    assert list(row.agreement) == ["text"]  # audio has no truth, vision is not generated
+    np.testing.assert_allclose(row.agreement["text"].generated, expected)
+    assert row.agreement["text"].label == pytest.approx(np.corrcoef(label[5:], truth[5:])[0, 1])
+    cells.append(finished(tmp_path, "self_mm", 3))  # which generates none
+    assert read_rows(cells)[0].agreement == {}
 
 
 def test_missing_cells_are_named_and_left_out_only_if_asked(tmp_path: Path):

@@ -15,6 +15,8 @@ from torch import nn
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.output import ModelOutput
+from mmsa_lightning.objectives import multitask
+from mmsa_lightning.objectives.generator import LabelGenerator
 from mmsa_lightning.objectives.multitask import MultiTask
 from mmsa_lightning.training.callbacks import LOOK, AtomicCheckpointIO, Finite, GeneratedLabels, History, Patience
 from mmsa_lightning.training.module import SentimentModule
@@ -34,9 +36,13 @@ class Tiny(nn.Module):
         return ModelOutput(tasks.pop("fusion"), tasks, features)
 
 
-def fit(batch: Batch, folder: Path, callbacks: list[L.Callback], epochs: int, **options: Any) -> L.Trainer:
+def fit(
+    batch: Batch, folder: Path, callbacks: list[L.Callback], epochs: int, generator: str = "ulgm", **options: Any
+) -> L.Trainer:
     torch.manual_seed(0)
-    objective = MultiTask(tanh_weight=True, ratio_weight=True, detach_ratio=True, positive=">", limit=3.0)
+    objective = MultiTask(
+        tanh_weight=True, ratio_weight=True, detach_ratio=True, positive=">", limit=3.0, generator=generator
+    )
     objective.setup(batch.label, {"fusion": 3, "text": 3, "audio": 3})
 
     def optimizer(model: nn.Module) -> torch.optim.Optimizer:
@@ -70,20 +76,52 @@ def _correlation(a: list[float], b: list[float]) -> float:
 def test_generated_labels_are_measured_against_the_truth(batch: Batch, tmp_path: Path) -> None:
     truth = [2.0, -1.0, 0.5, -3.0]
     trainer = fit(
-        batch, tmp_path, [GeneratedLabels({"text": np.array(truth, np.float32)}, 3.0, tmp_path / "h.csv")], epochs=3
+        batch,
+        tmp_path,
+        [GeneratedLabels(batch.label.numpy(), {"text": np.array(truth, np.float32)}, 3.0, tmp_path / "h.csv")],
+        epochs=3,
     )
     labels = {m: label.tolist() for m, label in trainer.lightning_module.objective.generated_labels().items()}
     assert labels["text"] != batch.label.tolist()  # they have moved
     expected = {"ulgm/corr_true_text": _correlation(labels["text"], truth)}
+    expected["ulgm/mae_true_text"] = sum(abs(a - b) for a, b in zip(labels["text"], truth, strict=True)) / 4
+    own = batch.label.tolist()
     for m in ("text", "audio"):
         expected[f"ulgm/std_{m}"] = math.sqrt(sum(d * d for d in _deviations(labels[m])) / 4)
+        expected[f"ulgm/corr_{m}"] = _correlation(labels[m], own)
+        expected[f"ulgm/flipped_{m}"] = sum((a > 0) != (b > 0) for a, b in zip(labels[m], own, strict=True)) / 4
+        expected[f"ulgm/clamped_{m}"] = sum(abs(a) >= 3 for a in labels[m]) / 4
     logged = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("ulgm/")}
     assert logged == pytest.approx(expected, abs=1e-5)
 
 
+def test_labels_that_lost_their_sign_are_warned_of_once(
+    batch: Batch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a generator that turns them all in the second epoch."""
+
+    class Turning(LabelGenerator):
+        def update(self, index: torch.Tensor, features: dict[str, torch.Tensor], epoch: int) -> None:
+            for task in self.tasks:
+                self.label(task)[index] = batch.label * (-1 if epoch > 1 else 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(multitask.GENERATORS, "turning", Turning)
+        labels = GeneratedLabels(batch.label.numpy(), {}, 3.0, tmp_path / "h.csv")
+        fit(batch, tmp_path, [labels], epochs=4, generator="turning")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert said == [
+        "warning: after epoch 2 the generated text labels have lost their sign (correlation with the label -1.00, 100% "
+        "of signs changed): objective.generator=crossfit keeps it"
+    ]
+    again = GeneratedLabels(batch.label.numpy(), {}, 3.0, tmp_path / "h.csv")
+    again.load_state_dict(labels.state_dict())
+    assert again.warned
+
+
 def test_histograms_of_generated_labels_by_epoch(batch: Batch, tmp_path: Path) -> None:
     path = tmp_path / "h.csv"
-    trainer = fit(batch, tmp_path, [GeneratedLabels({}, 3.0, path)], epochs=2)
+    trainer = fit(batch, tmp_path, [GeneratedLabels(batch.label.numpy(), {}, 3.0, path)], epochs=2)
     with path.open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], row["task"]) for row in rows] == [
@@ -97,14 +135,14 @@ def test_histograms_of_generated_labels_by_epoch(batch: Batch, tmp_path: Path) -
     labels = trainer.lightning_module.objective.generated_labels()["text"].tolist()
     counted = {name: sum(-3 + i / 10 <= label < -2.9 + i / 10 for label in labels) for i, name in enumerate(bins)}
     assert {name: int(rows[2][name]) for name in bins} == counted
-    again = GeneratedLabels({}, 3.0, path)
+    again = GeneratedLabels(batch.label.numpy(), {}, 3.0, path)
     again.load_state_dict(next(c for c in trainer.callbacks if isinstance(c, GeneratedLabels)).state_dict())
     assert len(again.rows) == 4
 
 
 def test_truth_that_is_not_known_is_left_out(batch: Batch, tmp_path: Path) -> None:
     truth = {"text": np.float32([2.0, np.nan, 0.5, -3.0]), "audio": np.float32([np.nan, np.nan, np.nan, 1.0])}
-    trainer = fit(batch, tmp_path, [GeneratedLabels(truth, 3.0, tmp_path / "h.csv")], epochs=3)
+    trainer = fit(batch, tmp_path, [GeneratedLabels(batch.label.numpy(), truth, 3.0, tmp_path / "h.csv")], epochs=3)
     labels = trainer.lightning_module.objective.generated_labels()["text"].tolist()
     expected = _correlation([labels[i] for i in (0, 2, 3)], [2.0, 0.5, -3.0])
     assert float(trainer.callback_metrics["ulgm/corr_true_text"]) == pytest.approx(expected, abs=1e-5)
@@ -115,7 +153,9 @@ def test_histograms_reach_to_the_limit_and_lose_no_label(batch: Batch, tmp_path:
     batch.label = torch.tensor([1.0, -1.0, 0.31, -0.01])
     for limit, bins in ((1.0, [59, 0, 39, 29]), (0.25, [59, 0, 59, 28])):
         path = tmp_path / f"{limit}.csv"
-        fit(batch, tmp_path, [GeneratedLabels({}, limit, path)], epochs=1)  # labels have not moved yet
+        fit(
+            batch, tmp_path, [GeneratedLabels(batch.label.numpy(), {}, limit, path)], epochs=1
+        )  # labels have not moved yet
         counts = [int(count) for count in list(rows(path)[0].values())[2:]]
         assert {i: count for i, count in enumerate(counts) if count} == Counter(bins)
     names = [float(name) for name in list(rows(path)[0])[2:]]

@@ -39,7 +39,12 @@ RUNS: dict[str, tuple[str, ...]] = {  # model, precision, and what else its conf
         "encoder.gradient_checkpointing=true",
         "optim.layer_decay=0.5",
     ),
-    "lora": ("self_mm", "64-true", "encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}"),
+    "lora, crossfit": (
+        "self_mm",
+        "64-true",
+        "encoder.lora={rank: 2, alpha: 4, modules: [query, dense]}",
+        "objective.generator=crossfit",
+    ),
     "uncertainty": ("self_mm", "64-true", "objective.weighting=uncertainty"),
     # Without tanh every task has a loss from the start, and four epochs are enough for rates of two.
     "dwa": ("self_mm", "64-true", "objective.weighting=dwa", "objective.tanh_weight=false"),
