@@ -83,14 +83,14 @@ def every_parameter_gets_a_gradient(candidate: Candidate, form: str) -> None:
 
 
 def every_parameter_is_in_exactly_one_group(candidate: Candidate, form: str) -> None:
-    """Each that is trained, and those of a pretrained encoder in BERT's."""
-    model, _ = candidate.made(form)
+    """Each that is trained, also the objective's, and those of a pretrained encoder in BERT's."""
+    model, objective = candidate.made(form)
     options = candidate.config["optim"]
     names: dict[int, list[str]] = {}
-    for group in parameter_groups(model, options["lr"], options["weight_decay"]):
+    for group in parameter_groups(model, options["lr"], options["weight_decay"], weights=objective.parameters()):
         for p in group["params"]:
             names.setdefault(id(p), []).append(group["name"])
-    for key, p in model.named_parameters():
+    for key, p in [*model.named_parameters(), *objective.named_parameters(prefix="objective")]:
         if p.requires_grad and len(found := names.get(id(p), [])) != 1:
             raise Failed(f"{key} is in {' and '.join(found) or 'none'}")
     for key, module in model.named_modules():

@@ -44,6 +44,8 @@ ADDED: dict[str, Any] = {
     "encoder.gradient_checkpointing": False,
     "optim.layer_decay": None,
     "objective.generator": "ulgm",
+    "objective.weighting": None,
+    "objective.temperature": 2.0,
     **{f"missing.{f.name}": f.default for f in fields(Missing) if f.name != "present"},
 }
 

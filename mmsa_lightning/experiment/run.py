@@ -105,6 +105,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         train=data.store.splits["train"],
         label_limit=data.store.meta.label_limit,
         model=module.model,
+        objective=module.objective,
     )
 
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
@@ -158,6 +159,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "text": config["text"] if "text" in data.dims else None,
         "text_encoder": text_encoder(config, data),
         "missing": config["missing"] if any(map(data.missing.applies, SPLITS)) else None,
+        "weighting": config["objective"].get("weighting"),
         **own,
         "device": str(module.device),
         "precision": str(trainer.precision),
@@ -279,7 +281,7 @@ def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | 
         raise UserError(str(error)) from error
     options = dict(config["optim"])
     schedule = options.pop("schedule") and functools.partial(build_schedule, options=config["optim"]["schedule"])
-    optimizer = functools.partial(optim.build_optimizer, **options)
+    optimizer = functools.partial(optim.build_optimizer, weights=[*objective.parameters()], **options)
     return SentimentModule(model, objective, optimizer, config["seed"], schedule, PROTOCOLS[data.store.meta.protocol])
 
 

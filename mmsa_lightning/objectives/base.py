@@ -19,7 +19,8 @@ class Loss(NamedTuple):
     Attributes:
         total: float32 scalar, to be minimised.
         terms: float32 scalars by task (``multimodal``, ``text``, ...), before the tasks are weighted.
-        weights: the weight that each term has in the total; empty where there is only one.
+        weights: the weight that each term has in the total; empty where there is only one, and where the weights are
+            of gradients, :attr:`Objective.combine`.
     """
 
     total: Tensor
@@ -28,7 +29,10 @@ class Loss(NamedTuple):
 
 
 class Objective(nn.Module):
-    """A loss with whatever state it keeps; the state is in buffers and so in every checkpoint."""
+    """A loss with whatever state it keeps; the state is in buffers and so in every checkpoint.
+
+    Its parameters, if it has any, are trained with the model's.
+    """
 
     def setup(self, labels: Tensor, feature_widths: dict[str, int]) -> None:
         """Called once before training.
@@ -52,6 +56,15 @@ class Objective(nn.Module):
     def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
         """The loss of one batch; ``epoch`` counts from 1."""
         raise NotImplementedError
+
+    @property
+    def combine(self) -> Callable[[Tensor], Tensor] | None:
+        """From the Gramian of the terms' gradients, float (terms, terms), to the weights of these, (terms,).
+
+        None: what is minimised is the total. Else the total is the sum of the terms, and the gradients that these have
+        for parameters that more than one of them depends on are summed with these weights.
+        """
+        return None
 
     def generated_labels(self) -> dict[str, Tensor]:
         """float32 (n,) labels that the objective made for each auxiliary task, if it makes any."""

@@ -1,7 +1,11 @@
-"""The paper's objective: L1 on every task, generated auxiliary labels, weighted by tanh and by the ratio of losses."""
+"""The paper's objective: L1 on every task, generated auxiliary labels, weighted by tanh and by the ratio of losses.
+
+Other weights than that ratio: :mod:`mmsa_lightning.objectives.weighting`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +17,7 @@ from mmsa_lightning.objectives.base import Inputs, Loss, Objective
 from mmsa_lightning.objectives.crossfit import CrossFit
 from mmsa_lightning.objectives.generator import LabelGenerator
 from mmsa_lightning.objectives.ulgm import ULGM
+from mmsa_lightning.objectives.weighting import Weighting, scheme
 from mmsa_lightning.precision import full
 
 
@@ -25,15 +30,6 @@ def task_loss(prediction: Tensor, label: Tensor, truth: Tensor, *, tanh: bool) -
     """
     error = (prediction - label).abs()
     return ((label - truth).abs().tanh() * error if tanh else error).mean()
-
-
-def ratio_weights(losses: Tensor, *, detach: bool) -> Tensor:
-    """Equation (19): each task's share of all losses, (tasks,) -> (tasks,); all zero where every loss is zero.
-
-    With ``detach`` the share is a constant weight, and the gradient is that of a weighted sum.
-    """
-    weights = losses / losses.sum().clamp_min(torch.finfo(losses.dtype).tiny)
-    return weights.detach() if detach else weights
 
 
 GENERATORS: dict[str, type[LabelGenerator]] = {"ulgm": ULGM, "none": LabelGenerator, "crossfit": CrossFit}
@@ -49,12 +45,16 @@ class MultiTask(Objective):
         positive, limit: of the label generation; see :class:`ULGM`. A limit that the config leaves null is the largest
             absolute value of the data's label range.
         generator: which labels the auxiliary tasks get; see :data:`GENERATORS`.
+        weighting: another scheme than ``ratio_weight``'s two, by its name; see :func:`scheme`. None: ``ratio_weight``.
+        temperature: of dynamic weight average.
 
     Raises:
-        ValueError: an unknown ``generator``, or ``none`` with a ``tanh_weight`` that would make every such loss 0.
+        ValueError: an unknown ``generator``, or ``none`` with a ``tanh_weight`` that would make every such loss 0; an
+            unknown ``weighting``, or one that cannot be used.
     """
 
     generator: LabelGenerator
+    weighting: Weighting
 
     def __init__(
         self,
@@ -65,6 +65,8 @@ class MultiTask(Objective):
         positive: str,
         limit: float,
         generator: str = "ulgm",
+        weighting: str | None = None,
+        temperature: float = 2.0,
     ) -> None:
         super().__init__()
         self.register_load_state_dict_pre_hook(_renamed)
@@ -77,8 +79,8 @@ class MultiTask(Objective):
             )
         self.kind = generator
         self.tanh_weight = tanh_weight
-        self.ratio_weight = ratio_weight
-        self.detach_ratio = detach_ratio
+        name = ("ratio" if ratio_weight else "equal") if weighting is None else weighting
+        self.scheme = scheme(name, detach_ratio=detach_ratio, temperature=temperature)
         self.positive = positive
         self.limit = limit
 
@@ -94,12 +96,18 @@ class MultiTask(Objective):
             self.generator = ULGM(labels, feature_widths, positive=self.positive, limit=self.limit)
         else:
             self.generator = GENERATORS[self.kind](labels, feature_widths)
+        self.weighting = self.scheme(1 + len(self.generator.tasks))
+
+    @property
+    def combine(self) -> Callable[[Tensor], Tensor] | None:
+        return self.weighting.combine
 
     def begin(self, inputs: Inputs) -> None:
         self.generator.begin(inputs)
 
     def start_epoch(self) -> None:
         self.generator.start_epoch()
+        self.weighting.start_epoch()
 
     def forward(self, output: ModelOutput, batch: Batch, epoch: int) -> Loss:
         with torch.autocast(batch.label.device.type, enabled=False):
@@ -108,10 +116,9 @@ class MultiTask(Objective):
             for task, prediction in output.tasks.items():
                 label = self.generator.label(task)[batch.index]
                 terms[task] = task_loss(full(prediction), label, truth, tanh=self.tanh_weight)
-            losses = torch.stack(list(terms.values()))
-            weights = ratio_weights(losses, detach=self.detach_ratio) if self.ratio_weight else torch.ones_like(losses)
+            total, weights = self.weighting(torch.stack(list(terms.values())))
             self.generator.update(batch.index, output.features, epoch)
-        return Loss((weights * losses).sum(), terms, dict(zip(terms, weights.detach(), strict=True)))
+        return Loss(total, terms, dict(zip(terms, weights, strict=True)) if self.combine is None else {})
 
     def generated_labels(self) -> dict[str, Tensor]:
         return {task: self.generator.label(task) for task in self.generator.tasks}

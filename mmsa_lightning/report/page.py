@@ -75,7 +75,7 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
 
 
 def find_cells(folders: Sequence[Path]) -> list[Cell]:
-    """The finished runs below the folders; a row is what shares model, ablation and form of text.
+    """The finished runs below the folders; a row is what shares model, ablation, weights of tasks and form of text.
 
     Raises:
         UserError: a folder without a finished run, or two of the same row and seed.

@@ -102,6 +102,7 @@ def row_name(record: dict[str, Any]) -> str:
 def trained_name(record: dict[str, Any]) -> str:
     """The same without the rate that valid and test have missing: which kind of training it was."""
     name = record["model"] if record["ablation"] == "full" else record["ablation"]
+    name = f"{name}, {record['weighting']}" if record.get("weighting") else name
     name = name if record["text"] != "features" else f"{name} (features)"
     missing = record.get("missing") or {"train": "none"}
     if missing["train"] == "none":

@@ -16,7 +16,7 @@ from torchmetrics import MetricCollection
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.objectives.base import Objective
 from mmsa_lightning.precision import full
-from mmsa_lightning.training import ranks
+from mmsa_lightning.training import ranks, surgery
 from mmsa_lightning.training.metrics import sentiment_metrics
 from mmsa_lightning.training.protocols import MOSI, Protocol
 
@@ -54,6 +54,8 @@ class SentimentModule(L.LightningModule):
         self.rates: dict[str, float] = {}  # at the start of the epoch
         self.sums: dict[str, Tensor] = {}  # over the epoch's utterances so far
         self.seen = 0  # how many these are
+        self.terms: dict[str, Tensor] = {}  # of the loss whose gradients are combined next
+        self.size = 0  # of its batch
         self.predictions: dict[int, float] = {}  # of the last evaluation, by position in its split
 
     def configure_optimizers(self) -> Any:
@@ -76,11 +78,29 @@ class SentimentModule(L.LightningModule):
         values = {"loss": loss.total}
         values |= {f"loss_{task}": term for task, term in loss.terms.items()}
         values |= {f"weight_{task}": weight for task, weight in loss.weights.items()}
-        for name, value in values.items():
-            self.sums[f"train/{name}"] = self.sums.get(f"train/{name}", 0) + len(batch) * value.detach()
+        self._add(values, len(batch))
         self.seen += len(batch)
+        if self.objective.combine is not None:
+            self.terms, self.size = loss.terms, len(batch)
         losses = {"total": loss.total, **loss.terms}
         return {"loss": self._share(batch_idx) * loss.total, "losses": losses, "index": batch.index}
+
+    def _add(self, values: dict[str, Tensor], size: int) -> None:
+        """Count figures of a batch of ``size`` utterances in those of the epoch."""
+        for name, value in values.items():
+            self.sums[f"train/{name}"] = self.sums.get(f"train/{name}", 0) + size * value.detach()
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Lightning's hook: what it does before and after it, such as accumulating and clipping, is the same for both.
+
+        ``loss`` is what :meth:`training_step` returned, divided by the number of accumulated batches.
+        """
+        if self.objective.combine is None:
+            super().backward(loss, *args, **kwargs)
+            return
+        terms, self.terms = self.terms, {}  # else their graph would stay until the next step
+        weights = surgery.backward(loss, list(terms.values()), self.parameters(), self.objective.combine)
+        self._add({f"weight_{task}": weight for task, weight in zip(terms, weights, strict=True)}, self.size)
 
     def _share(self, batch_idx: int) -> float:
         """The factor that makes an optimiser step the mean over its batches, even if fewer than usual are left.

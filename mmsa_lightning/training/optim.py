@@ -1,8 +1,8 @@
-"""Parameter groups of Table 2: bert, audio, video and other, and the optimiser over them."""
+"""Parameter groups of Table 2: bert, audio, video and other, one of the objective's, and the optimiser over them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -31,7 +31,11 @@ def group_of(name: str) -> str:
 
 
 def parameter_groups(
-    model: nn.Module, lr: Mapping[str, float], weight_decay: Mapping[str, float], layer_decay: float | None = None
+    model: nn.Module,
+    lr: Mapping[str, float],
+    weight_decay: Mapping[str, float],
+    layer_decay: float | None = None,
+    weights: Iterable[nn.Parameter] = (),
 ) -> list[dict[str, Any]]:
     """Every trainable parameter in exactly one group. BERT's biases and layer norms have their own, without decay.
 
@@ -40,6 +44,8 @@ def parameter_groups(
         lr, weight_decay: for each of :data:`GROUPS`.
         layer_decay: d: the j-th of n layers of a text encoder has lr · d^(n - j), its embeddings lr · d^n. There is one
             group for each of these rates then, and they have one name; the last has lr itself.
+        weights: the parameters of the objective, such as learned weights of tasks: a group ``weights`` with the rate of
+            ``other``, without decay.
 
     Returns:
         groups with params, name, lr and weight_decay; empty ones are left out.
@@ -63,6 +69,8 @@ def parameter_groups(
         rate = lr[group] * (layer_decay or 1.0) ** layers
         own = {"params": [], "name": label, "lr": rate, "weight_decay": decay}
         groups.setdefault((label, -layers), own)["params"].append(parameter)
+    if weights := list(weights):
+        groups["weights", 0] = {"params": weights, "name": "weights", "lr": lr["other"], "weight_decay": 0.0}
     return [groups[key] for key in sorted(groups)]
 
 
@@ -110,15 +118,16 @@ def build_optimizer(
     lr: Mapping[str, float],
     weight_decay: Mapping[str, float],
     layer_decay: float | None = None,
+    weights: Iterable[nn.Parameter] = (),
 ) -> torch.optim.Optimizer:
     """A fused optimiser over :func:`parameter_groups`.
 
     Args:
         model: the model.
         algorithm: ``adam`` (section 3.3), with L2 decay as in Self-MM, or ``adamw``, with decoupled decay.
-        lr, weight_decay, layer_decay: see there.
+        lr, weight_decay, layer_decay, weights: see there.
     """
-    optimizer = ALGORITHMS[algorithm](parameter_groups(model, lr, weight_decay, layer_decay), fused=True)
+    optimizer = ALGORITHMS[algorithm](parameter_groups(model, lr, weight_decay, layer_decay, weights), fused=True)
     # Fused, it could unscale fp16 gradients itself, and Lightning then refuses to clip them. Let the scaler do it.
     optimizer._step_supports_amp_scaling = False
     return optimizer

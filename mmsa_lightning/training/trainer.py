@@ -25,6 +25,7 @@ from mmsa_lightning.annotations import fits
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.store import Split
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.objectives.base import Objective
 from mmsa_lightning.training import devices, ranks
 from mmsa_lightning.training.callbacks import AtomicCheckpointIO, Best, Finite, GeneratedLabels, History, Patience
 from mmsa_lightning.training.interruption import Interrupted, Interruption
@@ -155,7 +156,14 @@ def _gpus(options: dict[str, Any]) -> int:
 
 
 def build_trainer(
-    options: dict[str, Any], run_dir: Path, *, patience: int, train: Split, label_limit: float, model: nn.Module
+    options: dict[str, Any],
+    run_dir: Path,
+    *,
+    patience: int,
+    train: Split,
+    label_limit: float,
+    model: nn.Module,
+    objective: Objective,
 ) -> L.Trainer:
     """The trainer of one run, still without a logger.
 
@@ -166,9 +174,11 @@ def build_trainer(
         train: the split that is trained on: its ids, and true per-modality labels where they are known.
         label_limit: the largest absolute value that a label can have.
         model: what is trained.
+        objective: on what.
 
     Raises:
-        UserError: this machine lacks the devices, or several processes cannot train this model as one would.
+        UserError: this machine lacks the devices, or several processes or half precision cannot train this model on
+            this objective as they should.
     """
     gpus = _gpus(options)
     chosen = _devices(options, gpus)
@@ -178,6 +188,16 @@ def build_trainer(
         raise UserError(
             "trainer.devices: the model has batch normalisation, and on the CPU each process would normalise only its "
             "own share of a batch: use one process, or GPUs"
+        )
+    if objective.combine is not None and several:
+        raise UserError(
+            "trainer.devices: this objective.weighting combines gradients of whole batches, which one process alone "
+            "has: use one process, or a weighting of losses such as uncertainty"
+        )
+    if objective.combine is not None and options.get("precision") == "16-mixed":
+        raise UserError(
+            "trainer.precision=16-mixed scales losses, and this objective.weighting compares their gradients: use "
+            "bf16-mixed or 32-true"
         )
     saving: dict[str, Any] = {
         "dirpath": run_dir / "checkpoints",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.components import build
 from mmsa_lightning.experiment.config import ADDED, check, config_dir, config_hash, plain, read, run_directory
 from mmsa_lightning.models.layers import adaptation
+from mmsa_lightning.objectives.multitask import MultiTask
 from mmsa_lightning.training import optim
 
 CONF = config_dir()
@@ -146,6 +148,7 @@ def test_the_run_directory_is_a_readable_function_of_the_config() -> None:
         "encoder.freeze=embeddings",
         "encoder.lora={rank: 8, alpha: 16, modules: [query]}",
         "optim.layer_decay=0.9",
+        "objective.weighting=dwa",
     ):
         assert directory(telling) not in (full, directory("seed=2"))
 
@@ -170,7 +173,7 @@ def before(config: dict[str, Any]) -> dict[str, Any]:
     old = copy.deepcopy(config)
     for place in ADDED:
         group, name = place.split(".")
-        old[group].pop(name, None)  # not every objective has a generator
+        old[group].pop(name, None)  # not every objective takes what was added to another
     return {name: part for name, part in old.items() if part != {}}
 
 
@@ -194,6 +197,10 @@ def test_an_objective_is_left_as_an_earlier_run_has_it(tmp_path: Path) -> None:
     assert config_hash(old) == config_hash(config)
     OmegaConf.save(OmegaConf.create(old), tmp_path / "config.yaml")
     assert read(tmp_path / "config.yaml")["objective"] == old["objective"]
+    defaults = inspect.signature(MultiTask).parameters
+    for place, neutral in ADDED.items():
+        group, name = place.split(".")
+        assert group != "objective" or defaults[name].default == neutral
 
 
 def test_what_was_added_counts_where_it_is_not_neutral(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ from mmsa_lightning.training.callbacks import History
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 6
+WEIGHTINGS = ("uncertainty", "dwa", "rlw", "pcgrad")  # those that keep something or draw random numbers
+WEIGHED = ["model=self_mm", "objective.tanh_weight=false", "trainer.accumulate_grad_batches=2"]  # no tanh: all at once
 
 
 def kill_after(arguments: list[str], folder: Path, run: Path, epochs: int, pause: float) -> None:
@@ -393,8 +395,9 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, overrides: list[str], batch: t
         (signal.SIGINT, (1, 2), 8, ["optim.schedule={name: linear, warmup: 0.1}", "data.num_workers=1"]),
         (signal.SIGTERM, (1, 0), 9, ["trainer.accumulate_grad_batches=4", "model=self_mm"]),
         (signal.SIGTERM, (0, 4), 5, ["data.num_workers=1"]),
+        *((signal.SIGTERM, (2, 1), 12, [f"objective.weighting={name}", *WEIGHED]) for name in WEIGHTINGS),
     ],
-    ids=["first epoch", "workers", "accumulated", "last batch"],
+    ids=["first epoch", "workers", "accumulated", "last batch", *WEIGHTINGS],
 )
 def test_interrupted_within_an_epoch_and_continued(
     arguments: Callable[..., list[str]],
@@ -407,6 +410,8 @@ def test_interrupted_within_an_epoch_and_continued(
     extra: list[str],
 ) -> None:
     """Five batches an epoch. ``stops``: after how many of the run its checkpoint is. Accumulated, one is left over."""
+    if "objective.weighting=pcgrad" in extra:
+        pytest.importorskip("torchjd", reason="needs TorchJD: the extra jd")
     overrides = arguments("keep_last=true", "data.batch_size=16", "trainer.max_epochs=3", *extra)
     main([*overrides, f"runs={tmp_path / 'whole'}"])
     overrides += [f"runs={tmp_path / 'stopped'}"]

@@ -466,6 +466,8 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], *words: str)
         ("~model.lstm_hidden.audio", ["audio"]),
         ("objective.positive='<'", ["positive", ">="]),
         ("objective.ratio_weight=off", ["objective.ratio_weight=off"]),
+        ("objective.weighting=gradnorm", ["objective: weighting=gradnorm", "uncertainty, dwa, rlw"]),
+        ("objective.temperature=0", ["objective: temperature=0", "above 0"]),
         ("objective={_target_: mmsa_lightning.objectives.l1.L1}", ["L1 takes no", "tanh_weight"]),
         ("modalities=[smell]", ["smell", "vision"]),
         ("modalities=[]", ["at least one"]),

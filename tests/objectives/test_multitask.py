@@ -9,7 +9,7 @@ import torch
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.l1 import L1
-from mmsa_lightning.objectives.multitask import MultiTask, ratio_weights, task_loss
+from mmsa_lightning.objectives.multitask import MultiTask, task_loss
 
 TRUTH = torch.tensor([1.0, -2.0, 0.0])
 LABEL = torch.tensor([1.5, -2.0, 3.0])
@@ -28,24 +28,6 @@ def test_task_loss_by_hand() -> None:
     expected = (math.tanh(0.5) * 0.5 + 0 + math.tanh(3) * 1) / 3
     assert float(task_loss(PREDICTION, LABEL, TRUTH, tanh=True)) == pytest.approx(expected, abs=1e-6)
     assert float(task_loss(PREDICTION, LABEL, TRUTH, tanh=False)) == pytest.approx(4.5 / 3, abs=1e-6)
-
-
-def test_ratio_by_hand_and_its_gradient() -> None:
-    """(19): L = ΣL² / ΣL. Detached, dL/dL_s is the share; else it is that of the quotient."""
-    losses = torch.tensor([1.0, 2.0, 5.0], requires_grad=True)
-    total = (ratio_weights(losses, detach=True) * losses).sum()
-    assert float(total.detach()) == pytest.approx(30 / 8)
-    total.backward()
-    assert losses.grad is not None
-    torch.testing.assert_close(losses.grad, torch.tensor([1.0, 2.0, 5.0]) / 8)
-
-    losses.grad = None
-    (ratio_weights(losses, detach=False) * losses).sum().backward()
-    torch.testing.assert_close(losses.grad, (2 * losses.detach() * 8 - 30) / 64)
-
-
-def test_ratio_of_nothing_is_nothing() -> None:
-    assert ratio_weights(torch.zeros(3), detach=True).tolist() == [0, 0, 0]
 
 
 def make(labels: torch.Tensor, **options: Any) -> MultiTask:
@@ -84,6 +66,26 @@ def test_total_is_made_of_the_terms(batch: Batch, tanh: bool, ratio: bool) -> No
     torch.testing.assert_close(loss.total, expected)
     torch.testing.assert_close(loss.terms, {"multimodal": l_m, "text": l_t})
     assert sum(map(float, loss.weights.values())) == pytest.approx(1 if ratio else 2)
+
+
+@pytest.mark.parametrize(("weighting", "ratio"), [("ratio", True), ("equal", False)])
+def test_a_weighting_goes_before_ratio_weight(batch: Batch, weighting: str, ratio: bool) -> None:
+    found = make(batch.label, tanh_weight=False, ratio_weight=not ratio, weighting=weighting)(output(batch), batch, 1)
+    assert found == make(batch.label, tanh_weight=False, ratio_weight=ratio)(output(batch), batch, 1)
+
+
+def test_the_temperature_and_each_epoch_reach_the_weighting(batch: Batch) -> None:
+    """Of two tasks: softmax(rates / T) · 2, by hand, in the third epoch."""
+    objective = make(batch.label, tanh_weight=False, weighting="dwa", temperature=0.5)
+    terms = []
+    for epoch in (1, 2, 3):
+        objective.start_epoch()
+        loss = objective(output(batch, epoch), batch, epoch)
+        terms.append({task: float(term.detach()) for task, term in loss.terms.items()})
+    rates = {task: min(2.0, terms[1][task] / terms[0][task]) for task in terms[0]}
+    powers = {task: math.exp(rate / 0.5) for task, rate in rates.items()}
+    expected = {task: 2 * power / sum(powers.values()) for task, power in powers.items()}
+    assert {task: float(weight) for task, weight in loss.weights.items()} == pytest.approx(expected, abs=1e-5)
 
 
 def test_without_weights_auxiliary_tasks_count_from_the_start(batch: Batch) -> None:

@@ -136,6 +136,12 @@ def test_word_vectors_and_ablations_are_rows_of_their_own(tmp_path: Path):
     assert {cell.row for cell in find_cells([tmp_path])} == {"tfn (features)", "bi_uni"}
 
 
+def test_weights_of_tasks_are_rows_of_their_own(tmp_path: Path):
+    for folder, weighting in (("a", None), ("b", "dwa"), ("c", "equal")):
+        finished(tmp_path / folder, "self_mm", 1, {"a": 1.0}, weighting=weighting)
+    assert {cell.row for cell in find_cells([tmp_path])} == {"self_mm", "self_mm, dwa", "self_mm, equal"}
+
+
 def test_a_folder_without_runs_is_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"empty: no finished run"):
         write_page([tmp_path / "empty"], tmp_path / "report.html")

@@ -78,6 +78,20 @@ def test_bert_biases_and_layer_norms_do_not_decay(model: InteractiveAttention) -
     assert not any("bias" in name or "LayerNorm" in name for name in groups["bert"])
 
 
+def test_learned_weights_have_a_group_of_their_own_without_decay() -> None:
+    model, weights = nn.Linear(2, 2), nn.Parameter(torch.ones(3))
+    groups = parameter_groups(model, LR, DECAY, weights=[weights])
+    assert [(g["name"], g["lr"], g["weight_decay"]) for g in groups] == [
+        ("other", LR["other"], DECAY["other"]),
+        ("weights", LR["other"], 0.0),
+    ]
+    assert groups[1]["params"] == [weights]
+    optimizer = build_optimizer(model, algorithm="adam", lr=LR, weight_decay=DECAY, weights=[weights])
+    (weights.sum() + model.weight.sum()).backward()
+    optimizer.step()
+    torch.testing.assert_close(weights.detach(), torch.full((3,), 1 - LR["other"]))
+
+
 def test_frozen_parameters_are_left_out() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].requires_grad_(False)

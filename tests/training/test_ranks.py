@@ -52,6 +52,10 @@ RUNS: dict[str, tuple[str, ...]] = {  # model, precision, and what else its conf
         "missing.train=uniform_half",
         "missing.absent=learnt",
     ),
+    "uncertainty": ("self_mm", "64-true", "objective.weighting=uncertainty"),
+    # Without tanh every task has a loss from the start, and four epochs are enough for rates of two.
+    "dwa": ("self_mm", "64-true", "objective.weighting=dwa", "objective.tanh_weight=false"),
+    "rlw": ("self_mm", "64-true", "objective.weighting=rlw", "objective.tanh_weight=false"),
 }
 FOUR = ["interactive_attention"]  # more processes than two concern no model in particular
 WITHIN = {"64-true": 1e-9, "32-true": 1e-4}
@@ -126,6 +130,7 @@ def test_ranks_train_as_one_process_with_the_whole_batch(name: str, world: int, 
         close = (LABELS_WITHIN if ".label_" in key else WITHIN)[precision]
         found = states[1]["state_dict"][key]
         torch.testing.assert_close(found, value, atol=close, rtol=close, msg=lambda m, key=key: f"{key}: {m}")
+        assert value.all() or not key.endswith("log_b"), "learned weights have not moved"
     rows = [list(csv.DictReader((run / "metrics.csv").open())) for run in (one, several)]
     assert len(rows[0]) == len(rows[1]) == EPOCHS
     for a, b in zip(*rows, strict=True):

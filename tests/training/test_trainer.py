@@ -15,6 +15,9 @@ from torch import nn
 
 from mmsa_lightning.data.store import Split
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.objectives.base import Objective
+from mmsa_lightning.objectives.l1 import L1
+from mmsa_lightning.training import trainer
 from mmsa_lightning.training.trainer import OWN_ARGUMENTS, SETTINGS, build_trainer, check, processes
 
 WRONG = ("nonsense", "", 0, -1, 1.5, 10**30, [1], True, None)  # unless it is among the others
@@ -75,7 +78,28 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 def test_several_processes_on_the_cpu_do_not_normalise_over_shares_of_a_batch(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     split = Split(ids=[], label=np.zeros(0), sequences={})
-    given: dict[str, Any] = {"patience": 1, "train": split, "label_limit": 3.0, "model": model}
+    given: dict[str, Any] = {"patience": 1, "train": split, "label_limit": 3.0, "model": model, "objective": L1()}
     with pytest.raises(UserError, match="batch normalisation"):
         build_trainer({"accelerator": "cpu", "devices": 2, "max_epochs": 1}, tmp_path, **given)
     build_trainer({"accelerator": "cpu", "devices": 1, "max_epochs": 1}, tmp_path, **given)
+
+
+class OfGradients(Objective):
+    combine = staticmethod(torch.sum)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"devices": 2}, "^trainer.devices: this objective.weighting combines gradients"),
+        ({"precision": "16-mixed"}, "^trainer.precision=16-mixed scales losses"),
+    ],
+)
+def test_gradients_are_combined_in_one_process_and_unscaled(
+    options: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "processes", lambda options: options.get("devices", 1))  # also without a GPU
+    split = Split(ids=[], label=np.zeros(0), sequences={})
+    given: dict[str, Any] = {"patience": 1, "train": split, "label_limit": 3.0, "model": nn.Linear(2, 2)}
+    with pytest.raises(UserError, match=words):
+        build_trainer({"accelerator": "cpu", **options}, tmp_path, objective=OfGradients(), **given)
