@@ -161,7 +161,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "missing": config["missing"] if any(map(data.missing.applies, SPLITS)) else None,
         "weighting": config["objective"].get("weighting"),
         **own,
-        "device": str(module.device),
+        "device": str(trainer.strategy.root_device),  # the module itself is back on the CPU by now
         "precision": str(trainer.precision),
         "threads": torch.get_num_threads(),
         "versions": result.versions(),
