@@ -119,6 +119,18 @@ def read_object(path: Path) -> dict[str, Any]:
     return found
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
+    with aside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as :func:`write_rows` writes it, every value as text."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a CSV file; its columns are the keys of all rows, empty where a row lacks one."""
     with aside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.files import LFS_POINTER, aside, check_content, held, remove_unfinished, sha256
+from mmsa_lightning.files import (
+    LFS_POINTER,
+    aside,
+    check_content,
+    held,
+    read_rows,
+    remove_unfinished,
+    sha256,
+    write_rows,
+)
 
 
 def test_the_file_is_there_whole(tmp_path: Path) -> None:
@@ -95,3 +104,11 @@ def test_a_file_that_has_not_come_is_said(tmp_path: Path, content: bytes, words:
         check_content(tmp_path / "x")
     (tmp_path / "x").write_bytes(b"version")
     check_content(tmp_path / "x")
+
+
+def test_rows_come_back_as_text(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.csv", [{"a": 'x, "y"\nz', "b": 1.5}, {"a": "ü", "c": None}])
+    assert read_rows(tmp_path / "rows.csv") == [
+        {"a": 'x, "y"\nz', "b": "1.5", "c": ""},
+        {"a": "ü", "b": "", "c": ""},
+    ]

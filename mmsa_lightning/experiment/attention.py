@@ -62,8 +62,7 @@ def attention_maps(
 
 def write(run_dir: Path, records: Sequence[dict[str, Any]]) -> None:
     """Write what :func:`attention_maps` returns as the run's ``attention.json``."""
-    with files.aside(run_dir / NAME) as temporary:
-        temporary.write_text(json.dumps(records) + "\n", encoding="utf-8")
+    files.write_text(run_dir / NAME, json.dumps(records) + "\n")
 
 
 def read(run_dir: Path) -> list[dict[str, Any]]:

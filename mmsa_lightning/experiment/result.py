@@ -26,8 +26,7 @@ PACKAGES = ("mmsa-lightning", "torch", "lightning", "transformers", "hydra-core"
 
 def write(run_dir: Path, result: dict[str, Any]) -> None:
     """Write ``result.json``, whole or not at all; undefined figures (NaN) become null."""
-    with files.aside(run_dir / NAME) as temporary:
-        temporary.write_text(json.dumps(_without_nan(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    files.write_text(run_dir / NAME, json.dumps(_without_nan(result), indent=2, allow_nan=False) + "\n")
 
 
 def read(run_dir: Path) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ TFR-Net's protocol has one a rate.
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 from collections.abc import Sequence
@@ -100,7 +99,6 @@ def evaluate(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
     test = data.store.splits["test"]
     label = torch.from_numpy(test.label).double()
     protocol = PROTOCOLS[data.store.meta.protocol]
-    limit = protocol.limit or math.inf
     rows: list[dict[str, Any]] = []
     errors: dict[str, list[Tensor]] = {}
     complete: Tensor | None = None
@@ -118,7 +116,7 @@ def evaluate(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
         figures = {name: None if math.isnan(found[name]) else round(found[name], 6) for name in protocol.metrics}
         rows.append({"mode": condition.mode, "at": condition.at, "mask_seed": condition.mask_seed, **figures})
         errors.setdefault(f"{condition.mode} {condition.at}", []).append(
-            (prediction.double().clamp(-limit, limit) - label.clamp(-limit, limit)).abs()
+            (protocol.clipped(prediction.double()) - protocol.clipped(label)).abs()
         )
     means = {name: result.short(torch.stack(each).mean(dim=0).tolist()) for name, each in errors.items()}
     utterances = [{"id": id, **{name: own[i] for name, own in means.items()}} for i, id in enumerate(test.ids)]
@@ -143,6 +141,5 @@ def _measured(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
     path = run_dir / result.ROBUSTNESS
     if not path.is_file():
         return False
-    with path.open(newline="", encoding="utf-8") as file:
-        found = {row["mask_seed"] for row in csv.DictReader(file)} - {""}
+    found = {row["mask_seed"] for row in files.read_rows(path)} - {""}
     return found in (set(), set(map(str, mask_seeds)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
 import math
 import shutil
@@ -228,8 +227,8 @@ def _check_predictions(run_dir: Path, module: SentimentModule, data: StoreDataMo
     Raises:
         UserError: they are not, nor near enough for another precision.
     """
-    with (run_dir / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        left = {row["id"]: float(row["prediction"]) for row in csv.DictReader(file) if row["split"] == "valid"}
+    rows = files.read_rows(run_dir / "predictions.csv")
+    left = {row["id"]: float(row["prediction"]) for row in rows if row["split"] == "valid"}
     positions = list(range(min(SHOWN, len(left))))
     module.eval()
     with torch.no_grad():

@@ -83,8 +83,7 @@ def write_model(name: str, folder: Path) -> list[str]:
     (folder / "model").mkdir(parents=True, exist_ok=True)
     where = shlex.quote(str(folder))
     for path, text in texts.items():
-        with files.aside(path) as temporary:
-            temporary.write_text(text.substitute(name=name, cls=cls, folder=where), encoding="utf-8")
+        files.write_text(path, text.substitute(name=name, cls=cls, folder=where))
     return [
         f"written: {', '.join(map(str, texts))}",
         f"next: mmsa check model={name} --config-dir {where}",

@@ -8,11 +8,10 @@ with true ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from mmsa_lightning.objectives.base import Inputs
 from mmsa_lightning.objectives.generator import LabelGenerator
 
 LANDMARKS = 1024  # utterances that a kernel is spanned by; more than these cost time and gain nothing
@@ -29,7 +28,7 @@ class CrossFit(LabelGenerator):
     and the labels stay as they are from the first epoch to the last. They are not clamped.
     """
 
-    def begin(self, inputs: Callable[[], dict[str, Tensor]]) -> None:
+    def begin(self, inputs: Inputs) -> None:
         features, truth = inputs(), self.label("fusion")
         for task in self.tasks:
             if task in features:

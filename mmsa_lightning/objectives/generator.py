@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
+
+from mmsa_lightning.objectives.base import Inputs
 
 
 class LabelGenerator(nn.Module):
@@ -28,7 +28,7 @@ class LabelGenerator(nn.Module):
         """float32 (n,): the labels of an auxiliary task, or the multimodal ones for ``fusion``."""
         return self.get_buffer(f"label_{task}")
 
-    def begin(self, inputs: Callable[[], dict[str, Tensor]]) -> None:
+    def begin(self, inputs: Inputs) -> None:
         """Called once, before the first epoch of a run that is not resumed.
 
         Args:

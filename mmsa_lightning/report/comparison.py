@@ -99,15 +99,27 @@ def measured_grid(rows: Sequence[Row], paper: dict[str, Printed], caption: str) 
         ]
         for row, found, agreed in zip(rows, table, agreements, strict=True)
     ]
-    bold = set()
-    for j, metric in enumerate(headings):
-        means = np.array([found[metric].mean for found in table])
-        if not np.isnan(means).all():
-            best = np.nanmin(means) if metric in LOWER_IS_BETTER else np.nanmax(means)
-            bold |= {(i, j + 3) for i, mean in enumerate(means) if mean == best}
+    bold = best(table, list(headings), column=3)
     if modalities:
         caption = f"{caption} {_explained(rows, modalities)}"
     return Grid(caption, ["", "text", "n", *headings.values(), *(f"gen. {m}" for m in modalities)], cells, bold)
+
+
+def best(table: Sequence[dict[str, Figure]], metrics: Sequence[str], *, column: int) -> set[tuple[int, int]]:
+    """The cells of a grid with the best mean of each metric.
+
+    Args:
+        table: of each row its figures.
+        metrics: in the order of their columns.
+        column: of the first of them.
+    """
+    cells = set()
+    for j, metric in enumerate(metrics):
+        means = np.array([figures[metric].mean for figures in table])
+        if not np.isnan(means).all():
+            extreme = np.nanmin(means) if metric in LOWER_IS_BETTER else np.nanmax(means)
+            cells |= {(i, j + column) for i, mean in enumerate(means) if mean == extreme}
+    return cells
 
 
 def _explained(rows: Sequence[Row], modalities: Sequence[str]) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mmsa_lightning import files
+from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.history import FOLLOWED, together
 from mmsa_lightning.report.paper import Printed
@@ -88,24 +90,31 @@ def losses_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
     for i, (name, (label, line)) in enumerate(LOSSES.items()):
         if name not in histories[0]:
             continue
-        values = together(histories, name)
-        epochs = np.arange(1, values.shape[1] + 1)
-        shade = str(0.15 * i)
-        mean = values.mean(axis=0)
-        axis.plot(epochs, mean, linestyle=line, color=shade, lw=1.6, label=label)
-        if len(values) > 1:
-            std = values.std(axis=0, ddof=1)
-            axis.fill_between(epochs, mean - std, mean + std, color=shade, alpha=0.12, lw=0)
-    axis.set_xlabel("epoch")
+        _band(axis, together(histories, name), line, str(0.15 * i), label)
+    _epochs(axis)
     axis.set_ylabel("training loss")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylim(bottom=0)
-    axis.grid(color="0.92")
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
     axis.set_title(textwrap.fill(title, 80), fontsize=11)
     return figure
+
+
+def _band(axis: Axes, values: np.ndarray, line: Any, color: str, label: str) -> None:
+    """Float64 (runs, epochs): their mean by epoch, and one deviation where there are several runs."""
+    epochs, mean = np.arange(1, values.shape[1] + 1), values.mean(axis=0)
+    axis.plot(epochs, mean, linestyle=line, color=color, lw=1.6, label=label)
+    if len(values) > 1:
+        std = values.std(axis=0, ddof=1)
+        axis.fill_between(epochs, mean - std, mean + std, color=color, alpha=0.12, lw=0)
+
+
+def _epochs(axis: Axes) -> None:
+    """Whole epochs below, a grid behind."""
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(color="0.92")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def labels_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Figure | None:
@@ -115,7 +124,7 @@ def labels_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
     Args:
         histories: as for :func:`losses_figure`.
     """
-    tasks = [name.removeprefix("train/loss_") for name in LOSSES if f"ulgm/corr_{name[11:]}" in histories[0]]
+    tasks = [task for task in MODALITIES if f"ulgm/corr_{task}" in histories[0]]
     known = [name for name in FOLLOWED if any(f"ulgm/{name}_{task}" in histories[0] for task in tasks)]
     if not known:
         return None
@@ -125,18 +134,9 @@ def labels_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
             label, line = LOSSES[f"train/loss_{task}"]
             if f"ulgm/{name}_{task}" not in histories[0]:
                 continue
-            values = together(histories, f"ulgm/{name}_{task}")
-            epochs, mean = np.arange(1, values.shape[1] + 1), values.mean(axis=0)
-            axis.plot(epochs, mean, linestyle=line, color=INK, lw=1.6, label=label)
-            if len(values) > 1:
-                std = values.std(axis=0, ddof=1)
-                axis.fill_between(epochs, mean - std, mean + std, color=INK, alpha=0.12, lw=0)
-        axis.set_xlabel("epoch")
+            _band(axis, together(histories, f"ulgm/{name}_{task}"), line, INK, label)
+        _epochs(axis)
         axis.set_title(FOLLOWED[name], fontsize=10)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(color="0.92")
-        axis.set_axisbelow(True)
-        axis.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False)
     figure.suptitle(textwrap.fill(title, 80), fontsize=11)
     return figure

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from mmsa_lightning import files
 
 FOLLOWED = {  # of generated labels, name in metrics.csv before the task: what it is
     "corr_true": "correlation with true labels",
@@ -18,8 +19,7 @@ FOLLOWED = {  # of generated labels, name in metrics.csv before the task: what i
 
 def read_history(run_dir: Path) -> dict[str, np.ndarray]:
     """Every logged value, float64 (epochs,) by its name; NaN in an epoch that lacks it."""
-    with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = files.read_rows(run_dir / "metrics.csv")
     names = list(dict.fromkeys(name for row in rows for name in row))
     return {name: np.array([float(row.get(name) or "nan") for row in rows]) for name in names}
 

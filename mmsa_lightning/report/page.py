@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 from collections.abc import Sequence
 from importlib.resources import files as resources
@@ -70,8 +69,7 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
         settings=[_settings(row) for row in rows],
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    with files.aside(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    files.write_text(out, text)
 
 
 def find_cells(folders: Sequence[Path]) -> list[Cell]:
@@ -136,7 +134,7 @@ def _figures(rows: Sequence[Row]) -> dict[str, Figure]:
         seed, run_dir = next(iter(row.run_dirs.items()))
         if (path := run_dir / "label_histograms.csv").is_file():
             title = f"{row.name}: generated labels, seed {seed}"
-            drawn[title] = figures.label_histograms_figure(_read(path), title)
+            drawn[title] = figures.label_histograms_figure(files.read_rows(path), title)
         for record in attention.read(run_dir):
             title = f"{row.name}: attention in {attention.headline(record)}, seed {seed}"
             drawn[title] = figures.attention_figure(record, title)
@@ -163,7 +161,7 @@ def _farthest_labels(row: Row) -> tuple[str, list[str], list[list[str]]] | None:
     path = run_dir / "generated_labels.csv"
     if not path.is_file():
         return None
-    records = _read(path)
+    records = files.read_rows(path)
     made = [name for name in records[0] if name.startswith("generated_")]
     records.sort(key=lambda r: -max(abs(float(r[name]) - float(r["label"])) for name in made))
     header = ["id", "label", *made]
@@ -184,8 +182,3 @@ def _settings(row: Row) -> tuple[str, str, str]:
         f"commit {record['git_commit']}; {versions}."
     )
     return row.name, (run_dir / "config.yaml").read_text(encoding="utf-8"), where
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

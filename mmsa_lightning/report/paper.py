@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmsa_lightning import files
 from mmsa_lightning.experiment.config import PACKAGE
 
 
@@ -32,18 +32,16 @@ class Printed:
 def printed(number: int) -> dict[str, Printed]:
     """The rows of a table, 1 to 6, by their names here."""
     rows = {}
-    with (paper_dir() / f"table{number}.csv").open(newline="", encoding="utf-8") as file:
-        for record in csv.DictReader(file):
-            row, name, erratum = record.pop("row"), record.pop("name"), record.pop("erratum")
-            errata = dict(part.split(": ", 1) for part in erratum.split("; ")) if erratum else {}
-            rows[row] = Printed(name, record, errata)
+    for record in files.read_rows(paper_dir() / f"table{number}.csv"):
+        row, name, erratum = record.pop("row"), record.pop("name"), record.pop("erratum")
+        errata = dict(part.split(": ", 1) for part in erratum.split("; ")) if erratum else {}
+        rows[row] = Printed(name, record, errata)
     return rows
 
 
 def published_auilc(data: str) -> list[dict[str, str]]:
     """EMT-DLFR's Table 6 on a data set, ``row``, ``name`` and metrics times 100; empty where it has none."""
-    with (paper_dir() / "auilc.csv").open(newline="", encoding="utf-8") as file:
-        return [record for record in csv.DictReader(file) if record["data"] == data]
+    return [record for record in files.read_rows(paper_dir() / "auilc.csv") if record["data"] == data]
 
 
 def paper_dir() -> Path:

@@ -6,7 +6,6 @@ the sum of (m_i + m_(i+1)) / 2 · 0.1. Of subsets of the modalities it is the me
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.paper import published_auilc
 from mmsa_lightning.report.rows import protocol_name, refuse_mixtures, trained_name
 from mmsa_lightning.report.significance import RESAMPLES
-from mmsa_lightning.training.protocols import LOWER_IS_BETTER, PROTOCOLS, Protocol
+from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
 
 WHAT = {
     "frames": "frames and word pieces are missing",
@@ -88,7 +87,7 @@ def read_curves(cells: Sequence[Cell]) -> list[Curve]:
     figures: dict[tuple[str, str], dict[tuple[int, str, str], dict[str, float]]] = {}
     errors: dict[tuple[str, str], dict[tuple[int, str], np.ndarray]] = {}
     for cell, record in measured.items():
-        for line in _read(cell.run_dir / result.ROBUSTNESS):
+        for line in files.read_rows(cell.run_dir / result.ROBUSTNESS):
             own = figures.setdefault((trained_name(record), line["mode"]), {})
             key = cell.seed, line["mask_seed"], line["at"]
             if key in own:
@@ -97,7 +96,7 @@ def read_curves(cells: Sequence[Cell]) -> list[Curve]:
                     f"{cell.run_dir}; give the folders of one of them"
                 )
             own[key] = {m: float(line[m] or math.nan) for m in protocol.metrics}
-        utterances = _read(cell.run_dir / result.ROBUSTNESS_ERRORS)
+        utterances = files.read_rows(cell.run_dir / result.ROBUSTNESS_ERRORS)
         for column in [name for name in utterances[0] if name != "id"]:
             mode, at = column.split(" ")
             errors.setdefault((trained_name(record), mode), {})[cell.seed, at] = np.array(
@@ -158,12 +157,7 @@ def _table(curves: Sequence[Curve], mode: str) -> Grid:
         [curve.row, str(len(curve.draws)), *(comparison.spread(found[m]) for m in metrics)]
         for curve, found in zip(curves, figures, strict=True)
     ]
-    bold = set()
-    for j, metric in enumerate(metrics):
-        means = np.array([found[metric].mean for found in figures])
-        if not np.isnan(means).all():
-            best = np.nanmin(means) if metric in LOWER_IS_BETTER else np.nanmax(means)
-            bold |= {(i, j + 2) for i, mean in enumerate(means) if mean == best}
+    bold = comparison.best(figures, list(metrics), column=2)
     if mode == "modality":
         what = f"mean over {', '.join(curves[0].at)}"
     else:
@@ -228,14 +222,13 @@ def write_robustness(cells: Sequence[Cell], out: Path) -> str:
     lines = [
         {"row": trained_name(record), "seed": cell.seed, **line, "run": str(cell.run_dir)}
         for cell, record in shown.items()
-        for line in _read(cell.run_dir / result.ROBUSTNESS)
+        for line in files.read_rows(cell.run_dir / result.ROBUSTNESS)
     ]
     files.write_rows(out / "robustness.csv", lines)
     files.write_rows(out / "auilc.csv", records(curves))
     markdown = "\n".join(grid.markdown() for grid in tables)
-    for name, text in (("auilc.md", markdown), ("auilc.tex", "\n".join(grid.latex() for grid in tables))):
-        with files.aside(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    files.write_text(out / "auilc.md", markdown)
+    files.write_text(out / "auilc.tex", "\n".join(grid.latex() for grid in tables))
     for mode, figure in zip(dict.fromkeys(curve.mode for curve in curves), drawn(curves).values(), strict=True):
         save_figure(figure, out / f"robustness_{mode}")
     return markdown
@@ -252,8 +245,3 @@ def drawn(curves: Sequence[Curve]) -> dict[str, Drawing]:
 
 def _measured(run_dir: Path) -> bool:
     return (run_dir / result.ROBUSTNESS).is_file()
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmsa_lightning import files
 from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.releases import protocol
 from mmsa_lightning.data.store import UNSTATED
@@ -77,9 +77,7 @@ class Row:
     @property
     def errors(self) -> np.ndarray:
         """Absolute errors on test as the protocol measures them, float64 (seeds, utterances)."""
-        limit = self.protocol.limit
-        bounds = (None, None) if limit is None else (-limit, limit)
-        return np.abs(self.predictions.clip(*bounds) - self.labels.clip(*bounds))
+        return np.abs(self.protocol.clipped(self.predictions) - self.protocol.clipped(self.labels))
 
     def test(self, metric: str) -> np.ndarray:
         """float64 (seeds,): a metric on test, NaN where it is undefined."""
@@ -178,8 +176,7 @@ def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
 
 def _test(run_dir: Path) -> tuple[list[Utterance], np.ndarray]:
     """The test utterances of a run, in the order of the store, and its predictions, float64 (utterances,)."""
-    with (run_dir / "predictions.csv").open(newline="", encoding="utf-8") as file:
-        records = [record for record in csv.DictReader(file) if record["split"] == "test"]
+    records = [record for record in files.read_rows(run_dir / "predictions.csv") if record["split"] == "test"]
     utterances = [Utterance(record["id"], float(record["label"]), record["text"]) for record in records]
     return utterances, np.array([float(record["prediction"]) for record in records])
 
@@ -201,8 +198,7 @@ def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
     """The columns of numbers, float64 (utterances,), NaN where one is blank."""
-    with path.open(newline="", encoding="utf-8") as file:
-        records = list(csv.DictReader(file))
+    records = files.read_rows(path)
     return {name: np.array([float(r[name] or "nan") for r in records]) for name in records[0] if name != "id"}
 
 

@@ -44,8 +44,8 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
     if number in SETTINGS:
         grid = {"1": counts_grid, "2": settings_grid}[number](configs(overrides), paper)
         out.mkdir(parents=True, exist_ok=True)
-        _write(out / f"table{number}.md", grid.markdown())
-        _write(out / f"table{number}.tex", grid.latex())
+        files.write_text(out / f"table{number}.md", grid.markdown())
+        files.write_text(out / f"table{number}.tex", grid.latex())
         return grid.markdown()
     wanted = cells(f"table{number}", overrides)
     rows = read_rows(wanted, partial=partial)
@@ -59,8 +59,8 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
     markdown = "\n".join(grid.markdown() for grid in grids)
     out.mkdir(parents=True, exist_ok=True)
     name = f"table{number}"
-    _write(out / f"{name}.md", markdown)
-    _write(out / f"{name}.tex", "\n".join(grid.latex() for grid in grids))
+    files.write_text(out / f"{name}.md", markdown)
+    files.write_text(out / f"{name}.tex", "\n".join(grid.latex() for grid in grids))
     files.write_rows(out / f"{name}.csv", comparison.records(rows, paper))
     save_figure(rows_figure(rows, paper, _title(number, rows)), out / name)
     return markdown
@@ -126,11 +126,6 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path) -> list[str]:
         save_figure(attention_figure(record, attention.headline(record)), stem)
         stems.append(f"{stem}.png, {stem}.svg")
     return stems
-
-
-def _write(path: Path, text: str) -> None:
-    with files.aside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _title(number: str, rows: Sequence[Row]) -> str:

@@ -41,6 +41,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,6 +70,10 @@ class Protocol:
     limit: float | None = None
     printed: bool = False
     note: str = ""
+
+    def clipped(self, values: Any) -> Any:
+        """Predictions or targets, a tensor or an array, as its metrics see them."""
+        return values if self.limit is None else values.clip(-self.limit, self.limit)
 
 
 LOWER_IS_BETTER = ("mae",)

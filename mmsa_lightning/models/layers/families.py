@@ -99,7 +99,7 @@ def _deberta_inputs(model: Any, packing: Packing) -> Inputs:
     return lambda layer, packing: shared
 
 
-_ROBERTA = Family()
+_BERT = Family()
 _DEBERTA = Family(
     embed=_deberta_embed,
     inputs=_deberta_inputs,
@@ -110,10 +110,10 @@ _DEBERTA = Family(
 _DEBERTA_1 = replace(_DEBERTA, half=False)  # masks scores of bfloat16 by a number that only float32 can hold
 
 FAMILIES = {  # by transformers' model_type
-    "bert": Family(),
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "camembert": _ROBERTA,
+    "bert": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+    "camembert": _BERT,
     "electra": Family(embed=_electra_embed, before=("embeddings", "embeddings_project")),
     "mpnet": Family(
         inputs=_mpnet_inputs, prepare=_mpnet_prepare, before=("embeddings", "encoder.relative_attention_bias")

