@@ -6,93 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from mmsa_lightning.batch import MODALITIES, Batch, Padded
+from mmsa_lightning.batch import MODALITIES, Batch
 from mmsa_lightning.data.missing import Masks, Missing
 from mmsa_lightning.data.ragged import Ragged
-from mmsa_lightning.data.sampler import ORDERS, Drawn, LengthSampler, TrainingSampler
+from mmsa_lightning.data.sampler import ORDERS, LengthSampler, TrainingSampler
 from mmsa_lightning.data.store import SPLITS, Store
 from mmsa_lightning.data.tokens import command, unknown_id
+from mmsa_lightning.data.utterances import Scale, Utterances, moments
 from mmsa_lightning.errors import UserError
-
-Scale = tuple[np.ndarray, np.ndarray]
-
-
-class Utterances(Dataset[Batch]):
-    """One split of a store; indexed with a list of positions, it answers with their :class:`Batch`.
-
-    Args:
-        store: the opened store.
-        split: train, valid or test.
-        sequences: which of tokens, text, audio, vision to read.
-        scale: (mean, standard deviation), each (dim,), of the sequences that are standardised.
-        masks: of the split, where something is missing in it.
-        unknown: the token id that stands for a missing one.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        split: str,
-        sequences: Sequence[str],
-        scale: dict[str, Scale],
-        masks: Masks | None = None,
-        unknown: int = 0,
-    ) -> None:
-        self.store = store
-        self.split = split
-        self.sequences = tuple(sequences)
-        self.scale = scale
-        self.masks = masks
-        self.unknown = unknown
-
-    def __len__(self) -> int:
-        return len(self.store.splits[self.split])
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """int64 (n,): steps of each utterance's longest sequence."""
-        split = self.store.splits[self.split]
-        return np.max([split.sequences[name].lengths for name in self.sequences], axis=0)
-
-    def __getitem__(self, indices: list[int]) -> Batch:
-        split = self.store.splits[self.split]
-        epoch = indices.epoch if isinstance(indices, Drawn) else 0
-        rows = [self._utterance(i, epoch) for i in indices]
-        padded = {name: Padded.from_arrays([row[name] for row in rows]) for name in self.sequences}
-        dropped = None
-        if self.masks and self.masks.missing.mode == "modality":
-            modalities = [_modality(name) for name in self.sequences]
-            dropped = torch.tensor([self.masks.dropped(split.ids[i], epoch, modalities) for i in indices])
-        return Batch(torch.tensor(indices), torch.from_numpy(split.label[indices]), **padded, dropped=dropped)
-
-    def _utterance(self, i: int, epoch: int) -> dict[str, np.ndarray]:
-        """Its sequences. A step that is missing is zero, after standardisation, and a token the unknown one."""
-        sequences = {name: self._read(name, i) for name in self.sequences}
-        if self.masks is None:
-            return sequences
-        lengths = {_modality(name): len(values) for name, values in sequences.items()}
-        kept = self.masks.kept(i, self.store.splits[self.split].ids[i], epoch, lengths)
-        return {
-            name: np.where(kept["text"], values, self.unknown)
-            if name == "tokens"
-            else np.where(kept[name][:, None], values, np.float32(0))
-            for name, values in sequences.items()
-        }
-
-    def _read(self, name: str, i: int) -> np.ndarray:
-        values = self.store.splits[self.split].sequences[name][i]
-        if name in self.scale:
-            mean, std = self.scale[name]
-            values = np.where(values.any(axis=1, keepdims=True), (values - mean) / std, values)
-        return values
-
-
-def _modality(sequence: str) -> str:
-    return "text" if sequence == "tokens" else sequence
 
 
 class LazyLoader(DataLoader[Batch]):
@@ -166,7 +90,7 @@ class StoreDataModule(L.LightningDataModule):
         self.scale: dict[str, Scale] = {}
         if self.standardize:
             train = self.store.splits["train"].sequences
-            self.scale = {m: _moments(train[m]) for m in ("audio", "vision") if m in self.sequences}
+            self.scale = {m: moments(train[m]) for m in ("audio", "vision") if m in self.sequences}
 
     def set_missing(self, missing: Missing) -> None:
         """From here on leave out what ``missing`` says; :meth:`setup` first.
@@ -326,23 +250,3 @@ class StoreDataModule(L.LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             generator=torch.Generator(),
         )
-
-
-def _moments(ragged: Ragged) -> Scale:
-    """Mean and standard deviation of each feature over the steps that are not zero throughout, read in pieces.
-
-    A constant feature gets the deviation 1, and so does every feature where no step holds anything.
-    """
-
-    def blocks() -> Iterator[np.ndarray]:
-        return (block[block.any(axis=1)] for block in ragged.blocks())
-
-    n, total, squares = 0, np.zeros(ragged.dim or 1), np.zeros(ragged.dim or 1)
-    for block in blocks():
-        n += len(block)
-        total += block.sum(axis=0, dtype=np.float64)
-    mean = total / max(n, 1)
-    for block in blocks():
-        squares += np.square(block - mean).sum(axis=0)
-    std = np.sqrt(squares / max(n, 1))
-    return mean.astype(np.float32), np.where(std > 1e-8, std, 1.0).astype(np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +16,6 @@ from mmsa_lightning.data.tokens import shown, tokenizer_of
 from mmsa_lightning.errors import UserError
 
 NAME = "attention.json"
-
-
-def attends(model: nn.Module) -> bool:
-    """Whether ``model`` can tell its weights over steps, by ``forward(batch, return_attention=True)``.
-
-    A model that is built with or without attention says which by an attribute ``attends``.
-    """
-    return getattr(model, "attends", True) and "return_attention" in inspect.signature(model.forward).parameters
 
 
 def attention_maps(

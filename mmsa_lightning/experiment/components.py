@@ -15,16 +15,15 @@ from typing import Any
 from torch import nn
 
 from mmsa_lightning.annotations import describe, fits
-from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment.config import PACKAGE
-from mmsa_lightning.objectives.base import Objective
 
-# Where each kind of component lives, and what it must be.
-KINDS: dict[str, tuple[str, type]] = {
-    "model": ("mmsa_lightning.models.", nn.Module),
-    "objective": ("mmsa_lightning.objectives.", Objective),
-    "data": ("mmsa_lightning.data.", StoreDataModule),
+PACKAGE = Path(__file__).parents[1]
+
+# Where each kind of component lives, and what it must be: imported when one is built, since a model needs no Lightning.
+KINDS: dict[str, tuple[str, str]] = {
+    "model": ("mmsa_lightning.models.", "torch.nn.Module"),
+    "objective": ("mmsa_lightning.objectives.", "mmsa_lightning.objectives.base.Objective"),
+    "data": ("mmsa_lightning.data.", "mmsa_lightning.data.datamodule.StoreDataModule"),
 }
 
 
@@ -109,7 +108,9 @@ def _hints(function: Any) -> dict[str, Any]:
 
 def _find_class(kind: str, target: str, plugins: Path | None) -> type:
     """Every target is looked up as a file before anything is imported, so that a name cannot run foreign code."""
-    home, base = KINDS[kind]
+    home, base_name = KINDS[kind]
+    base_module, _, base_class = base_name.rpartition(".")
+    base: type = getattr(importlib.import_module(base_module), base_class)
     module_name, _, class_name = target.rpartition(".")
     if target.startswith(home):
         parts = module_name.split(".")

@@ -30,6 +30,7 @@ from mmsa_lightning.models.layers import adaptation
 from mmsa_lightning.models.layers.absent import learn_absent
 from mmsa_lightning.models.layers.pretrained import encoder_hash
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
+from mmsa_lightning.models.output import attends
 from mmsa_lightning.training import optim, ranks
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
@@ -141,7 +142,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     files.write_rows(run_dir / "predictions.csv", rows)
     if labels := _generated_labels(module, data):
         files.write_rows(run_dir / "generated_labels.csv", labels)
-    if attention.attends(module.model):
+    if attends(module.model):
         attention.write(run_dir, attention.attention_maps(module.model, data, "test", _largest_errors(module, data)))
     outcome = {
         **names,

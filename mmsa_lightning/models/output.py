@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass
@@ -23,3 +24,11 @@ class ModelOutput:
     tasks: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, Tensor] = field(default_factory=dict)
     attention: dict[str, Tensor] = field(default_factory=dict)
+
+
+def attends(model: nn.Module) -> bool:
+    """Whether ``model`` can tell its weights over steps, by ``forward(batch, return_attention=True)``.
+
+    A model that is built with or without attention says which by an attribute ``attends``.
+    """
+    return getattr(model, "attends", True) and "return_attention" in inspect.signature(model.forward).parameters

@@ -10,6 +10,7 @@ from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention
 from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.models.output import attends
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell, cells
 from mmsa_lightning.report.figures import attention_figure, losses_figure, rows_figure, save_figure
@@ -108,7 +109,7 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path) -> list[str]:
     """
     if ids:
         module, data = restore(run_dir)
-        if not attention.attends(module.model):
+        if not attends(module.model):
             raise UserError(f"{run_dir}: {type(module.model).__name__} has no attention over steps to show")
         places = {id: (split, i) for split, stored in data.store.splits.items() for i, id in enumerate(stored.ids)}
         if unknown := [id for id in ids if id not in places]:

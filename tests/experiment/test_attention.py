@@ -15,8 +15,8 @@ from mmsa_lightning.batch import Batch
 from mmsa_lightning.data.demo import DemoDataModule
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment.attention import attends, attention_maps, headline, read, write
-from mmsa_lightning.models.output import ModelOutput
+from mmsa_lightning.experiment.attention import attention_maps, headline, read, write
+from mmsa_lightning.models.output import ModelOutput, attends
 
 
 class Even(nn.Module):
