@@ -128,6 +128,7 @@ def import_source(
         aligned=cleaned.aligned,
         report=cleaned.report,
         label_range=cleaned.label_range,
+        feature_names=source.names,
         **vocabulary,
     )
     return store.write(out, cleaned.splits, meta)

@@ -53,7 +53,8 @@ def _sequences(store: Store) -> list[str]:
     known = f" (SHA-256 {meta.vocabulary_sha256[:12]})" if meta.vocabulary_sha256 else ""
     for name, dim in store.dims.items():
         kind = f"word pieces of {meta.vocabulary}{known}{lowered}{assumed}" if dim is None else f"{dim} features"
-        lines += _wrapped(name, kind)
+        named = meta.feature_names.get(name)
+        lines += _wrapped(name, f"{kind}: {', '.join(named)}" if named else kind)
     missing = [m for m in MODALITIES if m not in store.modalities]
     true = {m: int(np.isfinite(label).sum()) for m, label in store.splits["train"].unimodal.items()}
     told = ", ".join(

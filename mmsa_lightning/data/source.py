@@ -90,9 +90,11 @@ class Source:
         splits: train, valid and test.
         aligned: the source says that all modalities of an utterance share their steps (words or tokens).
         report: one line for each thing worth telling the user.
+        names: of each feature, by modality, where the source says them.
     """
 
     layout: str
     splits: dict[str, SourceSplit]
     aligned: bool
     report: list[str] = field(default_factory=list)
+    names: dict[str, list[str]] = field(default_factory=dict)

@@ -80,6 +80,7 @@ class Meta:
         vocabulary_sha256: of its pieces and their ids, where the tokenizer was at hand.
         vocabulary_assumed: the source has tokens, and nobody said of which vocabulary.
         lower_cased: the text was put in lower case for the tokenizer; ``raw_text`` is as it was written.
+        feature_names: of each feature, by modality, where the source says them.
     """
 
     dataset: str
@@ -95,6 +96,7 @@ class Meta:
     vocabulary_sha256: str | None = None
     vocabulary_assumed: bool = False
     lower_cased: bool = False
+    feature_names: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def label_limit(self) -> float:

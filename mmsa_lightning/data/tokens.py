@@ -339,11 +339,11 @@ def lower(utterances: list[list[str]]) -> list[list[str]]:
     return [[word.lower() for word in words] for words in utterances]
 
 
-def encode(tokenizer: Any, utterances: list[list[str]]) -> list[Pieces]:
-    """The word pieces of each utterance, given as words; what exceeds :data:`MAX_PIECES` is cut."""
+def encode(tokenizer: Any, utterances: list[list[str]], *, longest: int = MAX_PIECES) -> list[Pieces]:
+    """The word pieces of each utterance, given as words; what exceeds ``longest`` is cut."""
     if not utterances:
         return []
-    encodings = tokenizer(utterances, is_split_into_words=True, truncation=True, max_length=MAX_PIECES).encodings
+    encodings = tokenizer(utterances, is_split_into_words=True, truncation=True, max_length=longest).encodings
     blank_id = tokenizer.get_vocab().get(_blank(tokenizer))
     pieces = []
     for encoding, words in zip(encodings, utterances, strict=True):

@@ -22,7 +22,7 @@ from mmsa_lightning.data.store import SPLITS
 from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.errors import UserError, print_anything
 from mmsa_lightning.experiment import attention, result, resume
-from mmsa_lightning.experiment.components import build
+from mmsa_lightning.experiment.components import build, plugin_hash
 from mmsa_lightning.experiment.config import check, plain, read, row_hash, run_names
 from mmsa_lightning.experiment.identity import differences, identity, text_encoder
 from mmsa_lightning.experiment.inputs import unimodal_inputs
@@ -195,11 +195,15 @@ def build_data(config: dict[str, Any]) -> StoreDataModule:
     return data
 
 
-def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
+def restore(run_dir: Path, plugins: Path | None = None) -> tuple[SentimentModule, StoreDataModule]:
     """The best weights of a finished run, and its data.
 
+    Args:
+        run_dir: of the run.
+        plugins: the folder of the user's own model.
+
     Raises:
-        UserError: ``run_dir`` holds no finished run, or its data are no longer there.
+        UserError: ``run_dir`` holds no finished run, or its data or its code are no longer there.
     """
     quieten()
     finished = result.read(run_dir)
@@ -212,7 +216,9 @@ def restore(run_dir: Path) -> tuple[SentimentModule, StoreDataModule]:
     name = text_encoder(config, data)
     if other := differences(finished, {"encoder_hash": encoder_hash(name) if name else None}):
         raise UserError(f"{run_dir} started from other {other} than {config['model']['text_encoder']} now has")
-    module = build_module(config, data, None)
+    if other := differences(finished, {"plugin_hash": plugin_hash(config["model"], plugins)}):
+        raise UserError(f"{run_dir} was made with other {other} than {plugins or 'the project'} now has")
+    module = build_module(config, data, plugins)
     path = run_dir / "checkpoints" / "best.ckpt"
     try:
         module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])

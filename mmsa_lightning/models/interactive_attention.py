@@ -111,6 +111,8 @@ class InteractiveAttention(nn.Module):
         self.auxiliary_head = nn.ModuleDict({m: nn.Linear(auxiliary_width[m], 1) for m in dims})
         self.feature_widths = {"fusion": fusion_width} | {m: auxiliary_width[m] for m in dims}
 
+    training_only = ("pool_auxiliary", "auxiliary", "auxiliary_head")  # modules that a prediction does not need
+
     @property
     def needs_alignment(self) -> bool:
         """Whether every modality must have the same steps."""
@@ -144,9 +146,9 @@ class InteractiveAttention(nn.Module):
                 hidden = self._auxiliary_hidden(m, encoded[m], masks[m], attention)
                 output.features[m] = hidden
                 output.tasks[m] = self.auxiliary_head[m](hidden).squeeze(-1)
-        elif return_attention and self.uni:
+        elif return_attention and self.uni and self.level == "token":
             for m in self.modalities:
-                self._auxiliary_hidden(m, encoded[m], masks[m], attention)
+                attention[m] = attention_weights(encoded[m], encoded[m], masks[m])
         if not return_attention:
             output.attention = {}
         return output

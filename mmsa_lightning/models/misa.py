@@ -94,6 +94,8 @@ class MISA(nn.Module):
         parts = ("private", "shared", "projected", "reconstructed")
         self.feature_widths = {f"{part}_{m}": hidden for part in parts for m in dims}
 
+    training_only = ("reconstruct",)  # modules that a prediction does not need
+
     def forward(self, batch: Batch) -> ModelOutput:
         """Predict the sentiment of each utterance; in training also give what the objective reads, as ``features``:
         ``projected_text`` (u), ``shared_text`` (h^c), ``private_text`` (h^p), ``reconstructed_text`` (û), and so on,

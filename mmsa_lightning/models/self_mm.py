@@ -80,6 +80,7 @@ class SelfMM(nn.Module):
         width["fusion"] = sum(width.values())
         self.heads = nn.ModuleDict({task: Head(width[task], hidden[task], dropout[task]) for task in width})
         self.feature_widths = {task: hidden[task] for task in ("fusion", *dims)}
+        self.training_only = tuple(f"heads.{m}" for m in dims)  # modules that a prediction does not need
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Predict the sentiment of each utterance; in training also from each modality alone."""

@@ -1,12 +1,14 @@
 """Features in separate files, which add a modality to a source or replace the one that it has.
 
 An ``.npz`` has ``id`` (n,) and ``features``: (n, dim) with one step per utterance; (sum of lengths, dim) with
-``lengths`` (n,); padded (n, time, dim), with ``lengths`` or without; or n arrays (length, dim) as objects. Word vectors
-are an ``.npz`` of ``words`` (m,) and ``vectors`` (m, dim).
+``lengths`` (n,); padded (n, time, dim), with ``lengths`` or without; or n arrays (length, dim) as objects. It may have
+``names`` (dim,) of the features. Word vectors are an ``.npz`` of ``words`` (m,) and ``vectors`` (m, dim).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,35 +23,84 @@ SDK = ("misa", "mult")  # the layouts that name segments as CMU's SDK does: VIDE
 _UNKNOWN = ("<unk>", "unk", "[unk]", "<unknown>", "unknown")
 
 
-def add_features(source: Source, modality: str, path: Path) -> None:
-    """Give every utterance its features of ``modality`` from the ``.npz`` at ``path``, by its id.
+@dataclass
+class Features:
+    """What an ``.npz`` of features holds.
+
+    Attributes:
+        sequences: of each id, float (length, dim), all of one width.
+        names: of each feature, where the file says them.
+        report: one line for each thing worth telling the user.
+    """
+
+    sequences: dict[str, np.ndarray]
+    names: list[str] | None
+    report: list[str]
+
+    def of(self, wanted: Sequence[str], path: Path) -> list[np.ndarray]:
+        """The sequences of the utterances ``wanted``.
+
+        Raises:
+            UserError: an utterance has no features.
+        """
+        if missing := [name for name in wanted if name not in self.sequences]:
+            first = (
+                ": CMU's SDK counts segments from 0, MMSA from 1" if all(m.endswith("$_$0") for m in missing) else ""
+            )
+            raise UserError(
+                f"{path} has no features for {len(missing)} of {len(wanted)} utterances: {some(missing)}; "
+                f"it has them for {some(list(self.sequences))}{first}"
+            )
+        return [self.sequences[name] for name in wanted]
+
+
+def read_features(path: Path, modality: str, *, sdk: bool = False) -> Features:
+    """Read the ``.npz`` at ``path``.
+
+    Args:
+        path: the file.
+        modality: what the report calls the features.
+        sdk: ids may be those of CMU's SDK.
 
     Raises:
-        UserError: something in the file is missing or malformed, an id occurs twice, or an utterance has no features.
+        UserError: something in the file is missing or malformed, or an id occurs twice.
     """
-    archive = Archive(path)
-    ids = utterance_ids(archive["id"], f"{path}: id", source.layout in SDK)
+    archive, report = Archive(path), []  # type: ignore[var-annotated]
+    ids = utterance_ids(archive["id"], f"{path}: id", sdk)
     row_of: dict[str, int] = {}
     for row, name in enumerate(ids):
         if row_of.setdefault(name, row) != row:
             raise UserError(f"{path}: the id {name} occurs twice, in row {row_of[name]} and in row {row}")
-    sequences = _sequences(archive, ids, modality, source.report)
+    sequences = _sequences(archive, ids, modality, report)
+    names = None
+    if "names" in archive and sequences:
+        names = [text(name, f"{path}: names, {i}") for i, name in enumerate(entries(archive["names"]))]
+        if len(names) != sequences[0].shape[1]:
+            raise UserError(f"{path}: {len(names)} names, but {sequences[0].shape[1]} features")
+    return Features(dict(zip(ids, sequences, strict=True)), names, report)
 
-    wanted = dict.fromkeys(name for split in source.splits.values() for name in split.ids)
-    if missing := [name for name in wanted if name not in row_of]:
-        first = ": CMU's SDK counts segments from 0, MMSA from 1" if all(m.endswith("$_$0") for m in missing) else ""
-        raise UserError(
-            f"{path} has no features for {len(missing)} of {len(wanted)} utterances: {some(missing)}; "
-            f"it has them for {some(ids)}{first}"
-        )
-    if spare := [name for name in ids if name not in wanted]:
+
+def add_features(source: Source, modality: str, path: Path) -> None:
+    """Give every utterance its features of ``modality`` from the ``.npz`` at ``path``, by its id.
+
+    Raises:
+        UserError: as :func:`read_features`; or an utterance has no features.
+    """
+    found = read_features(path, modality, sdk=source.layout in SDK)
+    source.report += found.report
+    wanted = list(dict.fromkeys(name for split in source.splits.values() for name in split.ids))
+    sequences = dict(zip(wanted, found.of(wanted, path), strict=True))
+    if spare := [name for name in found.sequences if name not in sequences]:
         source.report.append(
             f"{modality}: {len(spare)} sequences of {path.name} belong to no utterance and were left out: {some(spare)}"
         )
     if any(modality in split.features for split in source.splits.values()):
         source.report.append(f"{modality}: {path.name} replaces the source's own features")
+    source.names.pop(modality, None)
+    if found.names is not None:
+        source.names[modality] = found.names
     for split in source.splits.values():
-        split.features[modality] = Sequences([sequences[row_of[name]] for name in split.ids])
+        split.features[modality] = Sequences([sequences[name] for name in split.ids])
 
 
 def _sequences(archive: Archive, ids: list[str], modality: str, report: list[str]) -> list[np.ndarray]:

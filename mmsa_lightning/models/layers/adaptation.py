@@ -120,6 +120,14 @@ def _add_lora(encoder: TextEncoder, rank: int, alpha: int, modules: Sequence[str
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets), encoder.bert)
 
 
+def merge_lora(encoder: TextEncoder) -> None:
+    """Add what LoRA learnt to the weights that it belongs to, and take it away: W + alpha / rank · B A."""
+    for name, module in list(encoder.bert.named_modules()):
+        if hasattr(module, "lora_A"):
+            module.merge()
+            encoder.bert.set_submodule(name, module.get_base_layer())
+
+
 def _leave_out_frozen(encoder: TextEncoder) -> None:
     """Have the encoder's state hold what trains, and of the rest a digest, which loading compares."""
     frozen = [name for name, p in encoder.named_parameters(remove_duplicate=False) if not p.requires_grad]

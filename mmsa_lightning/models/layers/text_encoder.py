@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,18 @@ from mmsa_lightning.models.layers.packing import NAME, FirstOfAll, Packing
 Pack = Callable[[Tensor], Tensor]
 LAYER = re.compile(r"(^|\.)(layers?|albert_layers)\.\d+\.")  # of a weight that lies in one
 DROPOUT = re.compile(r"^(?!classifier|pooler|summary).*dropout(_prob)?$")  # of a config's fields
+
+_weights = ContextVar("weights", default=True)  # whether an encoder is made with its pretrained weights
+
+
+@contextlib.contextmanager
+def without_weights() -> Iterator[None]:
+    """In here a :class:`TextEncoder` reads only the configuration of its local directory; a state fills it later."""
+    token = _weights.set(False)
+    try:
+        yield
+    finally:
+        _weights.reset(token)
 
 
 def _unchanged(j: int, h: Tensor, pack: Pack) -> Tensor:
@@ -67,7 +80,7 @@ class TextEncoder(nn.Module):
         self.first_position = _first_position(self.bert)
         self.positions: int = config.max_position_embeddings - self.first_position
         self.checkpointing = False
-        if self.family is None:
+        if self.family is None and _weights.get():
             _check_padding(self)
 
     @property
@@ -142,9 +155,10 @@ def _load(name: str, dropout: float) -> Any:
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout={dropout} of the text encoder is not in [0, 1)")
     try:
-        pretrained.check_files(name)
         where = pretrained.place(name)
-        local = Path(where).is_dir()
+        local = Path(where).is_dir() or not _weights.get()
+        if _weights.get():
+            pretrained.check_files(name)
         config = AutoConfig.from_pretrained(where, local_files_only=local, trust_remote_code=False)
         kind = config.model_type
         decodes = config.is_encoder_decoder or getattr(config, "is_decoder", False)
@@ -159,6 +173,9 @@ def _load(name: str, dropout: float) -> Any:
             options["add_pooling_layer"] = False
         if family and family.packs and model_class._supports_attention_backend:
             options["attn_implementation"] = NAME
+        if not _weights.get():
+            config.dtype = torch.float32
+            return model_class._from_config(config, **options).train()
         loaded: Any = model_class.from_pretrained(
             where,
             config=config,

@@ -1,0 +1,283 @@
+"""``mmsa package``: finished runs as a package that needs neither Lightning nor Hydra, nor the data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mmsa_lightning import files
+from mmsa_lightning.data import tokens
+from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.ragged import Ragged
+from mmsa_lightning.data.utterances import moments
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment import result
+from mmsa_lightning.experiment.config import read as read_config
+from mmsa_lightning.experiment.config import row_hash
+from mmsa_lightning.experiment.identity import text_encoder
+from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.inference.about import CARD, CONFIG, TEXT_ENCODER, About, File, Member, Modality, Vocabulary
+from mmsa_lightning.inference.architecture import architecture
+from mmsa_lightning.inference.card import card
+from mmsa_lightning.inference.predictor import Predictor
+from mmsa_lightning.models.layers.adaptation import merge_lora
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # of each file in a zip, so that the same run gives the same bytes
+
+
+@dataclass
+class Trained:
+    """Finished runs of one row, with their weights.
+
+    Attributes:
+        about: what the package will say.
+        models: of each run.
+        tokenizer, encoder: of the first; None where the models read no word pieces.
+        code: the user's own file.
+    """
+
+    about: About
+    models: list[nn.Module]
+    tokenizer: Any | None
+    encoder: TextEncoder | None
+    code: Path | None
+
+
+def package(run_dirs: Sequence[Path], out: Path, code: Path | None = None) -> About:
+    """Write a package of one run, or of an ensemble of the runs of one row.
+
+    Args:
+        run_dirs: finished runs that differ in their seed alone.
+        out: a folder, made if it is not there; or a .zip. A package that is there is replaced whole.
+        code: the folder of the user's own model, whose file then goes into the package.
+
+    Raises:
+        UserError: as :func:`trained`; something that is no package is at ``out``.
+    """
+    if out.exists() and not _is_package(out):
+        raise UserError(f"{out} exists and is no package; choose another place for this one")
+    found = trained(run_dirs, code)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+        folder = Path(temporary) / "package"
+        about = _write(found, folder)
+        if out.suffix == ".zip":
+            packed = Path(temporary) / "package.zip"
+            _pack(folder, packed)
+            packed.replace(out)
+        else:
+            if out.exists():
+                shutil.rmtree(out)
+            folder.replace(out)
+    return about
+
+
+def predictor(run_dir: Path, code: Path | None = None) -> Predictor:
+    """A finished run as what loading its package gives.
+
+    Raises:
+        UserError: as :func:`trained`.
+    """
+    found = trained([run_dir], code)
+    with tempfile.TemporaryDirectory() as temporary:
+        _write_encoder(found, Path(temporary))
+        models = [_alone(found.about, model, Path(temporary), found.code) for model in found.models]
+    return Predictor(found.about, models, found.tokenizer)
+
+
+def _is_package(out: Path) -> bool:
+    if out.is_dir():
+        return not any(out.iterdir()) or (out / CONFIG).is_file()
+    return zipfile.is_zipfile(out)
+
+
+def trained(run_dirs: Sequence[Path], code: Path | None = None) -> Trained:
+    """Restore finished runs.
+
+    Args:
+        run_dirs, code: see :func:`package`.
+
+    Raises:
+        UserError: there is no finished run, or its data or encoder are no longer there; the runs are not the seeds of
+            one row; a model is the user's own and its folder is not given.
+    """
+    records = [_finished(run_dir) for run_dir in run_dirs]
+    configs = [read_config(run_dir / "config.yaml") for run_dir in run_dirs]
+    for key in ("data_hash", "encoder_hash", "plugin_hash"):
+        if other := [i for i, record in enumerate(records) if record.get(key) != records[0].get(key)]:
+            raise UserError(f"{run_dirs[other[0]]} is of another {key.removesuffix('_hash')} than {run_dirs[0]}")
+    if other := [i for i, config in enumerate(configs) if row_hash(config) != row_hash(configs[0])]:
+        raise UserError(
+            f"{run_dirs[other[0]]} has other settings than {run_dirs[0]}: an ensemble is of one row's seeds"
+        )
+    if len({config["seed"] for config in configs}) < len(configs):
+        raise UserError("a seed was given twice: an ensemble is of different seeds")
+    if records[0].get("plugin_hash") and code is None:
+        raise UserError(
+            f"the model of {run_dirs[0]} is your own file ({configs[0]['model']['_target_']}): give --code DIR, the "
+            "folder that it is in, and the package carries it; who loads the package has to allow it"
+        )
+    restored = [restore(run_dir, plugins=code) for run_dir in run_dirs]
+    data = restored[0][1]
+    models = [module.model.eval() for module, _ in restored]
+    for model in models:
+        for adapted in _encoders(model):
+            merge_lora(adapted)
+    encoder = next(iter(_encoders(models[0])), None)
+    tokenizer = tokens.tokenizer_of(data.store.meta.vocabulary or "") if encoder else None
+    own = (
+        code / f"{configs[0]['model']['_target_'].rpartition('.')[0]}.py"
+        if code and records[0]["plugin_hash"]
+        else None
+    )
+    about = _about(configs[0], records, data, encoder, tokenizer, own)
+    return Trained(about, models, tokenizer, encoder, own)
+
+
+def _finished(run_dir: Path) -> dict[str, Any]:
+    record = result.read(run_dir)
+    if record is None:
+        raise UserError(f"{run_dir} holds no finished run ({result.NAME})")
+    return record
+
+
+def _encoders(model: nn.Module) -> list[TextEncoder]:
+    return [module for module in model.modules() if isinstance(module, TextEncoder)]
+
+
+def _about(
+    config: dict[str, Any],
+    records: Sequence[dict[str, Any]],
+    data: StoreDataModule,
+    encoder: TextEncoder | None,
+    tokenizer: Any | None,
+    code: Path | None,
+) -> About:
+    meta, missing = data.store.meta, config["missing"]
+    several = len(records) > 1
+    vocabulary = None
+    if encoder is not None:
+        vocabulary = Vocabulary(
+            name=meta.vocabulary or "",
+            sha256=tokens.vocabulary_sha256(tokenizer),
+            unknown=tokens.unknown_id(meta.vocabulary),
+            lower_cased=meta.lower_cased,
+            longest=min(tokens.MAX_PIECES, encoder.positions),
+        )
+    return About(
+        name=records[0]["model"],
+        model={name: value for name, value in config["model"].items() if name != "text_encoder"}
+        | ({"text_encoder": ""} if "text_encoder" in config["model"] else {}),
+        modalities={m: _modality(data, m) for m in data.dims},
+        dataset=meta.dataset,
+        data_hash=meta.content_sha256,
+        label_range=meta.label_range,
+        protocol=meta.protocol,
+        aligned=data.aligned,
+        standardized=data.standardize,
+        text_encoder=Path(text_encoder(config, data) or "").name or None,
+        vocabulary=vocabulary,
+        missing=missing["mode"] if missing["train"] != "none" else None,
+        absent=missing["absent"],
+        members=[
+            Member(
+                weights=f"model-{record['seed']}.safetensors" if several else "model.safetensors",
+                **{key: record[key] for key in ("seed", "best_epoch", "config_hash", "git_commit", "versions")},
+                valid=record["valid"],
+                test=record["test"],
+            )
+            for record in records
+        ],
+        code=code.name if code else None,
+    )
+
+
+def _modality(data: StoreDataModule, m: str) -> Modality:
+    name = data.sequences[m]
+    width = data.store.dims[name]
+    if width is None:
+        return Modality(None, "text")
+    names = data.store.meta.feature_names.get(name)
+    if m == "text":
+        return Modality(width, "own", names)
+    mean, std = moments(data.store.splits["train"].sequences[m])
+    return Modality(width, _steps(data, m), names, result.short(mean), result.short(std))
+
+
+def _steps(data: StoreDataModule, m: str) -> str:
+    """On which steps the features of audio or vision lie."""
+    splits = data.store.splits.values()
+    if "text" not in data.sequences or not all(s.aligned([data.sequences["text"], m]) for s in splits):
+        return "own"
+    return "utterance" if all(_is_repeated(split.sequences[m]) for split in splits) else "text"
+
+
+def _is_repeated(ragged: Ragged) -> bool:
+    return all(bool((ragged[i] == ragged[i][:1]).all()) for i in range(len(ragged)))
+
+
+def _alone(about: About, model: nn.Module, folder: Path, code: Path | None) -> nn.Module:
+    """The model without what only training needs, and without hooks."""
+    bare = architecture(about, folder, code.parent if code else None)
+    bare.load_state_dict(_state(model, bare))
+    return bare
+
+
+def _state(model: nn.Module, bare: nn.Module) -> dict[str, Tensor]:
+    """The weights of a model, whatever of it is frozen and so left out of its checkpoints, that ``bare`` needs."""
+    own = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    return {name: own[name].detach().cpu().contiguous().clone() for name in bare.state_dict()}
+
+
+def _write(found: Trained, folder: Path) -> About:
+    """Write a package to a new folder."""
+    folder.mkdir()
+    _write_encoder(found, folder)
+    with torch.device("meta"):
+        bare = architecture(found.about, folder, found.code.parent if found.code else None)
+    for member, model in zip(found.about.members, found.models, strict=True):
+        save_file(_state(model, bare), folder / member.weights)
+    if found.code:
+        shutil.copyfile(found.code, folder / found.code.name)
+    written = sorted(path for path in folder.rglob("*") if path.is_file())
+    listed = {str(path.relative_to(folder)): File(path.stat().st_size, files.sha256(path)) for path in written}
+    about = replace(found.about, files=listed)
+    (folder / CONFIG).write_text(about.text(), encoding="utf-8")
+    (folder / CARD).write_text(card(about), encoding="utf-8")
+    return about
+
+
+def _write_encoder(found: Trained, folder: Path) -> None:
+    """The configuration and the tokenizer of the text encoder, without a path of this machine."""
+    if found.encoder is None or found.tokenizer is None:
+        return
+    place = folder / TEXT_ENCODER
+    place.mkdir()
+    found.encoder.bert.config.save_pretrained(place)
+    found.tokenizer.save_pretrained(place)
+    for path in place.glob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if path.name in ("config.json", "tokenizer_config.json"):
+            for key in ("_name_or_path", "name_or_path", "is_local", "local_files_only"):
+                content.pop(key, None)
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _pack(folder: Path, out: Path) -> None:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            info = zipfile.ZipInfo(str(path.relative_to(folder)), EPOCH)
+            info.external_attr = 0o644 << 16
+            with path.open("rb") as source, archive.open(info, "w") as packed:
+                shutil.copyfileobj(source, packed, 1 << 20)

@@ -1,0 +1,266 @@
+"""A trained model, ready to predict: numpy in, numpy out."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mmsa_lightning.batch import MODALITIES, Batch
+from mmsa_lightning.data.ragged import Loaded
+from mmsa_lightning.data.sampler import LengthSampler
+from mmsa_lightning.data.store import Store
+from mmsa_lightning.data.tokens import shown
+from mmsa_lightning.data.utterances import Utterances
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.inference.about import About
+from mmsa_lightning.inference.inputs import SPLIT, Inputs, Reader, Utterance, far_features, far_note
+from mmsa_lightning.inference.stores import check_store
+from mmsa_lightning.models.output import attends
+from mmsa_lightning.precision import full
+
+TOGETHER = 32  # utterances in a batch
+LOOKED_AT = 1000  # utterances of a store whose scale is compared
+
+
+@dataclass
+class Attention:
+    """What a model attends to in an utterance.
+
+    Attributes:
+        words: each word and its share of the weights over the text, which sum to 1; empty where the model reads no word
+            pieces, or has no weights over the text. Of an ensemble the mean over its members.
+        weights: by name (``text`` within a modality, ``text<-audio`` from another) float32 (target steps, source
+            steps), of the first member.
+        pieces: the word pieces that the steps of text are; empty where it reads none.
+    """
+
+    words: list[tuple[str, float]]
+    weights: dict[str, np.ndarray]
+    pieces: list[str]
+
+
+@dataclass
+class Predictions:
+    """Of n utterances.
+
+    Attributes:
+        ids: of them, in the order in which they came.
+        sentiment: float32 (n,), in the unit of the labels that the model was trained on; not clipped to their range. Of
+            an ensemble the mean over its members.
+        members: float32 (members, n), each one's own.
+        attention: of each utterance, where it was asked for.
+    """
+
+    ids: list[str]
+    sentiment: np.ndarray
+    members: np.ndarray
+    attention: list[Attention] | None = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.sentiment, dtype=dtype, copy=copy if copy is not None else True)
+
+
+class Predictor:
+    """What :func:`mmsa_lightning.load` returns.
+
+    Args:
+        about: what its package says of it.
+        models: one; the members of an ensemble.
+        tokenizer: of the text encoder; None where the model reads no word pieces.
+        device: where to compute, such as ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, about: About, models: Sequence[nn.Module], tokenizer: Any | None, device: str = "cpu") -> None:
+        self.about = about
+        self.models = [model.to(device).eval() for model in models]
+        self.tokenizer = tokenizer
+        self.device = torch.device(device)
+        self.reader = Reader(about, tokenizer)
+
+    @property
+    def attends(self) -> bool:
+        """Whether it can tell what it attends to."""
+        return attends(self.models[0])
+
+    def predict(
+        self,
+        texts: Sequence[str | None] | None = None,
+        *,
+        text: Sequence[Any] | None = None,
+        audio: Sequence[Any] | None = None,
+        vision: Sequence[Any] | None = None,
+        attention: bool = False,
+    ) -> Predictions:
+        """Predict the sentiment of n utterances.
+
+        Args:
+            texts: n, as written, for a model that reads word pieces.
+            text: n arrays (steps, width), for a model that reads features of the text.
+            audio, vision: n arrays, on the scale of the training data before it was standardised: (width,) for one
+                vector an utterance, or (steps, width). ``about.modalities`` says the width and on which steps. Without
+                padding. None for an utterance, or for all, where the model was trained to miss the modality.
+            attention: also tell what it attends to.
+
+        Returns:
+            the predictions; ``warnings.warn`` tells of texts that were cut, of words that are not known, and the like.
+
+        Raises:
+            UserError: the model needs what is not given, or cannot read what is.
+        """
+        given: dict[str, Any] = {"texts": texts, "text": text, "audio": audio, "vision": vision}
+        present = {name: values for name, values in given.items() if values is not None}
+        if not present:
+            raise UserError("give texts, or features as text, audio and vision")
+        counts = {name: len(values) for name, values in present.items()}
+        if isinstance(texts, str) or len(set(counts.values())) > 1:
+            raise UserError(f"give as many of each as there are utterances, in lists: {counts}")
+        if texts is not None and self.about.dims.get("text", 0) is not None:
+            raise UserError(
+                "this model reads no texts"
+                + (f", but features of width {self.about.dims['text']}: text=[…]" if "text" in self.about.dims else "")
+            )
+        n = next(iter(counts.values()))
+        utterances = [
+            Utterance(
+                f"utterance {i + 1}",
+                texts[i] if texts is not None else None,
+                features={m: v[i] for m, v in present.items() if m != "texts" and v[i] is not None},
+            )
+            for i in range(n)
+        ]
+        found, notes = self.run(self.reader.read(utterances), attention=attention)
+        for note, count in notes.items():
+            warnings.warn(f"{count} of {n} utterances {note}", stacklevel=2)
+        return found
+
+    def predict_store(self, path: str | Path, split: str = "test", *, attention: bool = False) -> Predictions:
+        """Predict the sentiment of a split of a store, as in training.
+
+        Args:
+            path: of the store.
+            split: train, valid or test.
+            attention: also tell what it attends to.
+
+        Raises:
+            UserError: there is no such store or split, or it does not hold what the model reads.
+        """
+        store = Store(path)
+        names = check_store(self.about, store, split)
+        stored = store.splits[split]
+        for m, modality in self.about.modalities.items():
+            if modality.scale is not None:
+                some = np.concatenate([stored.sequences[m][i] for i in range(min(len(stored), LOOKED_AT))])
+                if far := far_features(some, modality):
+                    warnings.warn(f"utterances of {path} {far_note(m, far)}", stacklevel=2)
+        utterances = Utterances(store, split, list(names.values()), self.about.scale)
+        sequences = {name: stored.sequences[name] for name in names.values()}
+        pieces = sequences.get("tokens")
+        told = [shown(self.tokenizer, pieces[i]) for i in range(len(stored))] if attention and pieces else None
+        return self._predict(utterances, stored.ids, told, None, attention)
+
+    def run(
+        self, inputs: Inputs, *, attention: bool = False, without: str | None = None
+    ) -> tuple[Predictions, Counter[str]]:
+        """Predict what was read.
+
+        Args:
+            inputs: as :class:`Reader` makes them.
+            attention: also tell what it attends to.
+            without: a modality to leave out, as training with missing modalities does it.
+
+        Returns:
+            the predictions, and what a user should know, with how many utterances it concerns.
+        """
+        split, dropped = inputs.splits[SPLIT], inputs.dropped
+        if without is not None:
+            split, dropped = self._left_out(inputs, without)
+        utterances = Utterances(_Given({SPLIT: split}), SPLIT, list(split.sequences), self.about.scale)
+        told = [shown(self.tokenizer, p.ids) for p in inputs.pieces] if attention and inputs.pieces else None
+        return self._predict(utterances, split.ids, told, dropped, attention), inputs.notes
+
+    def _left_out(self, inputs: Inputs, modality: str) -> tuple[Any, np.ndarray | None]:
+        """The utterances with zeros for a modality, or unknown word pieces between their marks."""
+        split = inputs.splits[SPLIT]
+        name = "tokens" if modality == "text" and "tokens" in split.sequences else modality
+        arrays = [split.sequences[name][i] for i in range(len(split))]
+        if name == "tokens":
+            assert self.about.vocabulary is not None
+            empty = [np.full_like(ids, self.about.vocabulary.unknown) for ids in arrays]
+            for new, ids in zip(empty, arrays, strict=True):
+                new[[0, -1]] = ids[[0, -1]]
+        else:
+            empty = [np.zeros_like(steps) for steps in arrays]
+        dropped = inputs.dropped
+        if dropped is not None:
+            dropped = dropped.copy()
+            dropped[:, MODALITIES.index(modality)] = True
+        return type(split)(split.ids, split.label, split.sequences | {name: Loaded(empty)}), dropped
+
+    @torch.no_grad()
+    def _predict(
+        self,
+        utterances: Utterances,
+        ids: list[str],
+        pieces: list[list[str]] | None,
+        dropped: np.ndarray | None,
+        attention: bool,
+    ) -> Predictions:
+        if attention and not self.attends:
+            raise UserError(f"{self.about.name} has no attention weights over steps to tell of")
+        members = np.empty((len(self.models), len(ids)), np.float32)
+        for positions in LengthSampler(utterances.lengths, TOGETHER):
+            batch = self._batch(utterances, positions, dropped)
+            for k, model in enumerate(self.models):
+                members[k, positions] = full(model(batch).prediction).float().cpu().numpy()
+        told = None
+        if attention:  # one by one, so that nothing is padded
+            told = [
+                self._attention(self._batch(utterances, [i], dropped), pieces[i] if pieces else [])
+                for i in range(len(ids))
+            ]
+        return Predictions(list(ids), members.mean(axis=0), members, told)
+
+    def _batch(self, utterances: Utterances, positions: list[int], dropped: np.ndarray | None) -> Batch:
+        batch = utterances[positions]
+        if dropped is not None:
+            batch.dropped = torch.from_numpy(dropped[positions])
+        return batch.to(self.device)
+
+    def _attention(self, batch: Batch, pieces: list[str]) -> Attention:
+        outputs = [model(batch, return_attention=True).attention for model in self.models]
+        weights = [{name: a[0].float().cpu().numpy() for name, a in output.items()} for output in outputs]
+        return Attention(_words([_over_text(w) for w in weights], pieces), weights[0], pieces)
+
+
+@dataclass
+class _Given:
+    splits: dict[str, Any]
+
+
+def _over_text(weights: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """The mean weight of each step of the text, (steps,), over all targets that attend to it."""
+    of_text = [w.mean(axis=0) for name, w in weights.items() if name.rpartition("<-")[2] == "text"]
+    return np.mean(of_text, axis=0) if of_text else None
+
+
+def _words(members: Sequence[np.ndarray | None], pieces: list[str]) -> list[tuple[str, float]]:
+    """Words with their share of the weights; the begin and the end mark have none."""
+    found = [w for w in members if w is not None and len(w) == len(pieces)]
+    if not found or len(pieces) < 3:
+        return []
+    mean = np.mean(found, axis=0)[1:-1]
+    words: list[tuple[str, float]] = []
+    for piece, weight in zip(pieces[1:-1], (mean / (mean.sum() or 1)).tolist(), strict=True):
+        if piece.startswith("##") and words:
+            words[-1] = words[-1][0] + piece[2:], words[-1][1] + weight
+        else:
+            words.append((piece, weight))
+    return words
