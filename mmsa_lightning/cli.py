@@ -296,6 +296,64 @@ def inspect(path: Store) -> None:
 
 
 @app.command(cls=Command)
+def package(
+    runs: Annotated[list[Path], argument("RUN", "A finished run's directory; with --ensemble the seeds of a row.")],
+    out: Annotated[Path, option("PATH", "A folder or a .zip.")],
+    ensemble: Annotated[bool, flag("--ensemble", "Average the predictions of several runs.")] = False,
+    code: Annotated[Path | None, option("DIR", "The folder of your own model, whose file is put in.")] = None,
+) -> None:
+    """Pack a trained model, to be loaded, handed on and predicted with."""
+    from mmsa_lightning.inference.export import package
+
+    if len(runs) > 1 and not ensemble:
+        raise UserError(f"{len(runs)} runs: --ensemble packs them as one model that averages their predictions")
+    if ensemble and len(runs) < 2:
+        raise UserError("--ensemble averages two runs or more: give all of them")
+    about = package(runs, out, code)
+    size = sum(file.size for file in about.files.values())
+    print(f"{out}: {about.name} on {about.dataset}, {' + '.join(about.modalities)}, {size / 1e6:.1f} MB")
+    print(f"next: mmsa predict {out} INPUT --out predictions.csv")
+
+
+@app.command(cls=Command)
+def predict(
+    model: Annotated[str, argument("MODEL", "A package's folder, .zip or name on the hub, or a run's directory.")],
+    source: Annotated[str, argument("INPUT", "A store, a CSV of utterances, or - for a line of text each.")],
+    out: Annotated[Path, option("FILE", "Predictions, as .csv or .jsonl.")],
+    audio: Annotated[Path | None, option("X.npz", "Audio features of a CSV's utterances, by their ids.")] = None,
+    vision: Annotated[Path | None, option("X.npz", "Vision features, likewise.")] = None,
+    text: Annotated[Path | None, option("X.npz", "Text features, likewise, for a model that reads no words.")] = None,
+    split: Annotated[str, option("NAME", "Of a store: train, valid or test.")] = "test",
+    attention: Annotated[bool, flag("--attention", "Also write the most attended words.")] = False,
+    resume: Annotated[bool, flag("--resume", "Go on where the same command was interrupted.")] = False,
+    separator: Annotated[str | None, option("CHAR", "Of a CSV's columns, or tab; default: as in the header.")] = None,
+    encoding: Annotated[str | None, option("NAME", "Of a CSV, such as gbk; default: UTF-8 or by its BOM.")] = None,
+    device: Annotated[str, option("NAME", "Where to compute, such as cuda.")] = "cpu",
+    allow_code: Annotated[bool, flag("--allow-code", "Run the code that a package carries.")] = False,
+    code: Annotated[Path | None, option("DIR", "The folder of your own model, for its run.")] = None,
+) -> None:
+    """Predict the sentiment of your own utterances."""
+    from mmsa_lightning.inference.command import predict
+
+    features = {name: path for name, path in (("text", text), ("audio", audio), ("vision", vision)) if path}
+    lines = predict(
+        model,
+        source,
+        out,
+        features=features,
+        split=split,
+        attention=attention,
+        resume=resume,
+        separator=separator,
+        encoding=encoding,
+        device=device,
+        allow_code=allow_code,
+        code=code,
+    )
+    print(*lines, sep="\n")
+
+
+@app.command(cls=Command)
 def table(
     number: Annotated[str, argument("N", "1 to 6, as in the paper.")],
     overrides: Overrides = None,

@@ -8,10 +8,12 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mmsa_lightning.errors import UserError
 
@@ -137,3 +139,8 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def short(values: Iterable[float]) -> list[float]:
+    """float32 values as the shortest decimals that stand for them: 0.2, not 0.20000000298."""
+    return [float(str(np.float32(value))) for value in values]

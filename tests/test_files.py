@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmsa_lightning.errors import UserError
@@ -18,6 +19,7 @@ from mmsa_lightning.files import (
     read_rows,
     remove_unfinished,
     sha256,
+    short,
     write_rows,
 )
 
@@ -112,3 +114,10 @@ def test_rows_come_back_as_text(tmp_path: Path) -> None:
         {"a": 'x, "y"\nz', "b": "1.5", "c": ""},
         {"a": "ü", "b": "", "c": ""},
     ]
+
+
+def test_short_decimals_stand_for_the_same_float32() -> None:
+    values = np.random.default_rng(0).normal(size=100).astype(np.float32)
+    found = short([np.float32(0.2), *values])
+    assert found[0] == 0.2
+    assert (np.float32(found[1:]) == values).all()

@@ -6,12 +6,11 @@ import json
 import math
 import platform
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -45,11 +44,6 @@ def read(run_dir: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict) or not {"valid", "test", "epochs", "best_epoch", "config_hash"} <= set(found):
         raise UserError(f"{path} is not a result; remove it to run again")
     return found
-
-
-def short(values: Iterable[float]) -> list[float]:
-    """float32 values as the shortest decimals that stand for them: 0.2, not 0.20000000298."""
-    return [float(str(np.float32(value))) for value in values]
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:

@@ -118,7 +118,7 @@ def evaluate(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
         errors.setdefault(f"{condition.mode} {condition.at}", []).append(
             (protocol.clipped(prediction.double()) - protocol.clipped(label)).abs()
         )
-    means = {name: result.short(torch.stack(each).mean(dim=0).tolist()) for name, each in errors.items()}
+    means = {name: files.short(torch.stack(each).mean(dim=0).tolist()) for name, each in errors.items()}
     utterances = [{"id": id, **{name: own[i] for name, own in means.items()}} for i, id in enumerate(test.ids)]
     with files.held(run_dir):
         files.write_rows(run_dir / result.ROBUSTNESS_ERRORS, utterances)

@@ -302,7 +302,7 @@ def _evaluate(
         stored = data.store.splits[split]
         texts = stored.raw_text or [""] * len(stored)
         positions, predictions = zip(*sorted(module.predictions.items()), strict=True)
-        columns = zip(positions, result.short(stored.label), result.short(predictions), strict=True)
+        columns = zip(positions, files.short(stored.label), files.short(predictions), strict=True)
         rows += [
             {"split": split, "id": stored.ids[i], "label": label, "prediction": prediction, "text": texts[i]}
             for i, label, prediction in columns
@@ -319,12 +319,12 @@ def _largest_errors(module: SentimentModule, data: StoreDataModule, shown: int =
 def _generated_labels(module: SentimentModule, data: StoreDataModule) -> list[dict[str, Any]]:
     """One row a training utterance: its label, each generated one, and each true one where it is known."""
     train = data.store.splits["train"]
-    made = {f"generated_{task}": result.short(label) for task, label in module.objective.generated_labels().items()}
+    made = {f"generated_{task}": files.short(label) for task, label in module.objective.generated_labels().items()}
     true = {
-        f"true_{modality}": [None if math.isnan(value) else value for value in result.short(label)]
+        f"true_{modality}": [None if math.isnan(value) else value for value in files.short(label)]
         for modality, label in train.unimodal.items()
     }
-    columns = {"id": train.ids, "label": result.short(train.label), **made, **true}
+    columns = {"id": train.ids, "label": files.short(train.label), **made, **true}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] if made else []
 
 

@@ -83,7 +83,7 @@ def package(run_dirs: Sequence[Path], out: Path, code: Path | None = None) -> Ab
     return about
 
 
-def predictor(run_dir: Path, code: Path | None = None) -> Predictor:
+def predictor(run_dir: Path, code: Path | None = None, device: str = "cpu") -> Predictor:
     """A finished run as what loading its package gives.
 
     Raises:
@@ -93,7 +93,7 @@ def predictor(run_dir: Path, code: Path | None = None) -> Predictor:
     with tempfile.TemporaryDirectory() as temporary:
         _write_encoder(found, Path(temporary))
         models = [_alone(found.about, model, Path(temporary), found.code) for model in found.models]
-    return Predictor(found.about, models, found.tokenizer)
+    return Predictor(found.about, models, found.tokenizer, device)
 
 
 def _is_package(out: Path) -> bool:
@@ -212,7 +212,7 @@ def _modality(data: StoreDataModule, m: str) -> Modality:
     if m == "text":
         return Modality(width, "own", names)
     mean, std = moments(data.store.splits["train"].sequences[m])
-    return Modality(width, _steps(data, m), names, result.short(mean), result.short(std))
+    return Modality(width, _steps(data, m), names, files.short(mean), files.short(std))
 
 
 def _steps(data: StoreDataModule, m: str) -> str:
@@ -248,6 +248,7 @@ def _write(found: Trained, folder: Path) -> About:
         bare = architecture(found.about, folder, found.code.parent if found.code else None)
     for member, model in zip(found.about.members, found.models, strict=True):
         save_file(_state(model, bare), folder / member.weights)
+        (folder / member.weights).chmod(0o644)  # it is 600
     if found.code:
         shutil.copyfile(found.code, folder / found.code.name)
     written = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,10 +135,10 @@ class Predictor:
             )
             for i in range(n)
         ]
-        found, notes = self.run(self.reader.read(utterances), attention=attention)
-        for note, count in notes.items():
+        inputs = self.reader.read(utterances)
+        for note, count in inputs.notes.items():
             warnings.warn(f"{count} of {n} utterances {note}", stacklevel=2)
-        return found
+        return self.run(inputs, attention=attention)
 
     def predict_store(self, path: str | Path, split: str = "test", *, attention: bool = False) -> Predictions:
         """Predict the sentiment of a split of a store, as in training.
@@ -152,39 +151,25 @@ class Predictor:
         Raises:
             UserError: there is no such store or split, or it does not hold what the model reads.
         """
-        store = Store(path)
-        names = check_store(self.about, store, split)
-        stored = store.splits[split]
-        for m, modality in self.about.modalities.items():
-            if modality.scale is not None:
-                some = np.concatenate([stored.sequences[m][i] for i in range(min(len(stored), LOOKED_AT))])
-                if far := far_features(some, modality):
-                    warnings.warn(f"utterances of {path} {far_note(m, far)}", stacklevel=2)
-        utterances = Utterances(store, split, list(names.values()), self.about.scale)
-        sequences = {name: stored.sequences[name] for name in names.values()}
-        pieces = sequences.get("tokens")
-        told = [shown(self.tokenizer, pieces[i]) for i in range(len(stored))] if attention and pieces else None
-        return self._predict(utterances, stored.ids, told, None, attention)
+        stored = StoredUtterances(self, Store(path), split)
+        for note in stored.notes:
+            warnings.warn(f"utterances of {path} {note}", stacklevel=2)
+        return stored.predict(range(len(stored)), attention=attention)
 
-    def run(
-        self, inputs: Inputs, *, attention: bool = False, without: str | None = None
-    ) -> tuple[Predictions, Counter[str]]:
+    def run(self, inputs: Inputs, *, attention: bool = False, without: str | None = None) -> Predictions:
         """Predict what was read.
 
         Args:
             inputs: as :class:`Reader` makes them.
             attention: also tell what it attends to.
             without: a modality to leave out, as training with missing modalities does it.
-
-        Returns:
-            the predictions, and what a user should know, with how many utterances it concerns.
         """
         split, dropped = inputs.splits[SPLIT], inputs.dropped
         if without is not None:
             split, dropped = self._left_out(inputs, without)
         utterances = Utterances(_Given({SPLIT: split}), SPLIT, list(split.sequences), self.about.scale)
         told = [shown(self.tokenizer, p.ids) for p in inputs.pieces] if attention and inputs.pieces else None
-        return self._predict(utterances, split.ids, told, dropped, attention), inputs.notes
+        return self._predict(utterances, range(len(split)), told, dropped, attention)
 
     def _left_out(self, inputs: Inputs, modality: str) -> tuple[Any, np.ndarray | None]:
         """The utterances with zeros for a modality, or unknown word pieces between their marks."""
@@ -208,25 +193,27 @@ class Predictor:
     def _predict(
         self,
         utterances: Utterances,
-        ids: list[str],
+        positions: Sequence[int],
         pieces: list[list[str]] | None,
         dropped: np.ndarray | None,
         attention: bool,
     ) -> Predictions:
+        """Predict the utterances at some positions, whose word pieces are given."""
         if attention and not self.attends:
             raise UserError(f"{self.about.name} has no attention weights over steps to tell of")
-        members = np.empty((len(self.models), len(ids)), np.float32)
-        for positions in LengthSampler(utterances.lengths, TOGETHER):
-            batch = self._batch(utterances, positions, dropped)
+        members = np.empty((len(self.models), len(positions)), np.float32)
+        for places in LengthSampler(utterances.lengths[list(positions)], TOGETHER):
+            batch = self._batch(utterances, [positions[i] for i in places], dropped)
             for k, model in enumerate(self.models):
-                members[k, positions] = full(model(batch).prediction).float().cpu().numpy()
+                members[k, places] = full(model(batch).prediction).float().cpu().numpy()
         told = None
         if attention:  # one by one, so that nothing is padded
             told = [
-                self._attention(self._batch(utterances, [i], dropped), pieces[i] if pieces else [])
-                for i in range(len(ids))
+                self._attention(self._batch(utterances, [position], dropped), pieces[i] if pieces else [])
+                for i, position in enumerate(positions)
             ]
-        return Predictions(list(ids), members.mean(axis=0), members, told)
+        all_ids = utterances.store.splits[utterances.split].ids
+        return Predictions([all_ids[i] for i in positions], members.mean(axis=0), members, told)
 
     def _batch(self, utterances: Utterances, positions: list[int], dropped: np.ndarray | None) -> Batch:
         batch = utterances[positions]
@@ -238,6 +225,45 @@ class Predictor:
         outputs = [model(batch, return_attention=True).attention for model in self.models]
         weights = [{name: a[0].float().cpu().numpy() for name, a in output.items()} for output in outputs]
         return Attention(_words([_over_text(w) for w in weights], pieces), weights[0], pieces)
+
+
+class StoredUtterances:
+    """A split of a store, as a trained model reads it.
+
+    Args:
+        predictor: with the model.
+        store: opened.
+        split: train, valid or test.
+
+    Attributes:
+        notes: what a user should know of them.
+
+    Raises:
+        UserError: see :func:`check_store`.
+    """
+
+    def __init__(self, predictor: Predictor, store: Store, split: str) -> None:
+        self.predictor = predictor
+        names = check_store(predictor.about, store, split)
+        self.split = store.splits[split]
+        self.utterances = Utterances(store, split, list(names.values()), predictor.about.scale)
+        self.tokens = self.split.sequences["tokens"] if "tokens" in names.values() else None
+        self.notes = []
+        for m, modality in predictor.about.modalities.items():
+            if modality.scale is not None:
+                some = [self.split.sequences[m][i] for i in range(min(len(self), LOOKED_AT))]
+                if far := far_features(np.concatenate(some), modality):
+                    self.notes.append(far_note(m, far))
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def predict(self, positions: Sequence[int], *, attention: bool = False) -> Predictions:
+        """Predict the utterances at these positions."""
+        told = None
+        if attention and self.tokens is not None:
+            told = [shown(self.predictor.tokenizer, self.tokens[i]) for i in positions]
+        return self.predictor._predict(self.utterances, positions, told, None, attention)
 
 
 @dataclass

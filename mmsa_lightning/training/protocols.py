@@ -146,6 +146,18 @@ def sims_acc5(prediction: Tensor, target: Tensor) -> Tensor:
     return _accuracy(_between(prediction, -0.7, -0.1, 0.1, 0.7), _between(target, -0.7, -0.1, 0.1, 0.7))
 
 
+def classes(protocol: str, prediction: float) -> dict[str, str]:
+    """The classes of one prediction, by the name of the accuracy that counts them."""
+    value = torch.tensor(prediction, dtype=torch.float64)
+    if protocol == "sims":
+        edges = {"class2": (0.0,), "class3": (-0.1, 0.1), "class5": (-0.7, -0.1, 0.1, 0.7)}
+        names = ("negative", "weakly negative", "neutral", "weakly positive", "positive")
+        shown = {"class2": ("negative", "positive"), "class3": names[::2], "class5": names}
+        return {name: shown[name][int(_between(value, *own))] for name, own in edges.items()}
+    two = {"class2": "non-negative" if prediction >= 0 else "negative"}
+    return {"class7": f"{int(_rounded(value, 3)):+d}".replace("+0", "0"), **two} if protocol == "mosi" else two
+
+
 def undefined(prediction: Tensor, target: Tensor) -> Tensor:
     """NaN."""
     return prediction.new_tensor(torch.nan)

@@ -5,7 +5,6 @@ import math
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mmsa_lightning.experiment import result
@@ -35,10 +34,3 @@ def test_commit_is_that_of_this_checkout() -> None:
     if head.returncode:
         pytest.skip("the tests do not run in a git checkout")
     assert (result.git_commit() or "").removesuffix("-dirty") == head.stdout.strip()
-
-
-def test_short_decimals_stand_for_the_same_float32() -> None:
-    values = np.random.default_rng(0).normal(size=100).astype(np.float32)
-    short = result.short([np.float32(0.2), *values])
-    assert short[0] == 0.2
-    assert (np.float32(short[1:]) == values).all()

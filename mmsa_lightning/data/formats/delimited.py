@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mmsa_lightning.errors import UserError
@@ -44,27 +44,71 @@ def read(
     """
     text = _text(path, encoding)
     delimiter = _delimiter(separator) if separator is not None else _guess(path, text, usable)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = _rows(path, io.StringIO(text, newline=""), delimiter)
+    return next(rows, (0, []))[1], list(rows)
+
+
+def stream(
+    path: Path, *, encoding: str | None, separator: str | None, usable: Callable[[list[str]], bool]
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The same, row by row: memory does not grow with the file.
+
+    Args, Returns, Raises: as :func:`read`; what is wrong with a row is said when the row comes.
+    """
+    chosen = encoding or _encoding(path)
     try:
-        columns = [name.strip() for name in next(reader, [])]
-        rows = [(reader.line_num, cells) for cells in reader if cells]
+        with path.open(encoding=chosen, newline="") as file:
+            head = file.read(_HEAD)
+    except (LookupError, UnicodeError):
+        head = "\0"
+    if "\0" in head:
+        _text(path, encoding)  # says what is wrong, and in which line
+    delimiter = _delimiter(separator) if separator is not None else _guess(path, head.removeprefix("\ufeff"), usable)
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        try:
+            with path.open(encoding=chosen, newline="") as file:
+                yield from _rows(path, file, delimiter)
+        except UnicodeError:
+            _text(path, encoding)
+            raise
+
+    found = rows()
+    return next(found, (0, []))[1], found
+
+
+def _rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The header and each row that is not blank, with its last line's number."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        for row, cells in enumerate(reader):
+            if row == 0:
+                yield reader.line_num, [name.strip().removeprefix("\ufeff") for name in cells]
+            elif cells:
+                yield reader.line_num, cells
     except csv.Error as error:
         raise UserError(
             f"{path}, row {reader.line_num}: cannot be read ({error}): if a text holds the separator, a "
             "line break or a quotation mark, put it in quotation marks and double those inside it"
         ) from error
-    return columns, rows
+
+
+def _encoding(path: Path) -> str:
+    """That of the byte order mark, else UTF-8; a spreadsheet is refused."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    if path.suffix.lower() in SPREADSHEETS or start.startswith(_WORKBOOKS):
+        raise UserError(f"{path} is a spreadsheet; save it as CSV UTF-8 (in Excel: File, Save As) and import that")
+    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
 
 
 def _text(path: Path, encoding: str | None) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    if path.suffix.lower() in SPREADSHEETS or data.startswith(_WORKBOOKS):
-        raise UserError(f"{path} is a spreadsheet; save it as CSV UTF-8 (in Excel: File, Save As) and import that")
-    marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
-    chosen = encoding or marked or "utf-8"
+    marked = _encoding(path)
+    data = path.read_bytes()
+    chosen = encoding or marked
     try:
         text = data.decode(chosen).removeprefix("\ufeff")
     except LookupError as error:

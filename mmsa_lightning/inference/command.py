@@ -1,0 +1,97 @@
+"""``mmsa predict MODEL INPUT --out FILE``."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import h5py
+
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.inference import rows
+from mmsa_lightning.inference.load import load
+from mmsa_lightning.inference.predict import Chunk, measure, of_store, of_utterances, write_predictions
+from mmsa_lightning.inference.predictor import Predictor
+from mmsa_lightning.training.protocols import PROTOCOLS
+
+RESULT = "result.json"  # of a finished run
+
+
+def predict(
+    model: str,
+    source: str,
+    out: Path,
+    *,
+    features: Mapping[str, Path],
+    split: str,
+    attention: bool,
+    resume: bool,
+    separator: str | None,
+    encoding: str | None,
+    device: str,
+    allow_code: bool,
+    code: Path | None,
+) -> list[str]:
+    """Predict, and tell what was done; warnings go to standard error.
+
+    Args:
+        model: a package's folder, .zip or name on the hub, or a run's directory.
+        source: a store, a CSV, or ``-``.
+        out: what is written, see :func:`write_predictions`.
+        features, separator, encoding: see :func:`mmsa_lightning.inference.rows.table`.
+        split: of a store.
+        attention, resume: see :func:`write_predictions`.
+        device, allow_code: see :func:`mmsa_lightning.inference.load.load`.
+        code: the folder of the user's own model, for a run's directory.
+
+    Raises:
+        UserError: the model or the input is not as it must be.
+    """
+    predictor = _predictor(model, device, allow_code, code)
+    chunks = _chunks(predictor, source, split, features, separator, encoding, attention)
+    count, notes = write_predictions(predictor, chunks, out, attention=attention, resume=resume)
+    for note, concerned in notes.items():
+        print(f"warning: {concerned} of {count} utterances {note}", file=sys.stderr)
+    told = [f"{out}: {count} utterances"]
+    labelled, metrics = measure(predictor, out)
+    if labelled:
+        told.append(f"of {labelled} with a label:")
+        told += [
+            f"  {name:<10} {'undefined' if math.isnan(value) else f'{value:.4f}'}" for name, value in metrics.items()
+        ]
+        told += [note] if (note := PROTOCOLS[predictor.about.protocol].note) else []
+    return told
+
+
+def _predictor(model: str, device: str, allow_code: bool, code: Path | None) -> Predictor:
+    if (Path(model) / RESULT).is_file():
+        from mmsa_lightning.inference.export import predictor  # with Lightning, in which it was trained
+
+        return predictor(Path(model), code, device)
+    return load(model, device=device, allow_code=allow_code)
+
+
+def _chunks(
+    predictor: Predictor,
+    source: str,
+    split: str,
+    features: Mapping[str, Path],
+    separator: str | None,
+    encoding: str | None,
+    attention: bool,
+) -> Iterator[Chunk]:
+    path = Path(source)
+    if source != "-" and not path.exists():
+        raise UserError(f"there is no {path}; give a store, a CSV of utterances, or - for lines of text")
+    of_table = {"separator": separator, "encoding": encoding, **features}
+    if source == "-" or h5py.is_hdf5(path):
+        if other := [name for name, value in of_table.items() if value is not None]:
+            raise UserError(f"--{other[0]} goes with a CSV of utterances, and {source} is none")
+        if source != "-":
+            return of_store(predictor, path, split, attention)
+        sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+        return of_utterances(predictor, rows.lines(sys.stdin), attention)
+    utterances = rows.table(path, predictor.about, features, separator=separator, encoding=encoding)
+    return of_utterances(predictor, utterances, attention)
