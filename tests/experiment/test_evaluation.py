@@ -262,12 +262,19 @@ def test_an_unknown_choice_is_said(fresh: Path, store: Path, split: str, standar
         evaluate(fresh, store, split, standardize)
 
 
-def test_a_run_that_standardises_nothing_is_said(made: Callable[..., Path]) -> None:
-    text = made("text_only", "modalities=[text]", "model=interactive_attention")
+def test_text_features_are_never_standardised(made: Callable[..., Path], tmp_path: Path) -> None:
+    text = made("text_only", "modalities=[text]", "text=features", "model=interactive_attention")
     own = text.parents[4] / "text_only.h5"
     with pytest.raises(UserError, match="standardises nothing"):
         evaluate(text, own, "test", "store")
-    assert evaluate(text, own, "test", "run") is not None
+    assert evaluate(text, own, "test", "run") == []
+    moved = changed(own, tmp_path / "moved.h5", with_sequence("text", lambda values: values + np.eye(50)[7] * 100))
+    (line,) = evaluate(text, moved, "test", "run") or []
+    assert "mean of text feature 7 (from 0)" in line and line.endswith(
+        "own data: these are not standardised: see whether both were made in the same way"
+    )
+    with pytest.raises(UserError, match=r"reads text=features, but .* has no text features: mmsa data encode"):
+        evaluate(text, changed(own, tmp_path / "tokens.h5", without("text")), "test", "run")
 
 
 def test_a_run_whose_own_data_are_gone_is_said(fresh: Path, store: Path, foreign: Path, tmp_path: Path) -> None:
