@@ -64,7 +64,7 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str) -> list[s
     if _is_in(run_dir, key):
         return None
     module, own = restore(run_dir)
-    _check(run_dir, own, opened, split, standardize)
+    _check(run_dir, own, opened, standardize)
     data = _open(own, store, standardize)
     warnings = [line for line in [_check_text(module, data)] if line]
 
@@ -93,7 +93,7 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str) -> list[s
     return warnings
 
 
-def _check(run_dir: Path, own: StoreDataModule, other: Store, split: str, standardize: str) -> None:
+def _check(run_dir: Path, own: StoreDataModule, other: Store, standardize: str) -> None:
     """See whether a store holds what a run reads.
 
     Raises:
