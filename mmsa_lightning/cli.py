@@ -419,6 +419,34 @@ def robustness(
 
 
 @app.command(cls=Command)
+def evaluate(
+    runs: Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")],
+    store: Annotated[Path, option("STORE", "The other data, as mmsa data import writes them.")],
+    split: Annotated[str, option("NAME", "train, valid or test of it.")] = "test",
+    standardize: Annotated[
+        str, option("WHOSE", "Moments of audio and vision: those of the run's train split, or of the store's.")
+    ] = "run",
+    out: Out = Path("report"),
+) -> None:
+    """Measure finished runs on another data set or fold."""
+    with extra("report"):
+        from mmsa_lightning.report.evaluation import write_evaluation
+        from mmsa_lightning.report.page import find_cells
+    from mmsa_lightning.experiment.evaluation import evaluate
+
+    cells = find_cells(runs)
+    warned: set[str] = set()  # runs of the same data have the same warnings
+    for cell in cells:
+        warnings = evaluate(cell.run_dir, store, split, standardize)
+        for line in warnings or []:
+            if line not in warned:
+                print(f"warning: {line}", file=sys.stderr)
+                warned.add(line)
+        print(f"{cell.run_dir}: {'as before' if warnings is None else 'measured'}", flush=True)
+    print(write_evaluation(cells, out))
+
+
+@app.command(cls=Command)
 def report(
     runs: Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")],
     out: Annotated[Path, option("FILE", "The page.")] = Path("report.html"),

@@ -26,7 +26,7 @@ from mmsa_lightning.experiment.run import restore
 from mmsa_lightning.precision import full
 from mmsa_lightning.training.metrics import sentiment_metrics
 from mmsa_lightning.training.module import SentimentModule
-from mmsa_lightning.training.protocols import PROTOCOLS
+from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
 
 RATES = tuple(step / 10 for step in range(11))  # as TFR-Net and EMT-DLFR
 
@@ -108,12 +108,9 @@ def evaluate(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
             prediction = complete
         else:
             data.set_missing(condition.missing)
-            prediction = predictions(module, data)
+            prediction = predictions(module, data, "test")
             complete = prediction if whole else complete
-        metrics = sentiment_metrics("", protocol)
-        metrics.update(prediction, label, torch.arange(len(label)))
-        found = {name: float(value) for name, value in metrics.compute().items()}
-        figures = {name: None if math.isnan(found[name]) else round(found[name], 6) for name in protocol.metrics}
+        figures = measure(prediction, label, protocol)
         rows.append({"mode": condition.mode, "at": condition.at, "mask_seed": condition.mask_seed, **figures})
         errors.setdefault(f"{condition.mode} {condition.at}", []).append(
             (protocol.clipped(prediction.double()) - protocol.clipped(label)).abs()
@@ -126,14 +123,28 @@ def evaluate(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
     return True
 
 
-def predictions(module: SentimentModule, data: StoreDataModule) -> Tensor:
-    """Of test, without what is missing, float32 (utterances,) on the CPU."""
-    utterances = data.split("test")
+def predictions(module: SentimentModule, data: StoreDataModule, split: str) -> Tensor:
+    """Of a split, without what is missing, float32 (utterances,) on the CPU."""
+    utterances = data.split(split)
     found = torch.empty(len(utterances))
     with torch.no_grad():
         for indices in LengthSampler(utterances.lengths, data.eval_batch_size):
             found[indices] = full(module.model(utterances[indices].to(module.device)).prediction).float().cpu()
     return found
+
+
+def measure(prediction: Tensor, label: Tensor, protocol: Protocol) -> dict[str, float | None]:
+    """Every metric of a protocol, to six places; None where one is undefined.
+
+    Args:
+        prediction: of every utterance of a split, float (utterances,) on the CPU.
+        label: the same of them.
+        protocol: of the data.
+    """
+    metrics = sentiment_metrics("", protocol)
+    metrics.update(prediction, label, torch.arange(len(label)))
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    return {name: None if math.isnan(found[name]) else round(found[name], 6) for name in protocol.metrics}
 
 
 def _measured(run_dir: Path, mask_seeds: Sequence[int]) -> bool:

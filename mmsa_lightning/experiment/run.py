@@ -121,7 +121,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         if trainer.is_global_zero:
             files.remove_unfinished(run_dir)
         if last is None and trainer.is_global_zero:
-            for left in (result.NAME, result.ROBUSTNESS, result.ROBUSTNESS_ERRORS):
+            for left in (result.NAME, *result.MEASURED_LATER):
                 (run_dir / left).unlink(missing_ok=True)
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         if trainer.is_global_zero:

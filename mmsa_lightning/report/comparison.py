@@ -48,18 +48,18 @@ class Test:
 def figures(row: Row, printed: Printed | None) -> dict[str, Figure]:
     """Every metric of a row that tables show."""
     return {
-        metric: _figure(row.test(metric), printed.figure(metric) if printed else None)
+        metric: over_seeds(row.test(metric), printed.figure(metric) if printed else None)
         for metric in row.protocol.headings
     }
 
 
 def agreement(row: Row) -> dict[str, Figure]:
     """How generated labels agree with true ones, by modality."""
-    return {modality: _figure(found.generated, None) for modality, found in row.agreement.items()}
+    return {modality: over_seeds(found.generated) for modality, found in row.agreement.items()}
 
 
-def _figure(values: np.ndarray, printed: float | None) -> Figure:
-    """Of float64 (seeds,)."""
+def over_seeds(values: np.ndarray, printed: float | None = None) -> Figure:
+    """Of a metric's values, float64 (seeds,), not yet times 100."""
     values = 100 * values
     std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     return Figure(float(values.mean()), std, len(values), printed)

@@ -18,7 +18,7 @@ from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention, result
-from mmsa_lightning.report import comparison, figures, robustness
+from mmsa_lightning.report import comparison, evaluation, figures, robustness
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
@@ -61,6 +61,7 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
             comparison.measured_grid(rows, {}, "Test: mean ± sample standard deviation over n seeds; best in bold."),
             *([tested] if tested else []),
             *robustness.grids(curves, first["data"]),
+            *evaluation.grids(evaluation.read_evaluations(cells)),
         ],
         figures=[(title, _image(figure), figure.get_figwidth() > 8) for title, figure in drawn.items()],
         row_names=[row.name for row in rows],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,27 +15,9 @@ from mmsa_lightning.data.demo import generate
 from mmsa_lightning.data.importer import import_source
 from mmsa_lightning.data.missing import Missing
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment.app import main
+from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.robustness import RATES, conditions, evaluate
 from mmsa_lightning.experiment.run import restore
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, tiny_bert: str) -> Callable[..., Path]:
-    """A function that trains TFN for an epoch on a store of its own, and tells the run's folder."""
-    folder = tmp_path_factory.mktemp("runs")
-    source = generate(0, {"train": 40, "valid": 10, "test": 21})
-    import_source(source, folder / "x.h5", dataset="x", name="x", sha256="", tokenizer="minilm")
-
-    def train(name: str, *more: str) -> Path:
-        store = shutil.copy(folder / "x.h5", folder / f"{name}.h5")
-        data = ["data=own", f"data.path={store}", "text=bert", f"text_encoder={tiny_bert}", "model=tfn"]
-        short = ["trainer=cpu", "trainer.max_epochs=1", "trainer.enable_progress_bar=false"]
-        main([*data, *short, f"runs={folder / name}", *more])
-        (run,) = (path.parent for path in (folder / name).rglob("result.json"))
-        return run
-
-    return train
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +77,9 @@ def test_what_was_measured_is_not_measured_again(run: Path, monkeypatch: pytest.
 def test_a_new_run_leaves_no_figures_of_the_old_one(made: Callable[..., Path]) -> None:
     again = made("again")
     evaluate(again, [1])
+    (again / result.EVALUATION).touch()
     made("again", "overwrite=true")
-    assert not list(again.glob("robustness*"))
+    assert not list(again.glob("robustness*")) + list(again.glob("evaluation*"))
 
 
 @pytest.mark.parametrize("change", ["gone", "other"])
