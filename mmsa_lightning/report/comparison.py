@@ -48,18 +48,18 @@ class Test:
 def figures(row: Row, printed: Printed | None) -> dict[str, Figure]:
     """Every metric of a row that tables show."""
     return {
-        metric: _figure(row.test(metric), printed.figure(metric) if printed else None)
+        metric: over_seeds(row.test(metric), printed.figure(metric) if printed else None)
         for metric in row.protocol.headings
     }
 
 
 def agreement(row: Row) -> dict[str, Figure]:
     """How generated labels agree with true ones, by modality."""
-    return {modality: _figure(found.generated, None) for modality, found in row.agreement.items()}
+    return {modality: over_seeds(found.generated) for modality, found in row.agreement.items()}
 
 
-def _figure(values: np.ndarray, printed: float | None) -> Figure:
-    """Of float64 (seeds,)."""
+def over_seeds(values: np.ndarray, printed: float | None = None) -> Figure:
+    """Of a metric, float64 (seeds,), as it is, not times 100."""
     values = 100 * values
     std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     return Figure(float(values.mean()), std, len(values), printed)
@@ -167,8 +167,8 @@ def differences_grid(found: dict[str, Test], paper: dict[str, Printed], title: s
     cells = [
         [
             _label(name, paper),
-            _signed(t.difference.value),
-            f"{_signed(t.difference.low)} to {_signed(t.difference.high)}",
+            signed(t.difference.value),
+            f"{signed(t.difference.low)} to {signed(t.difference.high)}",
             _p(t.difference.p),
             _p(t.corrected),
         ]
@@ -222,10 +222,11 @@ def _against(figure: Figure, printed: Printed | None, metric: str) -> str:
     if figure.printed is None:
         return f"{printed.figures[metric]}†"
     shown = f"{figure.printed:.2f}"
-    return shown if math.isnan(figure.mean) else f"{shown} ({_signed(figure.mean - figure.printed)})"
+    return shown if math.isnan(figure.mean) else f"{shown} ({signed(figure.mean - figure.printed)})"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """To two places, with its sign."""
     return f"{value:+.2f}".replace("-", "−")
 
 
