@@ -85,7 +85,7 @@ def _facts(side: Side, path: Path) -> dict[str, str]:
         "modalities": ", ".join(first["modalities"]),
         "text": side.row.text,
         "parameters": f"{first['parameters']:,}",
-        "commit": str(first["git_commit"]),
+        "commit": first["git_commit"] or "",
     }
 
 
@@ -177,7 +177,8 @@ def bins_grid(both: Pair) -> Grid:
     """MAE of both by label."""
     a, b = (100 * both.errors(side)[:, both.known].mean(axis=0) for side in (both.a, both.b))
     names, nearest = label_bins(both.labels[both.known], *both.label_range)
-    rows, bold = [], set()
+    rows: list[list[str]] = []
+    bold = set()
     for i, name in enumerate(names):
         own = nearest == i
         if not own.any():

@@ -282,7 +282,7 @@ def against_figure(a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> Figure:
     ends = [min(a.min(), b.min()), max(a.max(), b.max())]
     axis.plot(ends, ends, color="0.4", lw=1)
     known = labels[~np.isnan(labels)]
-    shown = {"cmap": "cividis", "s": 22, "lw": 0.4, "edgecolors": "0.25", "alpha": 0.8}
+    shown: dict[str, Any] = {"cmap": "cividis", "s": 22, "lw": 0.4, "edgecolors": "0.25", "alpha": 0.8}
     if len(known):
         shown |= {"vmin": known.min(), "vmax": known.max()}
     for marker, name, group in (
@@ -316,7 +316,7 @@ def signs_figure(values: np.ndarray, xlabel: str, names: tuple[str, str]) -> Fig
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axis = figure.subplots()
     limit = np.abs(values).max() or 1.0
-    edges = np.linspace(-limit, limit, 41)  # with one at zero
+    edges = np.linspace(-limit, limit, 41).tolist()  # with one at zero
     for name, side, style in (
         (names[0], values[values < 0], {"color": "0.8", "hatch": "///"}),
         (names[1], values[values > 0], {"color": INK, "alpha": 0.6}),

@@ -262,9 +262,9 @@ def differing(one: dict[str, str], other: dict[str, str]) -> Iterator[tuple[str,
     """Every setting in which two runs differ, with both values. What a run was before a setting came is that value."""
     before = {name: _written(value) for name, value in config.ADDED.items()}
     for name in dict.fromkeys([*one, *other]):
-        values = [settings.get(name, before.get(name, NOWHERE)) for settings in (one, other)]
-        if values[0] != values[1]:
-            yield name, *values
+        first, second = (settings.get(name, before.get(name, NOWHERE)) for settings in (one, other))
+        if first != second:
+            yield name, first, second
 
 
 def _leaves(node: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
