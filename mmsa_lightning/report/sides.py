@@ -140,7 +140,7 @@ def read_predictions(path: Path) -> Side:
     and ``split``, of which ``test`` is read alone; other columns are not read.
 
     Raises:
-        UserError: a column, an id or a number is missing, or an id is there twice.
+        UserError: a column, an id or a number is missing, or a column or an id is there twice.
     """
     ids: dict[str, int] = {}
     texts, labels, predictions = [], [], []
@@ -158,7 +158,7 @@ def read_predictions(path: Path) -> Side:
         labels.append(_number(record["label"], f"{where}: label") if record.get("label") else math.nan)
         predictions.append(_number(record["prediction"], f"{where}: prediction"))
     if not ids:
-        raise UserError(f"{path} has no predictions" + (" of the split test"))
+        raise UserError(f"{path} has no predictions (where it has a column split, those of test count)")
     return Side(path.name, [path], list(ids), texts, np.array(labels), np.array([predictions]))
 
 
@@ -173,6 +173,8 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     f"{path} is no CSV of predictions: it lacks the column {' and '.join(missing)}, its first line has "
                     f"{', '.join(columns)[:200] or 'none'}"
                 )
+            if twice := [name for name in columns if columns.count(name) > 1]:
+                raise UserError(f"{path} has the column {twice[0]} twice: leave one of them")
             for record in reader:
                 if None in record or None in record.values():
                     raise UserError(

@@ -45,7 +45,7 @@ def test_a_csv_is_one_member_and_need_not_know_labels_or_texts(tmp_path: Path):
 def test_of_a_csv_with_splits_test_is_read(tmp_path: Path):
     run_dir = finished(tmp_path, "tfn", 1, {"a": 0.5})
     assert read_side(run_dir / "predictions.csv").ids == ["a"]
-    with pytest.raises(UserError, match="has no predictions of the split test"):
+    with pytest.raises(UserError, match="has no predictions"):
         read_side(csv_of(tmp_path / "p.csv", "split,id,prediction\nvalid,a,1\n"))
 
 
@@ -56,6 +56,7 @@ def test_of_a_csv_with_splits_test_is_read(tmp_path: Path):
         ("id;prediction\na;1\n", "lacks the column id and prediction, its first line has id;prediction"),
         ("id,pred\na,1\n", "lacks the column prediction, its first line has id, pred"),
         ("id,prediction\n", "has no predictions"),
+        ("id,prediction,prediction\na,1,2\n", "has the column prediction twice"),
         ("id,prediction\na,1\n,1\n", "row 3: the id is empty"),
         ("id,prediction\na,1\na,2\n", "row 3: the id a is already in row 2"),
         ("id,prediction\na,nan\n", "row 2: prediction is 'nan', not a number"),
