@@ -459,6 +459,19 @@ def report(
 
 
 @app.command(cls=Command)
+def compare(
+    a: Annotated[Path, argument("A", "A run, a folder with the seeds of one row, or a CSV of predictions.")],
+    b: Annotated[Path, argument("B", "What it is compared with, likewise.")],
+    out: Annotated[Path, option("FILE", "The page.")] = Path("compare.html"),
+) -> None:
+    """Compare two rows on the same utterances, as one page of HTML."""
+    with extra("report"):
+        from mmsa_lightning.report.compare import write_comparison
+    write_comparison(a, b, out)
+    print(out)
+
+
+@app.command(cls=Command)
 def dashboard(
     numbers: Annotated[list[str] | None, argument("N", "3 to 6; default: all.")] = None,
     project: Annotated[str, option("NAME", "In W&B.", envvar="WANDB_PROJECT", show_envvar=True)] = "mmsa-lightning",

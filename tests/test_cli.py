@@ -107,6 +107,7 @@ def test_output_in_any_encoding(monkeypatch, encoding, argv):
         (["data", "import", "x.csv", "--dataset", "a", "--label-range", "low", "1"], "'--label-range'"),
         (["data", "inspect", "a", "実験"], "実験"),
         (["new", "model"], "'NAME'"),
+        (["compare", "runs"], "'B'"),
         (["info", "all"], "(all)"),
     ],
 )

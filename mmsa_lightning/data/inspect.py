@@ -96,8 +96,8 @@ def _labels(store: Store) -> list[str]:
     return lines
 
 
-def label_counts(labels: np.ndarray, low: float, high: float) -> list[tuple[str, int]]:
-    """How many labels are nearest to each of some evenly spaced values, which are written with their sign.
+def label_bins(labels: np.ndarray, low: float, high: float) -> tuple[list[str], np.ndarray]:
+    """Some evenly spaced values, written with their sign, and which of them each label is nearest to, int (labels,).
 
     The values are acc7's classes -3 … 3, halves going to the even one; on another scale eleven, ``low`` to ``high``.
     """
@@ -105,7 +105,13 @@ def label_counts(labels: np.ndarray, low: float, high: float) -> list[tuple[str,
         values, nearest = np.arange(-3.0, 4.0), np.rint(labels) + 3
     else:
         values, nearest = low + (high - low) * np.arange(11) / 10, np.rint((labels - low) / ((high - low) or 1) * 10)
-    return [(f"{value:+.4g}" if value else "0", int((nearest == i).sum())) for i, value in enumerate(values)]
+    return [f"{value:+.4g}" if value else "0" for value in values], nearest.astype(int)
+
+
+def label_counts(labels: np.ndarray, low: float, high: float) -> list[tuple[str, int]]:
+    """How many labels are nearest to each value of :func:`label_bins`."""
+    values, nearest = label_bins(labels, low, high)
+    return [(value, int((nearest == i).sum())) for i, value in enumerate(values)]
 
 
 def _report(store: Store) -> list[str]:

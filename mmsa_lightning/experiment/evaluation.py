@@ -85,7 +85,7 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str) -> list[s
     prediction = predictions(module, data, split).double() * ratio
     counts = {"ratio": round(ratio, 6), "utterances": len(there), "seen": seen, "far": len(far)}
     figures = {"store": store.name, **key, "protocol": protocol.name, **counts, **measure(prediction, label, protocol)}
-    columns = zip(there.ids, result.short(there.label), result.short(prediction.tolist()), strict=True)
+    columns = zip(there.ids, files.short(there.label), files.short(prediction.tolist()), strict=True)
     rows = [key | {"id": id, "label": label, "prediction": prediction} for id, label, prediction in columns]
     with files.held(run_dir):
         _append(run_dir / result.EVALUATION_PREDICTIONS, key, rows)

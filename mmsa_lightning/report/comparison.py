@@ -167,8 +167,8 @@ def differences_grid(found: dict[str, Test], paper: dict[str, Printed], title: s
     cells = [
         [
             _label(name, paper),
-            _signed(t.difference.value),
-            f"{_signed(t.difference.low)} to {_signed(t.difference.high)}",
+            signed(t.difference.value),
+            f"{signed(t.difference.low)} to {signed(t.difference.high)}",
             _p(t.difference.p),
             _p(t.corrected),
         ]
@@ -222,10 +222,11 @@ def _against(figure: Figure, printed: Printed | None, metric: str) -> str:
     if figure.printed is None:
         return f"{printed.figures[metric]}†"
     shown = f"{figure.printed:.2f}"
-    return shown if math.isnan(figure.mean) else f"{shown} ({_signed(figure.mean - figure.printed)})"
+    return shown if math.isnan(figure.mean) else f"{shown} ({signed(figure.mean - figure.printed)})"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """To two places, with its sign."""
     return f"{value:+.2f}".replace("-", "−")
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from mmsa_lightning import files
@@ -18,7 +14,7 @@ from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention, result
-from mmsa_lightning.report import comparison, evaluation, figures, robustness
+from mmsa_lightning.report import comparison, evaluation, figures, html, robustness
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
@@ -43,9 +39,9 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
     tested = comparison.tests_grid(rows, {})
     curves = robustness.read_curves(cells)
     drawn = _figures(rows) | robustness.drawn(curves)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(resources("mmsa_lightning.report").joinpath("page.html").read_text("utf-8"))
-    text = page.render(
+    html.write(
+        out,
+        "page.html",
         title=f"{len(rows)} row{'s' * (len(rows) > 1)} on {first['data']}, {' + '.join(first['modalities'])}",
         subtitle=" ".join(
             f"{sentence}."
@@ -63,14 +59,12 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
             *robustness.grids(curves, first["data"]),
             *evaluation.grids(evaluation.read_evaluations(cells)),
         ],
-        figures=[(title, _image(figure), figure.get_figwidth() > 8) for title, figure in drawn.items()],
+        figures=[(title, html.image(figure), figure.get_figwidth() > 8) for title, figure in drawn.items()],
         row_names=[row.name for row in rows],
         largest=_largest_errors(rows),
         generated=[entry for row in rows if (entry := _farthest_labels(row))],
-        settings=[_settings(row) for row in rows],
+        settings=[settings(row) for row in rows],
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(out, text)
 
 
 def find_cells(folders: Sequence[Path]) -> list[Cell]:
@@ -142,13 +136,6 @@ def _figures(rows: Sequence[Row]) -> dict[str, Figure]:
     return drawn
 
 
-def _image(figure: Figure) -> str:
-    """The figure as a ``data:`` address. Not an ``<svg>`` element, since its ids would clash with other figures'."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def _largest_errors(rows: Sequence[Row]) -> list[tuple[Utterance, list[float]]]:
     """Utterances by their error over all rows, largest first, with each row's mean prediction."""
     error = np.mean([row.errors.mean(axis=0) for row in rows], axis=0)
@@ -170,7 +157,7 @@ def _farthest_labels(row: Row) -> tuple[str, list[str], list[list[str]]] | None:
     return f"{row.name}, seed {seed}", header, cells
 
 
-def _settings(row: Row) -> tuple[str, str, str]:
+def settings(row: Row) -> tuple[str, str, str]:
     """Name, resolved config of the first seed, and how all were run."""
     seed, run_dir = next(iter(row.run_dirs.items()))
     record = row.results[seed]
