@@ -19,10 +19,11 @@ from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention, result
 from mmsa_lightning.report import comparison, figures, robustness
-from mmsa_lightning.report.cells import Cell
+from mmsa_lightning.report.cells import Cell, distinct
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
-from mmsa_lightning.report.rows import Row, Utterance, read_rows, row_name
+from mmsa_lightning.report.names import row_name, settings, told_apart
+from mmsa_lightning.report.rows import Row, Utterance, read_rows
 
 SHOWN = 15  # utterances with the largest errors
 
@@ -73,10 +74,10 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
 
 
 def find_cells(folders: Sequence[Path]) -> list[Cell]:
-    """The finished runs below the folders; a row is what shares model, ablation, weights of tasks and form of text.
+    """The finished runs below the folders; a row is of runs whose settings agree but for the seed.
 
     Raises:
-        UserError: a folder without a finished run, or two of the same row and seed.
+        UserError: a folder without a finished run, a run without its config, or two of the same row and seed.
     """
     found: dict[Path, dict[str, Any]] = {}
     for folder in folders:
@@ -84,16 +85,10 @@ def find_cells(folders: Sequence[Path]) -> list[Cell]:
         if not paths:
             raise UserError(f"{folder}: no finished run (a folder with {result.NAME}) in it")
         found |= {path: record for path in paths if (record := result.read(path))}
-    names = {path: row_name(record) for path, record in found.items()}
-    cells: dict[tuple[str, int], Cell] = {}
-    for path, record in found.items():
-        key = names[path], record["seed"]
-        if key in cells:
-            raise UserError(
-                f"two runs of {key[0]} seed {key[1]}: {cells[key].run_dir} and {path}; give the folders of one of them"
-            )
-        cells[key] = Cell(*key, path)
-    return list(cells.values())
+    names = told_apart(
+        [row_name(record) for record in found.values()], [settings(path, record) for path, record in found.items()]
+    )
+    return distinct(Cell(name, record["seed"], path) for name, (path, record) in zip(names, found.items(), strict=True))
 
 
 def _data_card(rows: Sequence[Row]) -> Grid:

@@ -19,8 +19,6 @@ from mmsa_lightning.experiment import result
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr
 
-UNUSUAL = ("reference", "learnt")  # of missing.draw and missing.absent
-
 
 @dataclass(frozen=True)
 class Utterance:
@@ -49,7 +47,7 @@ class Row:
     """The finished runs of one row.
 
     Attributes:
-        name: model or ablation.
+        name: see :mod:`mmsa_lightning.report.names`.
         results: by seed, its ``result.json``.
         run_dirs: by seed, where it lies.
         utterances: of test, in the order of the store: id, label and text.
@@ -88,25 +86,6 @@ class Row:
         """What it reads as text: the encoder's name, ``features``, or nothing."""
         first = next(iter(self.results.values()))
         return first["text_encoder"] or first["text"] or "none"
-
-
-def row_name(record: dict[str, Any]) -> str:
-    """Which row a ``result.json`` belongs to: model or ablation, form of text, and what was missing."""
-    missing = record.get("missing") or {}
-    rate = f"{missing['mode']} {missing['rate']:g} missing" if missing.get("rate") else ""
-    return " ".join(filter(None, [trained_name(record), rate and f"({rate})"]))
-
-
-def trained_name(record: dict[str, Any]) -> str:
-    """The same without the rate that valid and test have missing: which kind of training it was."""
-    name = record["model"] if record["ablation"] == "full" else record["ablation"]
-    name = f"{name}, {record['weighting']}" if record.get("weighting") else name
-    name = name if record["text"] != "features" else f"{name} (features)"
-    missing = record.get("missing") or {"train": "none"}
-    if missing["train"] == "none":
-        return name
-    words = [missing["mode"], missing["train"], *(v for v in (missing["draw"], missing["absent"]) if v in UNUSUAL)]
-    return f"{name} [{', '.join(words)}]"
 
 
 def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:

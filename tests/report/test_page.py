@@ -47,7 +47,9 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data.strip()
 
 
-def finished(folder: Path, model: str, seed: int, predictions: dict[str, float], **changes: Any) -> Path:
+def finished(
+    folder: Path, model: str, seed: int, predictions: dict[str, float], config: str = "", **changes: Any
+) -> Path:
     run_dir = folder / model / f"seed{seed}"
     run_dir.mkdir(parents=True)
     figures = dict.fromkeys(MOSI.headings, 0.5)
@@ -58,7 +60,7 @@ def finished(folder: Path, model: str, seed: int, predictions: dict[str, float],
         **{"precision": "32-true", "threads": 1, "versions": {"torch": "2"}, "git_commit": "abc"},
     }
     (run_dir / "result.json").write_text(json.dumps(record | changes))
-    (run_dir / "config.yaml").write_text(f"seed: {seed}\n")
+    (run_dir / "config.yaml").write_text(f"seed: {seed}\n{config}")
     (run_dir / "metrics.csv").write_text("epoch,train/loss\n1,2.0\n2,1.0\n")
     with (run_dir / "predictions.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -128,6 +130,32 @@ def test_runs_of_one_row_and_seed_are_told_apart_by_the_user(runs: Path, tmp_pat
     finished(tmp_path / "other", "tfn", 1, {"near": 1.0, "far": 1.0})
     with pytest.raises(UserError, match="two runs of tfn seed 1"):
         find_cells([runs, tmp_path / "other"])
+
+
+def test_runs_that_differ_in_a_setting_are_rows_of_their_own(tmp_path: Path):
+    values = {"near": 1.1, "far": -1.0}
+    for seed, generator in enumerate(("ulgm", "ulgm", "crossfit"), start=1):
+        config = f"runs: runs{seed}\nobjective:\n  generator: {generator}\n  limit: null\n"
+        finished(tmp_path / generator, "self_mm", seed, values, config)
+    finished(tmp_path, "lmf", 1, values)  # whose settings are not compared with another model's
+    names = ["self_mm, objective.generator=crossfit", "lmf", "self_mm"]
+    assert list(dict.fromkeys(cell.row for cell in find_cells([tmp_path]))) == names
+    write_page([tmp_path], tmp_path / "report.html")
+    _, results, *_ = Page((tmp_path / "report.html").read_text()).tables
+    assert {row[0]: row[2] for row in results[1:]} == dict(zip(names, ["1", "1", "2"], strict=True))
+    finished(tmp_path / "again", "self_mm", 3, values, "objective:\n  limit: null\n  generator: crossfit\n")
+    with pytest.raises(UserError, match=r"two runs of self_mm, objective\.generator=crossfit seed 3"):
+        find_cells([tmp_path])
+
+
+def test_a_run_whose_config_cannot_be_read_is_named(tmp_path: Path):
+    run_dir = finished(tmp_path, "tfn", 1, {"a": 1.0})
+    (run_dir / "config.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"seed1/config\.yaml cannot be read.* leave the run out"):
+        find_cells([tmp_path])
+    (run_dir / "config.yaml").unlink()
+    with pytest.raises(UserError, match="No such file"):
+        find_cells([tmp_path])
 
 
 def test_word_vectors_and_ablations_are_rows_of_their_own(tmp_path: Path):
