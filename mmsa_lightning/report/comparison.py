@@ -48,17 +48,17 @@ class Test:
 def figures(row: Row, printed: Printed | None) -> dict[str, Figure]:
     """Every metric of a row that tables show."""
     return {
-        metric: _figure(row.test(metric), printed.figure(metric) if printed else None)
+        metric: over_seeds(row.test(metric), printed.figure(metric) if printed else None)
         for metric in row.protocol.headings
     }
 
 
 def agreement(row: Row) -> dict[str, Figure]:
-    """How generated labels agree with true ones, by modality."""
-    return {modality: _figure(found.generated, None) for modality, found in row.agreement.items()}
+    """How generated labels correlate with true ones, by modality."""
+    return {modality: over_seeds(found.generated["corr"]) for modality, found in row.agreement.items()}
 
 
-def _figure(values: np.ndarray, printed: float | None) -> Figure:
+def over_seeds(values: np.ndarray, printed: float | None = None) -> Figure:
     """Of float64 (seeds,)."""
     values = 100 * values
     std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
@@ -124,7 +124,7 @@ def best(table: Sequence[dict[str, Figure]], metrics: Sequence[str], *, column: 
 
 def _explained(rows: Sequence[Row], modalities: Sequence[str]) -> str:
     """What the columns of :func:`agreement` are, and what the utterances' own label reaches without any model."""
-    label = {m: row.agreement[m].label for row in rows for m in row.agreement}
+    label = {m: row.agreement[m].label["corr"] for row in rows for m in row.agreement}
     own = ", ".join(f"{m} {100 * label[m]:.2f}" for m in modalities)
     return (
         "Under gen.: correlation of a modality's generated labels, of the best epoch, with its true ones over the "

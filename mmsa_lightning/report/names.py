@@ -7,6 +7,7 @@ in other settings, it goes on with these: ``self_mm, objective.generator=crossfi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,11 @@ def _with(name: str, own: dict[str, Any], keys: Sequence[str], null: bool, write
 
 
 def _short(value: Any) -> str:
-    """As it would be given on the command line, but a float to three digits."""
+    """As a reader would give it on the command line, but a float to three digits."""
     if isinstance(value, list):
         return f"[{','.join(map(_short, value))}]"
     if isinstance(value, float):
         return f"{value:.3g}"
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return value if re.fullmatch(r"[\w./-]+", value) else f"'{value}'"
+    return json.dumps(value)

@@ -18,7 +18,7 @@ from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention, result
-from mmsa_lightning.report import comparison, figures, robustness
+from mmsa_lightning.report import agreement, comparison, figures, robustness
 from mmsa_lightning.report.cells import Cell, distinct
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
@@ -28,22 +28,33 @@ from mmsa_lightning.report.rows import Row, Utterance, read_rows
 SHOWN = 15  # utterances with the largest errors
 
 
-def write_page(folders: Sequence[Path], out: Path) -> None:
+def write_page(folders: Sequence[Path], out: Path, labels: Path | None = None) -> list[Path]:
     """Write the page.
 
     Args:
         folders: run directories, or folders that hold some at any depth.
         out: the HTML file.
+        labels: a folder for files of how generated labels agree with true ones.
+
+    Returns:
+        what was written.
 
     Raises:
-        UserError: no finished run, two of the same row and seed, or runs that do not belong in one table.
+        UserError: no finished run, two of the same row and seed, runs that do not belong in one table, or ``labels``
+            where no run has generated labels and true ones.
     """
     cells = find_cells(folders)
     rows = read_rows(cells)
+    courses = agreement.courses(rows)
+    if labels and not courses:
+        raise UserError(
+            f"{', '.join(map(str, folders))}: no run has generated labels beside true ones of single modalities; leave "
+            "out --labels"
+        )
     first = next(iter(rows[0].results.values()))
     tested = comparison.tests_grid(rows, {})
     curves = robustness.read_curves(cells)
-    drawn = _figures(rows) | robustness.drawn(curves)
+    drawn = _figures(rows) | agreement.drawn(courses) | robustness.drawn(curves)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(resources("mmsa_lightning.report").joinpath("page.html").read_text("utf-8"))
     text = page.render(
@@ -61,6 +72,7 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
         results=[
             comparison.measured_grid(rows, {}, "Test: mean ± sample standard deviation over n seeds; best in bold."),
             *([tested] if tested else []),
+            *agreement.grids(courses),
             *robustness.grids(curves, first["data"]),
         ],
         figures=[(title, _image(figure), figure.get_figwidth() > 8) for title, figure in drawn.items()],
@@ -71,6 +83,7 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(out, text)
+    return [out, *(agreement.write_agreement(courses, labels) if labels else [])]
 
 
 def find_cells(folders: Sequence[Path]) -> list[Cell]:

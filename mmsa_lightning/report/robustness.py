@@ -64,9 +64,7 @@ class Curve:
 
     def figure(self, metric: str) -> Figure:
         """Mean and standard deviation of :meth:`summary`, times 100."""
-        values = 100 * self.summary(metric)
-        std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-        return Figure(float(values.mean()), std, len(values), None)
+        return comparison.over_seeds(self.summary(metric))
 
 
 def _summary(values: np.ndarray, mode: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.report.cells import Cell
-from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr
+from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr, mae
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,15 @@ class Utterance:
 class Agreement:
     """How generated labels agree with true ones of a modality, over the training utterances that have a true one.
 
+    It is measured by Pearson correlation, ``corr``, and by mean absolute error, ``mae``.
+
     Attributes:
-        generated: Pearson correlation of those of each seed's best epoch, float64 (seeds,).
-        label: the same of the utterances' own label, which generated labels start from.
+        generated: by measure, of those of each seed's best epoch, float64 (seeds,).
+        label: by measure, of the utterances' own label, which generated labels start from.
     """
 
-    generated: np.ndarray
-    label: float
+    generated: dict[str, np.ndarray]
+    label: dict[str, float]
 
 
 @dataclass
@@ -170,8 +172,9 @@ def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:
     for modality in MODALITIES:
         made, true = f"generated_{modality}", f"true_{modality}"
         if all({made, true} <= set(table) for table in tables):
-            generated = np.array([_corr(table[made], table[true]) for table in tables])
-            agreement[modality] = Agreement(generated, _corr(tables[0]["label"], tables[0][true]))
+            found = [_measured(table[made], table[true]) for table in tables]
+            generated = {measure: np.array([own[measure] for own in found]) for measure in found[0]}
+            agreement[modality] = Agreement(generated, _measured(tables[0]["label"], tables[0][true]))
     return agreement
 
 
@@ -181,7 +184,8 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array([float(r[name] or "nan") for r in records]) for name in records[0] if name != "id"}
 
 
-def _corr(values: np.ndarray, truth: np.ndarray) -> float:
+def _measured(values: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Where the truth is known; NaN where it is not known at all."""
     known = ~np.isnan(truth)
-    return float(corr(torch.from_numpy(values[known]), torch.from_numpy(truth[known])))
+    found, true = torch.from_numpy(values[known]), torch.from_numpy(truth[known])
+    return {"corr": float(corr(found, true)), "mae": float(mae(found, true))}

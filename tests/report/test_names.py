@@ -52,7 +52,7 @@ def test_what_a_config_does_not_tell_counts_too(tmp_path: Path):
         ([{"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1, "b": 2}], ["m, b=2", "m, b=3", "m, b=2"]),
         # Null, and what is not there, are left out, unless that makes one row of two.
         ([{"a": None}, {"a": True}, {}], ["m, a=null", "m, a=true", "m"]),
-        ([{"a": None}, {"a": "x"}], ["m", "m, a=x"]),
+        ([{"a": None}, {"a": "x/y"}, {"a": ">="}], ["m", "m, a=x/y", "m, a='>='"]),
         ([{}, {"a.b": [1, "y"]}], ["m", "m, a.b=[1,y]"]),
         # Numbers are short where that is enough.
         ([{"a": 0.00012345678}, {"a": 5e-5}], ["m, a=0.000123", "m, a=5e-05"]),

@@ -108,13 +108,28 @@ def test_the_page_shows_what_the_data_are_measured_by(tmp_path: Path):
     for model in ("tfn", "interactive_attention"):
         run_dir = finished(tmp_path / "runs", model, 1, {"near": 1.2, "far": -3.0}, **known)
     (run_dir / "generated_labels.csv").write_text("id,label,generated_text,true_text\na,1,1,1\nb,-1,0,.5\nc,1,-1,0\n")
-    write_page([tmp_path / "runs"], tmp_path / "report.html")
+    (run_dir / "metrics.csv").write_text("epoch,ulgm/corr_true_text,ulgm/mae_true_text\n1,0.5,0.25\n2,0.25,0.5\n")
+    written = write_page([tmp_path / "runs"], tmp_path / "report.html", tmp_path / "labels")
+    assert written[:2] == [tmp_path / "report.html", tmp_path / "labels" / "agreement.csv"]
+    assert all(path.is_file() for path in written)
     page = Page((tmp_path / "report.html").read_text())
-    card, results, *_ = page.tables
+    card, results, _, agreement, *_ = page.tables
+    assert [row[:3] for row in agreement[1:]] == [
+        ["the label itself", "", "0.00"],  # 1 -1 1 with 1 .5 0
+        ["interactive_attention", "1", "50.00"],
+    ]
+    assert any(title.startswith("Correlation of generated labels with true ones by epoch") for title in page.titles)
     assert card[0][1:12] == ["-1", "-0.8", "-0.6", "-0.4", "-0.2", "0", "+0.2", "+0.4", "+0.6", "+0.8", "+1"]
     assert results[0] == ["", "text", "n", "MAE", "Corr", "Acc2", "Acc3", "Acc5", "F1", "gen. text"]
     assert any("Metrics of CH-SIMS: predictions clipped to [−1, 1]." in words for words in page.words)
     assert any("the utterances' own label reaches text" in words for words in page.words)
+
+
+def test_files_of_labels_are_refused_where_no_true_ones_are_known(runs: Path, tmp_path: Path):
+    with pytest.raises(UserError, match=r"runs: no run has generated labels beside true ones.*leave out --labels"):
+        write_page([runs], tmp_path / "report.html", tmp_path / "labels")
+    write_page([runs], tmp_path / "report.html")
+    assert "Agreement of generated labels" not in (tmp_path / "report.html").read_text()
 
 
 def test_the_page_says_how_many_parameters_train_where_some_do_not(runs: Path, tmp_path: Path):
