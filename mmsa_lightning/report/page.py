@@ -54,7 +54,7 @@ def write_page(folders: Sequence[Path], out: Path, labels: Path | None = None) -
     first = next(iter(rows[0].results.values()))
     tested = comparison.tests_grid(rows, {})
     curves = robustness.read_curves(cells)
-    drawn = _figures(rows) | agreement.drawn(courses) | robustness.drawn(curves)
+    drawn = agreement.drawn(courses) | _figures(rows) | robustness.drawn(curves)  # of all rows before each one
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(resources("mmsa_lightning.report").joinpath("page.html").read_text("utf-8"))
     text = page.render(
