@@ -450,12 +450,14 @@ def evaluate(
 def report(
     runs: Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")],
     out: Annotated[Path, option("FILE", "The page.")] = Path("report.html"),
+    labels: Annotated[
+        Path | None, option("DIR", "Write there, too, how generated labels agree with true ones: tables, a picture.")
+    ] = None,
 ) -> None:
     """Show finished runs as one page of HTML that opens offline."""
     with extra("report"):
         from mmsa_lightning.report.page import write_page
-    write_page(runs, out)
-    print(out)
+    print(*write_page(runs, out, labels), sep="\n")
 
 
 @app.command(cls=Command)

@@ -118,8 +118,8 @@ def check(config: dict[str, Any]) -> None:
         raise UserError(f"patience={config['patience']}: give a whole number from 1")
 
 
-def config_hash(config: dict[str, Any], without: Iterable[str] = ()) -> str:
-    """SHA-256 of a plain config without its :data:`INCIDENTAL` parts, and others.
+def identifying(config: dict[str, Any], without: Iterable[str] = ()) -> dict[str, Any]:
+    """What of a plain config makes a run what it is: all but its :data:`INCIDENTAL` parts, and others.
 
     What is :data:`ADDED` counts only where it is not neutral. Of the store's path only the name counts, of the devices
     their number: which they are changes no figure.
@@ -146,7 +146,12 @@ def config_hash(config: dict[str, Any], without: Iterable[str] = ()) -> str:
         with contextlib.suppress(UserError):  # not checked yet
             chosen = devices.read(trainer["devices"])
             trainer["devices"] = len(chosen) if isinstance(chosen, list) else chosen or "auto"
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    return config
+
+
+def config_hash(config: dict[str, Any], without: Iterable[str] = ()) -> str:
+    """SHA-256 of what is :func:`identifying`."""
+    return hashlib.sha256(json.dumps(identifying(config, without), sort_keys=True).encode()).hexdigest()
 
 
 def row_hash(config: dict[str, Any]) -> str:

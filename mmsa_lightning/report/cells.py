@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment.config import config_dir, run_names
+from mmsa_lightning.experiment.config import config_dir, identifying, plain, run_names
 from mmsa_lightning.experiment.overrides import explain
+from mmsa_lightning.report.names import flat, told_apart
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Cell:
     """One run of a table.
 
     Attributes:
-        row: the ablation in a sweep over ablations, else the model.
+        row: the name of its row, see :mod:`mmsa_lightning.report.names`.
         seed: of the run.
         run_dir: where it lies or will lie.
     """
@@ -35,12 +36,15 @@ class Cell:
 def cells(experiment: str, overrides: Sequence[str]) -> list[Cell]:
     """The jobs of ``python train.py -m experiment=<experiment> <overrides>``, in the sweep's order.
 
+    A row has the name of its ablation in a sweep over ablations, else of its model, and the settings in which it
+    differs from others of that name.
+
     Args:
         experiment: a file of ``conf/experiment`` that sets ``hydra.sweeper.params``.
         overrides: Hydra's, as given to the sweep.
 
     Raises:
-        UserError: Hydra does not take an override, or the experiment is no sweep.
+        UserError: Hydra does not take an override, the experiment is no sweep, or two jobs are one of the table.
     """
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
@@ -50,11 +54,26 @@ def cells(experiment: str, overrides: Sequence[str]) -> list[Cell]:
             parsed = OverridesParser.create().parse_overrides([*chosen, *swept, *overrides])
             (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
             axis = "ablation" if "+ablation" in params else "model"
-            return [_cell(job, axis) for job in jobs]
+            composed = [compose("train", job, return_hydra_config=True) for job in jobs]
+            settings = [flat(identifying(plain(cfg), ["seed"])) for cfg in composed]
+            names = told_apart([run_names(cfg.hydra.runtime.choices)[axis] for cfg in composed], settings)
+            return distinct(
+                Cell(name, cfg.seed, Path(cfg.hydra.run.dir)) for name, cfg in zip(names, composed, strict=True)
+            )
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from error
 
 
-def _cell(job: list[str], axis: str) -> Cell:
-    cfg = compose("train", job, return_hydra_config=True)
-    return Cell(run_names(cfg.hydra.runtime.choices)[axis], cfg.seed, Path(cfg.hydra.run.dir))
+def distinct(found: Iterable[Cell]) -> list[Cell]:
+    """The cells, each once.
+
+    Raises:
+        UserError: two runs are of the same row and seed.
+    """
+    by_place: dict[tuple[str, int], Cell] = {}
+    for cell in found:
+        if (other := by_place.setdefault((cell.row, cell.seed), cell)) != cell:
+            raise UserError(
+                f"two runs of {cell.row} seed {cell.seed}: {other.run_dir} and {cell.run_dir}; leave out one of them"
+            )
+    return list(by_place.values())

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from mmsa_lightning.data.inspect import label_bins
 from mmsa_lightning.report import comparison, figures, html
 from mmsa_lightning.report.grid import Grid
-from mmsa_lightning.report.page import SHOWN, settings
+from mmsa_lightning.report.page import SHOWN, settings_of
 from mmsa_lightning.report.sides import Pair, Side, differing, pair, read_settings, read_side
 from mmsa_lightning.report.significance import RESAMPLES, paired_bootstrap
 from mmsa_lightning.training.protocols import corr
@@ -237,7 +237,7 @@ def _figures(both: Pair) -> list[tuple[str, Figure]]:
 
 def _settings(both: Pair) -> dict[str, tuple[str, str, str]]:
     """Of the sides that are runs."""
-    return {name: settings(side.row) for name, side in (("A", both.a), ("B", both.b)) if side.row}
+    return {name: settings_of(side.row) for name, side in (("A", both.a), ("B", both.b)) if side.row}
 
 
 def _corr(a: np.ndarray, b: np.ndarray) -> float:

@@ -54,8 +54,8 @@ def figures(row: Row, printed: Printed | None) -> dict[str, Figure]:
 
 
 def agreement(row: Row) -> dict[str, Figure]:
-    """How generated labels agree with true ones, by modality."""
-    return {modality: over_seeds(found.generated) for modality, found in row.agreement.items()}
+    """How generated labels correlate with true ones, by modality."""
+    return {modality: over_seeds(found.generated["corr"]) for modality, found in row.agreement.items()}
 
 
 def over_seeds(values: np.ndarray, printed: float | None = None) -> Figure:
@@ -124,7 +124,7 @@ def best(table: Sequence[dict[str, Figure]], metrics: Sequence[str], *, column: 
 
 def _explained(rows: Sequence[Row], modalities: Sequence[str]) -> str:
     """What the columns of :func:`agreement` are, and what the utterances' own label reaches without any model."""
-    label = {m: row.agreement[m].label for row in rows for m in row.agreement}
+    label = {m: row.agreement[m].label["corr"] for row in rows for m in row.agreement}
     own = ", ".join(f"{m} {100 * label[m]:.2f}" for m in modalities)
     return (
         "Under gen.: correlation of a modality's generated labels, of the best epoch, with its true ones over the "

@@ -34,7 +34,8 @@ INK, PALE = "#1b4f72", "#7f8c8d"
 def rows_figure(rows: Sequence[Row], paper: dict[str, Printed], title: str) -> Figure:
     """Three metrics of every row: each seed a dot, mean and standard deviation a bar, the paper's figure a diamond."""
     protocol = rows[0].protocol
-    figure = Figure(figsize=(9, 1.4 + 0.42 * len(rows)), layout="constrained")
+    names = _names([row.name for row in rows], paper)
+    figure = Figure(figsize=(9, 1.4 + _room(0.42, names)), layout="constrained")
     axes = figure.subplots(1, len(protocol.drawn), sharey=True)
     height = np.arange(len(rows))
     for axis, metric in zip(axes, protocol.drawn, strict=True):
@@ -62,12 +63,22 @@ def rows_figure(rows: Sequence[Row], paper: dict[str, Printed], title: str) -> F
         axis.grid(axis="x", color="0.9")
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_yticks(height, [paper[row.name].name if row.name in paper else row.name for row in rows])
+    axes[0].set_yticks(height, names)
     axes[0].invert_yaxis()
     handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _names(rows: Sequence[str], paper: dict[str, Printed]) -> list[str]:
+    """As the paper calls them, else as they are, in lines that leave room for the figure."""
+    return [textwrap.fill(paper[row].name if row in paper else row, 40) for row in rows]
+
+
+def _room(inches: float, names: Sequence[str]) -> float:
+    """Inches for so many rows: as many for each as are given, more where a name takes several lines."""
+    return len(names) * max(inches, 0.18 * max(1 + name.count("\n") for name in names))
 
 
 LOSSES = {  # name in metrics.csv: label, line
@@ -90,7 +101,7 @@ def losses_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
     for i, (name, (label, line)) in enumerate(LOSSES.items()):
         if name not in histories[0]:
             continue
-        _band(axis, together(histories, name), line, str(0.15 * i), label)
+        _band(axis, [*together(histories, name).T], line, str(0.15 * i), label)
     _epochs(axis)
     axis.set_ylabel("training loss")
     axis.set_ylim(bottom=0)
@@ -99,12 +110,12 @@ def losses_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
     return figure
 
 
-def _band(axis: Axes, values: np.ndarray, line: Any, color: str, label: str) -> None:
-    """Float64 (runs, epochs): their mean by epoch, and one deviation where there are several runs."""
-    epochs, mean = np.arange(1, values.shape[1] + 1), values.mean(axis=0)
-    axis.plot(epochs, mean, linestyle=line, color=color, lw=1.6, label=label)
-    if len(values) > 1:
-        std = values.std(axis=0, ddof=1)
+def _band(axis: Axes, values: Sequence[np.ndarray], line: Any, color: Any, label: str, **style: Any) -> None:
+    """Of each epoch float64 (runs,): their mean, and one deviation where there are several runs."""
+    epochs, mean = np.arange(1, len(values) + 1), np.array([own.mean() for own in values])
+    axis.plot(epochs, mean, linestyle=line, color=color, lw=1.6, label=label, **style)
+    std = np.array([own.std(ddof=1) if len(own) > 1 else np.nan for own in values])
+    if not np.isnan(std).all():
         axis.fill_between(epochs, mean - std, mean + std, color=color, alpha=0.12, lw=0)
 
 
@@ -134,11 +145,46 @@ def labels_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
             label, line = LOSSES[f"train/loss_{task}"]
             if f"ulgm/{name}_{task}" not in histories[0]:
                 continue
-            _band(axis, together(histories, f"ulgm/{name}_{task}"), line, INK, label)
+            _band(axis, [*together(histories, f"ulgm/{name}_{task}").T], line, INK, label)
         _epochs(axis)
         axis.set_title(FOLLOWED[name], fontsize=10)
     figure.axes[0].legend(frameon=False)
     figure.suptitle(textwrap.fill(title, 80), fontsize=11)
+    return figure
+
+
+def agreement_figure(courses: Sequence[Any], title: str) -> Figure:
+    """How generated labels correlate with true ones by epoch: a panel a modality, a line a row.
+
+    An epoch's mean and deviation are over the seeds that were trained so long. The utterances' own label is a dashed
+    line.
+
+    Args:
+        courses: :class:`mmsa_lightning.report.agreement.Course`, known by epoch.
+    """
+    rows = list(dict.fromkeys(course.row for course in courses))
+    modalities = list(dict.fromkeys(course.modality for course in courses))
+    lines = [line for line in LINES if line != "--"]
+    shades = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(rows)))  # from dark to light in grey, too
+    figure = Figure(figsize=(1 + 4.2 * len(modalities), 4.2 + 0.2 * -(-len(rows) // 2)), layout="constrained")
+    for axis, modality in zip(
+        figure.subplots(1, len(modalities), sharey=True, squeeze=False)[0], modalities, strict=True
+    ):
+        own = [course for course in courses if course.modality == modality]
+        for course in own:
+            i = rows.index(course.row)
+            values = [course.after("corr", epoch + 1) for epoch in range(max(map(len, course.epochs["corr"])))]
+            style = {"marker": MARKERS[i % len(MARKERS)], "ms": 4}
+            _band(axis, values, lines[i % len(lines)], shades[i], course.row, **style)
+        axis.axhline(own[0].label["corr"], color="black", linestyle="--", lw=1.2, label="the label itself")
+        _epochs(axis)
+        axis.set_title(modality, fontsize=10)
+    figure.axes[0].set_ylabel("correlation with true labels")
+    handles = {
+        label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle(textwrap.fill(title, 40 * len(modalities)), fontsize=11)
     return figure
 
 
@@ -161,7 +207,7 @@ def label_histograms_figure(rows: Sequence[dict[str, str]], title: str) -> Figur
         axis.set_xlabel("generated label")
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.axes[0].set_ylabel("epoch")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(textwrap.fill(title, 32 * len(tasks)), fontsize=11)
     return figure
 
 
@@ -178,20 +224,21 @@ def predictions_figure(row: Row, title: str) -> Figure:
     axis.set_aspect("equal")
     axis.grid(color="0.92")
     axis.set_axisbelow(True)
-    axis.set_title(title, fontsize=11)
+    axis.set_title(textwrap.fill(title, 60), fontsize=11)
     return figure
 
 
 def differences_figure(found: dict[str, comparison.Test], paper: dict[str, Printed], title: str) -> Figure:
     """MAE of the paper's model minus each other row's, with 95 % intervals; filled where Holm's p is below .05."""
-    figure = Figure(figsize=(6.5, 1.2 + 0.34 * len(found)), layout="constrained")
+    names = _names(list(found), paper)
+    figure = Figure(figsize=(6.5, 1.2 + _room(0.34, names)), layout="constrained")
     axis = figure.subplots()
     axis.axvline(0, color="0.4", lw=1)
     for y, test in enumerate(found.values()):
         d = test.difference
         axis.plot([d.low, d.high], [y, y], color=INK, lw=1.6)
         axis.plot([d.value], [y], "o", color=INK, mfc=INK if test.corrected < 0.05 else "white", ms=6)
-    axis.set_yticks(range(len(found)), [paper[name].name if name in paper else name for name in found])
+    axis.set_yticks(range(len(found)), names)
     axis.invert_yaxis()
     axis.set_xlabel("Δ MAE × 100, negative: the paper's model is better (filled: p < .05 after Holm)")
     axis.grid(axis="x", color="0.92")
@@ -222,7 +269,7 @@ def attention_figure(record: dict[str, Any], title: str) -> Figure:
         axis.set_title(f"{name.replace('<-', ' ← ')}, 0 to {largest:.2f}", fontsize=9)
     for axis in panels[len(weights) :]:
         axis.set_axis_off()
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(textwrap.fill(title, max(40, int(11 * figure.get_figwidth()))), fontsize=11)
     return figure
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 _LATEX = str.maketrans(
-    {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "±": r"$\pm$", "−": "$-$", "Δ": r"$\Delta$", "†": r"$^\dagger$"}
+    {
+        "_": r"\_",
+        "%": r"\%",
+        "&": r"\&",
+        "#": r"\#",
+        "<": "$<$",
+        ">": "$>$",
+        "±": r"$\pm$",
+        "−": "$-$",
+        "Δ": r"$\Delta$",
+        "†": r"$^\dagger$",
+    }
 )
 
 

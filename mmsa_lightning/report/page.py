@@ -14,31 +14,43 @@ from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention, result
-from mmsa_lightning.report import comparison, evaluation, figures, html, robustness
-from mmsa_lightning.report.cells import Cell
+from mmsa_lightning.report import agreement, comparison, evaluation, figures, html, robustness
+from mmsa_lightning.report.cells import Cell, distinct
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
-from mmsa_lightning.report.rows import Row, Utterance, read_rows, row_name
+from mmsa_lightning.report.names import row_name, settings, told_apart
+from mmsa_lightning.report.rows import Row, Utterance, read_rows
 
 SHOWN = 15  # utterances with the largest errors
 
 
-def write_page(folders: Sequence[Path], out: Path) -> None:
+def write_page(folders: Sequence[Path], out: Path, labels: Path | None = None) -> list[Path]:
     """Write the page.
 
     Args:
         folders: run directories, or folders that hold some at any depth.
         out: the HTML file.
+        labels: a folder for files of how generated labels agree with true ones.
+
+    Returns:
+        what was written.
 
     Raises:
-        UserError: no finished run, two of the same row and seed, or runs that do not belong in one table.
+        UserError: no finished run, two of the same row and seed, runs that do not belong in one table, or ``labels``
+            where no run has generated labels and true ones.
     """
     cells = find_cells(folders)
     rows = read_rows(cells)
+    courses = agreement.courses(rows)
+    if labels and not courses:
+        raise UserError(
+            f"{', '.join(map(str, folders))}: no run has generated labels beside true ones of single modalities; leave "
+            "out --labels"
+        )
     first = next(iter(rows[0].results.values()))
     tested = comparison.tests_grid(rows, {})
     curves = robustness.read_curves(cells)
-    drawn = _figures(rows) | robustness.drawn(curves)
+    drawn = agreement.drawn(courses) | _figures(rows) | robustness.drawn(curves)  # of all rows before each one
     html.write(
         out,
         "page.html",
@@ -56,6 +68,7 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
         results=[
             comparison.measured_grid(rows, {}, "Test: mean ± sample standard deviation over n seeds; best in bold."),
             *([tested] if tested else []),
+            *agreement.grids(courses),
             *robustness.grids(curves, first["data"]),
             *evaluation.grids(evaluation.read_evaluations(cells)),
         ],
@@ -63,15 +76,16 @@ def write_page(folders: Sequence[Path], out: Path) -> None:
         row_names=[row.name for row in rows],
         largest=_largest_errors(rows),
         generated=[entry for row in rows if (entry := _farthest_labels(row))],
-        settings=[settings(row) for row in rows],
+        settings=[settings_of(row) for row in rows],
     )
+    return [out, *(agreement.write_agreement(courses, labels) if labels else [])]
 
 
 def find_cells(folders: Sequence[Path]) -> list[Cell]:
-    """The finished runs below the folders; a row is what shares model, ablation, weights of tasks and form of text.
+    """The finished runs below the folders; a row is of runs whose settings agree but for the seed.
 
     Raises:
-        UserError: a folder without a finished run, or two of the same row and seed.
+        UserError: a folder without a finished run, a run without its config, or two of the same row and seed.
     """
     found: dict[Path, dict[str, Any]] = {}
     for folder in folders:
@@ -79,16 +93,10 @@ def find_cells(folders: Sequence[Path]) -> list[Cell]:
         if not paths:
             raise UserError(f"{folder}: no finished run (a folder with {result.NAME}) in it")
         found |= {path: record for path in paths if (record := result.read(path))}
-    names = {path: row_name(record) for path, record in found.items()}
-    cells: dict[tuple[str, int], Cell] = {}
-    for path, record in found.items():
-        key = names[path], record["seed"]
-        if key in cells:
-            raise UserError(
-                f"two runs of {key[0]} seed {key[1]}: {cells[key].run_dir} and {path}; give the folders of one of them"
-            )
-        cells[key] = Cell(*key, path)
-    return list(cells.values())
+    names = told_apart(
+        [row_name(record) for record in found.values()], [settings(path, record) for path, record in found.items()]
+    )
+    return distinct(Cell(name, record["seed"], path) for name, (path, record) in zip(names, found.items(), strict=True))
 
 
 def _data_card(rows: Sequence[Row]) -> Grid:
@@ -157,7 +165,7 @@ def _farthest_labels(row: Row) -> tuple[str, list[str], list[list[str]]] | None:
     return f"{row.name}, seed {seed}", header, cells
 
 
-def settings(row: Row) -> tuple[str, str, str]:
+def settings_of(row: Row) -> tuple[str, str, str]:
     """Name, resolved config of the first seed, and how all were run."""
     seed, run_dir = next(iter(row.run_dirs.items()))
     record = row.results[seed]

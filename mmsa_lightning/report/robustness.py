@@ -23,8 +23,9 @@ from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.comparison import Figure
 from mmsa_lightning.report.figures import robustness_figure, save_figure
 from mmsa_lightning.report.grid import Grid
+from mmsa_lightning.report.names import settings, told_apart, trained_name
 from mmsa_lightning.report.paper import published_auilc
-from mmsa_lightning.report.rows import protocol_name, refuse_mixtures, trained_name
+from mmsa_lightning.report.rows import protocol_name, refuse_mixtures
 from mmsa_lightning.report.significance import RESAMPLES
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
 
@@ -82,25 +83,36 @@ def read_curves(cells: Sequence[Cell]) -> list[Curve]:
         return []
     refuse_mixtures(measured)
     protocol = PROTOCOLS[protocol_name(next(iter(measured.values())))]
+    names = _names(cells)
     figures: dict[tuple[str, str], dict[tuple[int, str, str], dict[str, float]]] = {}
     errors: dict[tuple[str, str], dict[tuple[int, str], np.ndarray]] = {}
-    for cell, record in measured.items():
+    for cell in measured:
         for line in files.read_rows(cell.run_dir / result.ROBUSTNESS):
-            own = figures.setdefault((trained_name(record), line["mode"]), {})
+            own = figures.setdefault((names[cell], line["mode"]), {})
             key = cell.seed, line["mask_seed"], line["at"]
             if key in own:
                 raise UserError(
-                    f"two runs of {trained_name(record)} seed {cell.seed} at {line['mode']} {line['at']}, one of them "
+                    f"two runs of {names[cell]} seed {cell.seed} at {line['mode']} {line['at']}, one of them "
                     f"{cell.run_dir}; give the folders of one of them"
                 )
             own[key] = {m: float(line[m] or math.nan) for m in protocol.metrics}
         utterances = files.read_rows(cell.run_dir / result.ROBUSTNESS_ERRORS)
         for column in [name for name in utterances[0] if name != "id"]:
             mode, at = column.split(" ")
-            errors.setdefault((trained_name(record), mode), {})[cell.seed, at] = np.array(
-                [float(u[column]) for u in utterances]
-            )
+            errors.setdefault((names[cell], mode), {})[cell.seed, at] = np.array([float(u[column]) for u in utterances])
     return [_curve(row, mode, protocol, own, errors[row, mode]) for (row, mode), own in figures.items()]
+
+
+def _names(cells: Sequence[Cell]) -> dict[Cell, str]:
+    """The rows of finished runs: of models that were each trained for its own rate, those of all rates are one row."""
+    found = {cell: record for cell in cells if (record := result.read(cell.run_dir))}
+    a_rate = ["missing.rate"]
+    trained = [
+        settings(cell.run_dir, record, a_rate if (record.get("missing") or {}).get("train") == "same" else [])
+        for cell, record in found.items()
+    ]
+    names = told_apart([trained_name(record) for record in found.values()], trained)
+    return dict(zip(found, names, strict=True))
 
 
 def _curve(
@@ -217,9 +229,10 @@ def write_robustness(cells: Sequence[Cell], out: Path) -> str:
     data = next(iter(shown.values()))["data"]
     tables = grids(curves, data)
     out.mkdir(parents=True, exist_ok=True)
+    names = _names(cells)
     lines = [
-        {"row": trained_name(record), "seed": cell.seed, **line, "run": str(cell.run_dir)}
-        for cell, record in shown.items()
+        {"row": names[cell], "seed": cell.seed, **line, "run": str(cell.run_dir)}
+        for cell in shown
         for line in files.read_rows(cell.run_dir / result.ROBUSTNESS)
     ]
     files.write_rows(out / "robustness.csv", lines)

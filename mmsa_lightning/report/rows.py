@@ -17,9 +17,7 @@ from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.report.cells import Cell
-from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr
-
-UNUSUAL = ("reference", "learnt")  # of missing.draw and missing.absent
+from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr, mae
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,15 @@ class Utterance:
 class Agreement:
     """How generated labels agree with true ones of a modality, over the training utterances that have a true one.
 
+    It is measured by Pearson correlation, ``corr``, and by mean absolute error, ``mae``.
+
     Attributes:
-        generated: Pearson correlation of those of each seed's best epoch, float64 (seeds,).
-        label: the same of the utterances' own label, which generated labels start from.
+        generated: by measure, of those of each seed's best epoch, float64 (seeds,).
+        label: by measure, of the utterances' own label, which generated labels start from.
     """
 
-    generated: np.ndarray
-    label: float
+    generated: dict[str, np.ndarray]
+    label: dict[str, float]
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Row:
     """The finished runs of one row.
 
     Attributes:
-        name: model or ablation.
+        name: see :mod:`mmsa_lightning.report.names`.
         results: by seed, its ``result.json``.
         run_dirs: by seed, where it lies.
         utterances: of test, in the order of the store: id, label and text.
@@ -88,25 +88,6 @@ class Row:
         """What it reads as text: the encoder's name, ``features``, or nothing."""
         first = next(iter(self.results.values()))
         return first["text_encoder"] or first["text"] or "none"
-
-
-def row_name(record: dict[str, Any]) -> str:
-    """Which row a ``result.json`` belongs to: model or ablation, form of text, and what was missing."""
-    missing = record.get("missing") or {}
-    rate = f"{missing['mode']} {missing['rate']:g} missing" if missing.get("rate") else ""
-    return " ".join(filter(None, [trained_name(record), rate and f"({rate})"]))
-
-
-def trained_name(record: dict[str, Any]) -> str:
-    """The same without the rate that valid and test have missing: which kind of training it was."""
-    name = record["model"] if record["ablation"] == "full" else record["ablation"]
-    name = f"{name}, {record['weighting']}" if record.get("weighting") else name
-    name = name if record["text"] != "features" else f"{name} (features)"
-    missing = record.get("missing") or {"train": "none"}
-    if missing["train"] == "none":
-        return name
-    words = [missing["mode"], missing["train"], *(v for v in (missing["draw"], missing["absent"]) if v in UNUSUAL)]
-    return f"{name} [{', '.join(words)}]"
 
 
 def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
@@ -191,8 +172,9 @@ def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:
     for modality in MODALITIES:
         made, true = f"generated_{modality}", f"true_{modality}"
         if all({made, true} <= set(table) for table in tables):
-            generated = np.array([_corr(table[made], table[true]) for table in tables])
-            agreement[modality] = Agreement(generated, _corr(tables[0]["label"], tables[0][true]))
+            found = [_measured(table[made], table[true]) for table in tables]
+            generated = {measure: np.array([own[measure] for own in found]) for measure in found[0]}
+            agreement[modality] = Agreement(generated, _measured(tables[0]["label"], tables[0][true]))
     return agreement
 
 
@@ -202,7 +184,8 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array([float(r[name] or "nan") for r in records]) for name in records[0] if name != "id"}
 
 
-def _corr(values: np.ndarray, truth: np.ndarray) -> float:
+def _measured(values: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Where the truth is known; NaN where it is not known at all."""
     known = ~np.isnan(truth)
-    return float(corr(torch.from_numpy(values[known]), torch.from_numpy(truth[known])))
+    found, true = torch.from_numpy(values[known]), torch.from_numpy(truth[known])
+    return {"corr": float(corr(found, true)), "mae": float(mae(found, true))}

@@ -107,21 +107,13 @@ def read_runs(folder: Path) -> Side:
     """The finished runs below a folder, which are the seeds of one row.
 
     Raises:
-        UserError: none, runs of several rows, or seeds that differ in more than their seed.
+        UserError: none, or runs of several rows: those that differ in more than their seed.
     """
     cells = find_cells([folder])
     names = list(dict.fromkeys(cell.row for cell in cells))
     if len(names) > 1:
         raise UserError(f"{folder} holds {len(names)} rows: {', '.join(names)}; give the folder of one of them")
     (row,) = read_rows(cells)
-    first, *others = row.run_dirs.values()
-    for other in others:
-        if found := next(differing(read_settings(first), read_settings(other)), None):
-            setting, one, another = found
-            raise UserError(
-                f"{folder} holds runs of several settings: {setting} is {one} in {first} and {another} in {other}; "
-                "give the folder of one of them"
-            )
     low, high = next(iter(row.results.values())).get("label_range", UNSTATED)
     return Side(
         row.name,

@@ -30,6 +30,15 @@ def test_the_papers_own_row_of_tables_3_and_5_is_one_run():
     assert of_models.run_dir == of_ablations.run_dir
 
 
+def test_a_setting_that_is_swept_too_makes_rows_of_its_own():
+    found = cells("table3", ["data=demo", "model=tfn,lmf", "seed=1", "optim.lr.other=1e-3,5e-3"])
+    rates = [f"{model}, optim.lr.other={lr}" for model in ("tfn", "lmf") for lr in ("0.001", "0.005")]
+    assert [cell.row for cell in found] == rates
+    assert len({cell.run_dir for cell in found}) == 4
+    with pytest.raises(UserError, match=r"two runs of tfn seed 1: a/.* and b/.*; leave out one of them"):
+        cells("table3", ["data=demo", "model=tfn", "seed=1", "runs=a,b"])
+
+
 def test_what_hydra_does_not_know_is_a_users_error():
     with pytest.raises(UserError, match="no_such"):
         cells("table3", ["no_such=1"])

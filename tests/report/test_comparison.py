@@ -85,7 +85,9 @@ def test_columns_names_and_directions_are_the_protocols(row: MakeRow):
 
 def test_generated_labels_stand_beside_true_ones_where_there_are_any(row: MakeRow):
     rows = [row("tfn", [0.4]), row("self_mm", [0.3, 0.5])]
-    rows[1].agreement = {"text": Agreement(np.array([0.7, 0.8]), 0.75), "vision": Agreement(np.array([0.6, 0.6]), 0.5)}
+    text = Agreement({"corr": np.array([0.7, 0.8])}, {"corr": 0.75})
+    vision = Agreement({"corr": np.array([0.6, 0.6])}, {"corr": 0.5})
+    rows[1].agreement = {"text": text, "vision": vision}
     grid = comparison.measured_grid(rows, PAPER, "C.")
     assert grid.header[-2:] == ["gen. text", "gen. vision"]
     assert [cells[-2:] for cells in grid.rows] == [["", ""], ["75.00 ± 7.07", "60.00 ± 0.00"]]

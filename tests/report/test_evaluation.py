@@ -39,6 +39,7 @@ def run(tmp_path: Path) -> Callable[..., Path]:
         record |= {"epochs": 1, "best_epoch": 1, "config_hash": "c", "data_hash": "a", "modalities": ["text"]}
         record |= {"text": "bert", "text_encoder": "minilm", "missing": None}
         (folder / "result.json").write_text(json.dumps(record | changes))
+        (folder / "config.yaml").write_text(f"seed: {seed}\n")
         lines, utterances = [], []
         for changed, protocol, mae in stores:
             line = LINE | changed

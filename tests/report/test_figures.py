@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from mmsa_lightning.report.agreement import Course
 from mmsa_lightning.report.figures import (
     against_figure,
+    agreement_figure,
     attention_figure,
     label_histograms_figure,
     labels_figure,
@@ -46,6 +48,36 @@ def test_labels_are_followed_where_they_are_generated_and_their_truth_where_it_i
     np.testing.assert_allclose(line.get_ydata(), [0.75, 0.0])
     assert len({line.get_linestyle() for line in panels["share of changed signs"].lines}) == 2
     assert labels_figure([{"train/loss": np.array([2.0])}], "t") is None
+
+
+def test_agreement_is_over_the_seeds_that_were_trained_so_long_beside_the_label_itself():
+    def course(row: str, modality: str, *seeds: list[float]) -> Course:
+        return Course(row, modality, {"corr": [np.array(values) for values in seeds]}, {}, {"corr": 0.75})
+
+    found = [course("a", "text", [0.5, 0.25, 0.125], [0.25]), course("b", "text", [0.5]), course("a", "audio", [1.0])]
+    figure = agreement_figure(found, "t")
+    text, audio = figure.axes
+    assert (text.get_title(), audio.get_title()) == ("text", "audio")
+    lines = {line.get_label(): line for line in text.lines}
+    assert list(lines) == ["a", "b", "the label itself"]
+    np.testing.assert_array_equal(lines["a"].get_xdata(), [1, 2, 3])
+    np.testing.assert_array_equal(lines["a"].get_ydata(), [0.375, 0.25, 0.125])
+    assert list(lines["the label itself"].get_ydata()) == [0.75, 0.75]
+    (band,) = text.collections  # b has one seed; one deviation of a, where it has two
+    heights = band.get_paths()[0].vertices[:, 1]
+    std = np.std([0.5, 0.25], ddof=1)
+    assert (heights.min(), heights.max()) == pytest.approx((0.375 - std, 0.375 + std))
+    assert len({(line.get_linestyle(), line.get_marker()) for line in lines.values()}) == 3  # told apart in grey, too
+    (legend,) = figure.legends
+    assert [words.get_text() for words in legend.get_texts()] == list(lines)
+
+
+def test_long_names_of_rows_leave_room_for_the_figure(row: Callable[..., Row]):
+    name = "interactive_attention, objective.positive='>=', objective.generator=crossfit"
+    figure = rows_figure([row(name, [0.4]), row("tfn", [0.4])], {}, "t")
+    figure.canvas.draw()
+    assert [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()] == [name, "tfn"]
+    assert all(axis.get_window_extent().width > figure.bbox.width / 8 for axis in figure.axes)
 
 
 def test_a_long_title_is_not_cut_off():

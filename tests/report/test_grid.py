@@ -2,12 +2,12 @@
 
 from mmsa_lightning.report.grid import Grid
 
-GRID = Grid("Of 100 %.", ["", "Δ MAE"], [["bi_uni", "1.00 ± 0.10"], ["a & b", "−2.00†"]], bold={(1, 1)})
+GRID = Grid("Of 100 %.", ["", "Δ MAE"], [["bi_uni", "1.00 ± 0.10"], ["a & b > c", "−2.00†"]], bold={(1, 1)})
 
 
 def test_markdown():
     assert GRID.markdown() == (
-        "Of 100 %.\n\n|  | Δ MAE |\n| --- | ---: |\n| bi_uni | 1.00 ± 0.10 |\n| a & b | **−2.00†** |\n"
+        "Of 100 %.\n\n|  | Δ MAE |\n| --- | ---: |\n| bi_uni | 1.00 ± 0.10 |\n| a & b > c | **−2.00†** |\n"
     )
 
 
@@ -21,7 +21,7 @@ def test_latex():
         r" & $\Delta$ MAE \\",
         r"\midrule",
         r"bi\_uni & 1.00 $\pm$ 0.10 \\",
-        r"a \& b & \textbf{$-$2.00$^\dagger$} \\",
+        r"a \& b $>$ c & \textbf{$-$2.00$^\dagger$} \\",
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",

@@ -52,13 +52,28 @@ def test_the_page_shows_what_the_data_are_measured_by(tmp_path: Path):
     for model in ("tfn", "interactive_attention"):
         run_dir = finished(tmp_path / "runs", model, 1, {"near": 1.2, "far": -3.0}, **known)
     (run_dir / "generated_labels.csv").write_text("id,label,generated_text,true_text\na,1,1,1\nb,-1,0,.5\nc,1,-1,0\n")
-    write_page([tmp_path / "runs"], tmp_path / "report.html")
+    (run_dir / "metrics.csv").write_text("epoch,ulgm/corr_true_text,ulgm/mae_true_text\n1,0.5,0.25\n2,0.25,0.5\n")
+    written = write_page([tmp_path / "runs"], tmp_path / "report.html", tmp_path / "labels")
+    assert written[:2] == [tmp_path / "report.html", tmp_path / "labels" / "agreement.csv"]
+    assert all(path.is_file() for path in written)
     page = Page((tmp_path / "report.html").read_text())
-    card, results, *_ = page.tables
+    card, results, _, agreement, *_ = page.tables
+    assert [row[:3] for row in agreement[1:]] == [
+        ["the label itself", "", "0.00"],  # 1 -1 1 with 1 .5 0
+        ["interactive_attention", "1", "50.00"],
+    ]
+    assert any(title.startswith("Correlation of generated labels with true ones by epoch") for title in page.titles)
     assert card[0][1:12] == ["-1", "-0.8", "-0.6", "-0.4", "-0.2", "0", "+0.2", "+0.4", "+0.6", "+0.8", "+1"]
     assert results[0] == ["", "text", "n", "MAE", "Corr", "Acc2", "Acc3", "Acc5", "F1", "gen. text"]
     assert any("Metrics of CH-SIMS: predictions clipped to [−1, 1]." in words for words in page.words)
     assert any("the utterances' own label reaches text" in words for words in page.words)
+
+
+def test_files_of_labels_are_refused_where_no_true_ones_are_known(runs: Path, tmp_path: Path):
+    with pytest.raises(UserError, match=r"runs: no run has generated labels beside true ones.*leave out --labels"):
+        write_page([runs], tmp_path / "report.html", tmp_path / "labels")
+    write_page([runs], tmp_path / "report.html")
+    assert "Agreement of generated labels" not in (tmp_path / "report.html").read_text()
 
 
 def test_the_page_says_how_many_parameters_train_where_some_do_not(runs: Path, tmp_path: Path):
@@ -74,6 +89,32 @@ def test_runs_of_one_row_and_seed_are_told_apart_by_the_user(runs: Path, tmp_pat
     finished(tmp_path / "other", "tfn", 1, {"near": 1.0, "far": 1.0})
     with pytest.raises(UserError, match="two runs of tfn seed 1"):
         find_cells([runs, tmp_path / "other"])
+
+
+def test_runs_that_differ_in_a_setting_are_rows_of_their_own(tmp_path: Path):
+    values = {"near": 1.1, "far": -1.0}
+    for seed, generator in enumerate(("ulgm", "ulgm", "crossfit"), start=1):
+        config = f"runs: runs{seed}\nobjective:\n  generator: {generator}\n  limit: null\n"
+        finished(tmp_path / generator, "self_mm", seed, values, config=config)
+    finished(tmp_path, "lmf", 1, values)  # whose settings are not compared with another model's
+    names = ["self_mm, objective.generator=crossfit", "lmf", "self_mm"]
+    assert list(dict.fromkeys(cell.row for cell in find_cells([tmp_path]))) == names
+    write_page([tmp_path], tmp_path / "report.html")
+    _, results, *_ = Page((tmp_path / "report.html").read_text()).tables
+    assert {row[0]: row[2] for row in results[1:]} == dict(zip(names, ["1", "1", "2"], strict=True))
+    finished(tmp_path / "again", "self_mm", 3, values, config="objective:\n  limit: null\n  generator: crossfit\n")
+    with pytest.raises(UserError, match=r"two runs of self_mm, objective\.generator=crossfit seed 3"):
+        find_cells([tmp_path])
+
+
+def test_a_run_whose_config_cannot_be_read_is_named(tmp_path: Path):
+    run_dir = finished(tmp_path, "tfn", 1, {"a": 1.0})
+    (run_dir / "config.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"seed1/config\.yaml cannot be read.* leave the run out"):
+        find_cells([tmp_path])
+    (run_dir / "config.yaml").unlink()
+    with pytest.raises(UserError, match="No such file"):
+        find_cells([tmp_path])
 
 
 def test_word_vectors_and_ablations_are_rows_of_their_own(tmp_path: Path):

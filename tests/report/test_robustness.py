@@ -31,7 +31,9 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 def run(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes what a measured run leaves: metrics that are ``level`` plus the square of the rate."""
 
-    def make(model: str, seed: int, level: float, rates: tuple[float, ...] = RATES, **changes: Any) -> Path:
+    def make(
+        model: str, seed: int, level: float, rates: tuple[float, ...] = RATES, lr: float = 0.1, **changes: Any
+    ) -> Path:
         folder = tmp_path / "runs" / f"{model}{seed}{len(list(tmp_path.glob('runs/*')))}"
         folder.mkdir(parents=True)
         record = {
@@ -52,6 +54,8 @@ def run(tmp_path: Path) -> Callable[..., Path]:
         }
         record |= {"text_encoder": "minilm", "missing": None}
         (folder / "result.json").write_text(json.dumps(record | changes))
+        config = {"seed": seed, "optim": {"lr": lr}, "missing": changes.get("missing") or {}}
+        (folder / "config.yaml").write_text(json.dumps(config))
         lines = [("frames", str(r), s, level + r**2 + 0.1 * (s == "2")) for r in rates for s in ("1", "2")]
         if rates == RATES:
             lines += [("modality", m, "", level + i) for i, m in enumerate(("text", "audio", "text+audio"))]
@@ -108,6 +112,27 @@ def test_training_with_gaps_is_a_row_of_its_own(run: Callable[..., Path], tmp_pa
     curves = read_curves(find_cells([tmp_path]))
     assert {curve.row for curve in curves} == {"tfn", "tfn [frames, uniform_half]"}
     assert "are not beside it" in grids(curves, "mosi")[0].title
+
+
+def test_runs_that_differ_in_a_setting_are_curves_of_their_own(run: Callable[..., Path], tmp_path: Path) -> None:
+    missing = {"mode": "frames", "train": "same", "draw": "keyed", "absent": "zeros"}
+    for i, rate in enumerate(RATES[1:3]):
+        run("misa", 1, 0.5, (rate,), missing=missing | {"rate": rate})
+        run("misa", 2, 0.5, (rate,), 0.2 + i / 1e6, missing=missing | {"rate": rate})
+    curves = read_curves(find_cells([tmp_path]))
+    rates = [f"misa [frames, same], optim.lr={lr}" for lr in ("0.1", "0.2", "0.200001")]
+    assert sorted(curve.row for curve in curves) == rates
+    write_robustness(find_cells([tmp_path]), tmp_path / "out")
+    with (tmp_path / "out" / "robustness.csv").open() as file:
+        assert sorted({line["row"] for line in csv.DictReader(file)}) == rates
+
+
+def test_only_of_one_model_a_rate_is_the_rate_no_row_of_its_own(run: Callable[..., Path], tmp_path: Path) -> None:
+    missing = {"mode": "frames", "train": "uniform", "draw": "keyed", "absent": "zeros"}
+    for seed, rate in ((1, 0.0), (2, 0.3)):  # of valid, on which the checkpoint was chosen
+        run("misa", seed, 0.5, missing=missing | {"rate": rate})
+    rows = {curve.row for curve in read_curves(find_cells([tmp_path]))}
+    assert rows == {"misa [frames, uniform]", "misa [frames, uniform], missing.rate=0.3"}
 
 
 def test_one_model_a_rate_makes_one_curve_beside_the_published_ones(run: Callable[..., Path], tmp_path: Path) -> None:

@@ -89,19 +89,22 @@ def test_a_protocol_of_a_later_version_is_named(tmp_path: Path):
 
 def test_generated_labels_are_compared_with_the_true_ones_that_are_known(tmp_path: Path):
     rng = np.random.default_rng(0)
-    cells, expected = [], []
+    cells, expected, errors = [], [], []
     truth, label = rng.uniform(-1, 1, (2, 20))
     for seed in (1, 2):
         cells.append(finished(tmp_path, "self_mm", seed))
         made = truth + rng.normal(0, 0.5, 20)
         expected.append(np.corrcoef(made[5:], truth[5:])[0, 1])
+        errors.append(np.abs(made - truth)[5:].mean())
         lines = ["id,label,generated_text,generated_audio,true_text,true_vision"]
         lines += [f"u{i},{label[i]},{made[i]},0,{truth[i] if i >= 5 else ''},0" for i in range(20)]
         (cells[-1].run_dir / "generated_labels.csv").write_text("\n".join(lines) + "\n")
     (row,) = read_rows(cells)
     assert list(row.agreement) == ["text"]  # audio has no truth, vision is not generated
-    np.testing.assert_allclose(row.agreement["text"].generated, expected)
-    assert row.agreement["text"].label == pytest.approx(np.corrcoef(label[5:], truth[5:])[0, 1])
+    np.testing.assert_allclose(row.agreement["text"].generated["corr"], expected)
+    np.testing.assert_allclose(row.agreement["text"].generated["mae"], errors)
+    own = {"corr": np.corrcoef(label[5:], truth[5:])[0, 1], "mae": np.abs(label - truth)[5:].mean()}
+    assert row.agreement["text"].label == pytest.approx(own)
     cells.append(finished(tmp_path, "self_mm", 3))  # which generates none
     assert read_rows(cells)[0].agreement == {}
 
