@@ -10,12 +10,16 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import mmsa_lightning
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.experiment.scaffold import write_model
 from mmsa_lightning.inference.export import package
 
 MODELS = ["tfn", "lmf", "mfn", "raven", "mult", "misa", "mag_bert", "self_mm", "interactive_attention"]
@@ -86,3 +90,90 @@ def test_the_same_run_gives_the_same_bytes(trained: Callable[..., Path], tmp_pat
     given = {"texts": ["fine work"], "audio": [np.ones((2, 5))], "vision": [np.zeros((2, 20))]}
     with warnings.catch_warnings(action="ignore"):
         assert one.predict(**given).sentiment == other.predict(**given).sentiment
+
+
+def test_an_ensemble_averages_the_seeds_of_a_row(trained: Callable[..., Path], store: Path, tmp_path: Path) -> None:
+    runs = [trained("lmf", "bert", f"seed={seed}") for seed in (1, 2, 3)]
+    about = package(runs, tmp_path / "p")
+    found = mmsa_lightning.load(tmp_path / "p").predict_store(store)
+    expected = np.array([list(left(run).values()) for run in runs])
+    np.testing.assert_allclose(found.members, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.sentiment, expected.mean(axis=0), rtol=0, atol=1e-6)
+    card = (tmp_path / "p" / "README.md").read_text()
+    maes = [member.test["mae"] for member in about.members]
+    assert f"| mae | {np.mean(maes):.4f} | {np.std(maes, ddof=1):.4f} |" in card
+    assert "An ensemble of 3 models that differ in their seed (1, 2, 3)" in card
+    for others, words in (
+        ([runs[0], trained("tfn")], "has other settings than"),
+        ([runs[0], runs[0]], "a seed was given twice"),
+        ([tmp_path], "holds no finished run"),
+    ):
+        with pytest.raises(UserError, match=words):
+            package(others, tmp_path / "q")
+    assert not (tmp_path / "q").exists()
+
+
+def test_what_lora_learnt_is_in_the_weights(trained: Callable[..., Path], store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    run = trained("self_mm", "bert", "encoder.lora={rank:2,alpha:8,modules:[query]}", "optim.lr.bert=0.05")
+    package([run], tmp_path / "p")
+    with safe_open(tmp_path / "p" / "model.safetensors", "np") as weights:
+        assert not any("lora" in name for name in weights.keys())  # noqa: SIM118
+    found = mmsa_lightning.load(tmp_path / "p").predict_store(store).sentiment
+    np.testing.assert_allclose(found, list(left(run).values()), rtol=0, atol=1e-5)
+
+
+def test_what_is_frozen_is_in_the_package(
+    trained: Callable[..., Path], store: Path, tiny_bert: str, tmp_path: Path
+) -> None:
+    run = trained("self_mm", "bert", "encoder.freeze=all")
+    package([run], tmp_path / "p")
+    found = mmsa_lightning.load(tmp_path / "p").predict_store(store).sentiment
+    np.testing.assert_allclose(found, list(left(run).values()), rtol=0, atol=1e-6)
+    text = "".join(path.read_text() for path in (tmp_path / "p").rglob("*.json"))
+    assert tiny_bert not in text and str(tmp_path) not in text
+
+
+def test_a_users_own_model_is_carried_only_when_asked(
+    trained: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
+    write_model("toy", tmp_path / "mine")
+    run = trained("toy", "bert", "--config-dir", str(tmp_path / "mine"))
+    with pytest.raises(UserError, match=r"is your own file .*: give --code DIR"):
+        package([run], tmp_path / "p")
+    package([run], tmp_path / "p", tmp_path / "mine")
+    for module in [name for name in sys.modules if name.startswith("mmsa_plugin_")]:
+        del sys.modules[module]
+    with pytest.raises(UserError, match=r"carries code of its author, toy\.py"):
+        mmsa_lightning.load(tmp_path / "p")
+    assert not any(name.startswith("mmsa_plugin_") for name in sys.modules)
+    found = mmsa_lightning.load(tmp_path / "p", allow_code=True).predict_store(store).sentiment
+    np.testing.assert_allclose(found, list(left(run).values()), rtol=0, atol=1e-6)
+
+
+def test_a_package_comes_from_the_hubs_cache(
+    trained: Callable[..., Path], store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``hf download`` leaves it; nothing is asked of the network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(UserError, match="there is no package at somebody/sentiment, and it cannot be had from the hub"):
+        mmsa_lightning.load("somebody/sentiment")
+    repository = tmp_path / "hub" / "models--somebody--sentiment"
+    package([trained("self_mm")], repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    found = mmsa_lightning.load("somebody/sentiment").predict_store(store).sentiment
+    np.testing.assert_allclose(found, list(left(trained("self_mm")).values()), rtol=0, atol=1e-6)
+
+
+def test_nothing_but_a_package_is_replaced(trained: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.tex").write_text("all of it")
+    (tmp_path / "a.zip").write_text("no zip")
+    for out in (tmp_path / "work", tmp_path / "a.zip"):
+        with pytest.raises(UserError, match="exists and is no package"):
+            package([trained("self_mm")], out)
+    package([trained("self_mm")], tmp_path / "p")
+    package([trained("lmf")], tmp_path / "p")
+    assert mmsa_lightning.load(tmp_path / "p").about.name == "lmf"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "p", "work"]

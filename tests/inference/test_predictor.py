@@ -1,0 +1,146 @@
+"""Predictions for utterances as a person has them, against the run's own data and inputs put together by hand."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mmsa_lightning
+from mmsa_lightning.data.store import Store
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.inference.export import package
+from mmsa_lightning.inference.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def packed(trained: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Predictor]:
+    """A function that loads the package of a model that was trained."""
+    folder = tmp_path_factory.mktemp("packages")
+
+    def load(*what: str) -> Predictor:
+        out = folder / str(hash(what))
+        if not out.exists():
+            package([trained(*what)], out)
+        return mmsa_lightning.load(out)
+
+    return load
+
+
+def given(store: Path, n: int = 6) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
+    """Texts and features of words of the first utterances of test, as their source has them."""
+    split = Store(store).splits["test"]
+    features = ([split.sequences[m][i][1:-1] for i in range(n)] for m in ("audio", "vision"))
+    assert split.raw_text is not None
+    return (split.raw_text[:n], *features)
+
+
+def test_words_and_their_features_give_what_the_store_gives(packed: Callable[..., Predictor], store: Path) -> None:
+    model = packed("self_mm")
+    texts, audio, vision = given(store)
+    pieces = Store(store).splits["test"].sequences["tokens"]
+    of_words = [
+        len(text.split()) == len(a) == len(pieces[i]) - 2 for i, (text, a) in enumerate(zip(texts, audio, strict=True))
+    ]
+    assert all(of_words)  # the demo's words are single pieces
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = model.predict(texts, audio=audio, vision=vision)
+    np.testing.assert_allclose(found.sentiment, model.predict_store(store).sentiment[:6], atol=1e-5)
+    assert found.members.shape == (1, 6)
+    assert np.asarray(found).dtype == np.float32
+
+
+def test_a_batch_changes_no_prediction_and_a_blank_text_is_refused(packed: Callable[..., Predictor]) -> None:
+    model = packed("lmf", "bert", "modalities=[text]")
+    texts = ["a fine film", "", "bad"]
+    with pytest.raises(UserError, match="utterance 2 has none of text"):
+        model.predict(texts)
+    alone = [model.predict([text]).sentiment[0] for text in texts[::2]]
+    np.testing.assert_allclose(model.predict(texts[::2]).sentiment, alone, atol=1e-6)
+
+
+def test_a_long_text_is_cut_and_said(packed: Callable[..., Predictor]) -> None:
+    model = packed("lmf", "bert", "modalities=[text]")
+    with pytest.warns(UserWarning, match="1 of 2 utterances are longer than 512 word pieces: their end was cut off"):
+        found = model.predict(["bad " * 10_000, "good"])
+    assert found.sentiment[0] == pytest.approx(model.predict(["bad " * 510]).sentiment[0], abs=1e-6)
+
+
+def test_another_language_is_said(packed: Callable[..., Predictor]) -> None:
+    with pytest.warns(UserWarning, match="consist mostly of words that the text encoder does not know"):
+        packed("lmf", "bert", "modalities=[text]").predict(["𓀀 𓀁 𓀂 𓀃"])
+
+
+def test_another_scale_is_said(packed: Callable[..., Predictor], store: Path) -> None:
+    texts, audio, vision = given(store)
+    with pytest.warns(UserWarning, match=r"features of audio that lie, on average, more than 5 standard deviations"):
+        packed("self_mm").predict(texts, audio=[1000 * a + 500 for a in audio], vision=vision)
+
+
+def test_what_cannot_be_read_is_said_in_one_line(packed: Callable[..., Predictor], store: Path) -> None:
+    model, (texts, audio, vision) = packed("self_mm"), given(store)
+    nan = [np.full_like(a, np.nan) for a in audio]
+    for wrong, words in (
+        ({"texts": texts[:2]}, "as many of each"),
+        ({"texts": "one text"}, "in lists"),
+        (
+            {"audio": [a[:, :3] for a in audio]},
+            r"audio of utterance 1 has the shape \(\d+, 3\): this model reads .*, 5\)",
+        ),
+        ({"audio": [a[:1] for a in audio]}, "audio of utterance 1 has 1 steps: this model was trained with"),
+        ({"audio": nan}, "audio of utterance 1 has values that are infinite or not a number"),
+        ({"audio": None}, "utterance 1 has no audio, and this model was not trained to miss any"),
+        ({"audio": [*audio[:3], None, *audio[4:]]}, "utterance 4 has no audio"),
+        ({"audio": [["a"]] * 6}, "give numbers"),
+        ({"text": vision}, "features of text, which this model does not read"),
+    ):
+        with pytest.raises(UserError, match=words) as raised:
+            model.predict(**({"texts": texts, "audio": audio, "vision": vision} | wrong))
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("absent", ["zeros", "learnt"])
+def test_a_missing_modality_is_what_training_made_of_it(
+    packed: Callable[..., Predictor], trained: Callable[..., Path], store: Path, absent: str
+) -> None:
+    more = ("missing.mode=modality", "missing.train=uniform", f"missing.absent={absent}", "optim.lr.other=0.1")
+    run, model = trained("self_mm", "bert", *more), packed("self_mm", "bert", *more)
+    texts, audio, vision = given(store)
+    with pytest.warns(UserWarning, match="2 of 6 utterances have no audio, as utterances in training had none"):
+        found = model.predict(texts, audio=[None, *audio[1:5], None], vision=vision)
+    module, data = restore(run)
+    batch = data.split("test")[[0, 5]]
+    batch.audio.values.zero_()
+    batch.dropped = torch.tensor([[False, True, False]] * 2)
+    with torch.no_grad():
+        expected = module.model.eval()(batch).prediction.numpy()
+    np.testing.assert_allclose(found.sentiment[[0, 5]], expected, atol=1e-5)
+    np.testing.assert_allclose(found.sentiment[1:5], model.predict_store(store).sentiment[1:5], atol=1e-5)
+
+
+def test_attention_is_of_words_and_sums_to_one(packed: Callable[..., Predictor], store: Path) -> None:
+    model, (texts, audio, vision) = packed("interactive_attention"), given(store)
+    found = model.predict(texts, audio=audio, vision=vision, attention=True)
+    assert found.attention is not None
+    for text, told in zip(texts, found.attention, strict=True):
+        assert [word for word, _ in told.words] == text.lower().split()
+        assert sum(weight for _, weight in told.words) == pytest.approx(1)
+        assert {"text", "text<-audio", "audio<-vision"} <= set(told.weights)
+        assert told.weights["text<-audio"].shape == (len(told.pieces), len(told.pieces))
+    with pytest.raises(UserError, match="has no attention weights"):
+        packed("self_mm").predict(texts, audio=audio, vision=vision, attention=True)
+
+
+def test_features_of_the_text_are_given_as_such(packed: Callable[..., Predictor], store: Path) -> None:
+    model, split = packed("tfn", "features"), Store(store).splits["test"]
+    features = {m: [split.sequences[m][i] for i in range(4)] for m in ("text", "audio", "vision")}
+    found = model.predict(**features).sentiment
+    np.testing.assert_allclose(found, model.predict_store(store).sentiment[:4], atol=1e-5)
+    with pytest.raises(UserError, match="this model reads no texts, but features of width 50"):
+        model.predict(["a"], audio=features["audio"][:1], vision=features["vision"][:1])
