@@ -297,18 +297,21 @@ def inspect(path: Store) -> None:
 
 @app.command(cls=Command)
 def package(
-    runs: Annotated[list[Path], argument("RUN", "A finished run's directory; with --ensemble the seeds of a row.")],
+    runs: Annotated[list[Path], argument("RUN", "A run directory, or a folder that holds one.")],
     out: Annotated[Path, option("PATH", "A folder or a .zip.")],
-    ensemble: Annotated[bool, flag("--ensemble", "Average the predictions of several runs.")] = False,
+    ensemble: Annotated[bool, flag("--ensemble", "Average the predictions of the seeds of a row.")] = False,
     code: Annotated[Path | None, option("DIR", "The folder of your own model, whose file is put in.")] = None,
 ) -> None:
     """Pack a trained model, to be loaded, handed on and predicted with."""
-    from mmsa_lightning.inference.export import package
+    from mmsa_lightning.inference.export import finished_runs, package
 
+    runs = finished_runs(runs)
     if len(runs) > 1 and not ensemble:
-        raise UserError(f"{len(runs)} runs: --ensemble packs them as one model that averages their predictions")
+        raise UserError(
+            f"{len(runs)} finished runs, {runs[0]} and others: give one, or --ensemble for a model that averages them"
+        )
     if ensemble and len(runs) < 2:
-        raise UserError("--ensemble averages two runs or more: give all of them")
+        raise UserError(f"--ensemble averages two runs or more, and there is only {runs[0]}")
     about = package(runs, out, code)
     size = sum(file.size for file in about.files.values())
     print(f"{out}: {about.name} on {about.dataset}, {' + '.join(about.modalities)}, {size / 1e6:.1f} MB")

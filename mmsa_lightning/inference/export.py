@@ -54,11 +54,26 @@ class Trained:
     code: Path | None
 
 
+def finished_runs(folders: Sequence[Path]) -> list[Path]:
+    """The directories of all finished runs at or below some folders.
+
+    Raises:
+        UserError: a folder without one.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        here = sorted(path.parent for path in folder.rglob(result.NAME))
+        if not here:
+            raise UserError(f"{folder}: no finished run (a folder with {result.NAME}) in it")
+        found += here
+    return found
+
+
 def package(run_dirs: Sequence[Path], out: Path, code: Path | None = None) -> About:
     """Write a package of one run, or of an ensemble of the runs of one row.
 
     Args:
-        run_dirs: finished runs that differ in their seed alone.
+        run_dirs: directories of finished runs that differ in their seed alone.
         out: a folder, made if it is not there; or a .zip. A package that is there is replaced whole.
         code: the folder of the user's own model, whose file then goes into the package.
 
