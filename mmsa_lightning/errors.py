@@ -34,4 +34,5 @@ def one_line(error: Exception) -> str:
     """The line for a user: an :class:`OSError` (disk full, read-only, no such folder) names its file and reason."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"error: {error.filename}: {error.strerror}"
-    return f"error: {' '.join(str(error).split())}"
+    text = " ".join(str(error).split())
+    return "error: " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)  # a terminal obeys some

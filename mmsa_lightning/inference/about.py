@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -13,13 +12,19 @@ import numpy as np
 
 from mmsa_lightning.annotations import describe, fits
 from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.data.missing import ABSENT, MODES
+from mmsa_lightning.data.tokens import MAX_PIECES
 from mmsa_lightning.data.utterances import Scale
+from mmsa_lightning.training.protocols import PROTOCOLS
 
 FORMAT = "mmsa-lightning package 1"
 CONFIG, CARD = "config.json", "README.md"
 TEXT_ENCODER = "text_encoder"  # the folder of its configuration and tokenizer
 STEPS = ("utterance", "text", "own")
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")  # of a file, at most one folder deep
+OURS = re.compile(r"mmsa_lightning\.models\.\w+\.\w+")  # a model, and no layer of one
+NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # of a file
+OF_ENCODER = re.compile(TEXT_ENCODER + r"/\w[\w.-]*\.(json|txt|model|jinja)", re.ASCII)  # what a tokenizer is saved as
+LARGEST = 1 << 26  # bytes of a file that is no weights: no tokenizer comes near it
 
 
 @dataclass
@@ -160,7 +165,7 @@ def read(text: bytes) -> About:
         ValueError: what is wrong with it.
     """
     try:
-        found = json.loads(text, parse_constant=_refuse)
+        found = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not JSON ({error})") from error
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
@@ -172,6 +177,13 @@ def read(text: bytes) -> About:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it has a field twice")
+    return found
 
 
 def _read(cls: Any, value: Any, where: str) -> Any:
@@ -200,24 +212,62 @@ def _field(hint: Any, value: Any, where: str) -> Any:
 
 def _check(about: About) -> None:
     """Check what the types do not say."""
+    own = about.code is not None and about.code.removesuffix(".py") + "."
+    target = str(about.model.get("_target_"))
+    if not (target.startswith(own) if own else OURS.fullmatch(target)):
+        raise ValueError(f"its model is not one of mmsa_lightning.models, nor in its code: {target}")
     if list(about.modalities) != [m for m in MODALITIES if m in about.modalities] or not about.modalities:
         raise ValueError(f"its modalities are {', '.join(about.modalities) or 'none'}")
-    if (about.text_encoder is None) != (about.vocabulary is None) or (about.text_encoder is None) == (
+    for name, modality in about.modalities.items():
+        _check_modality(name, modality)
+    _check_vocabulary(about)
+    if len(about.label_range) != 2 or about.label_range[0] > about.label_range[1]:
+        raise ValueError(f"its label_range is {about.label_range}")
+    if about.protocol not in PROTOCOLS:
+        raise ValueError(f"its protocol is {about.protocol}, none of {', '.join(PROTOCOLS)}")
+    if about.missing not in (None, *MODES):
+        raise ValueError(f"what was missing in its training is {about.missing}, none of {', '.join(MODES)}")
+    if about.absent not in ABSENT:
+        raise ValueError(f"what stands for a dropped modality is {about.absent}, none of {', '.join(ABSENT)}")
+    _check_files(about)
+
+
+def _check_modality(name: str, m: Modality) -> None:
+    lengths = {len(values) for values in (m.names, m.mean, m.std) if values is not None}
+    moments = [values is not None for values in (m.mean, m.std)]
+    if (
+        (m.width is None and name != "text")
+        or (m.width is not None and m.width < 1)
+        or m.steps not in STEPS
+        or not lengths <= {m.width}
+        or moments != [name != "text"] * 2
+    ):
+        raise ValueError(f"what it says of {name} does not fit together")
+    with np.errstate(over="ignore"):
+        scale = m.scale
+    if scale and not (np.isfinite(scale).all() and (scale[1] > 0).all()):
+        raise ValueError(f"a mean of {name} is not a number, or a standard deviation is not above 0")
+
+
+def _check_vocabulary(about: About) -> None:
+    vocabulary = about.vocabulary
+    if (about.text_encoder is None) != (vocabulary is None) or (vocabulary is None) == (
         about.dims.get("text", 0) is None
     ):
         raise ValueError("its text encoder does not go with its modalities")
-    for name, m in about.modalities.items():
-        lengths = {len(values) for values in (m.names, m.mean, m.std) if values is not None}
-        if (m.width is None and name != "text") or m.steps not in STEPS or not lengths <= {m.width}:
-            raise ValueError(f"what it says of {name} does not fit together")
-        if m.std is not None and not all(math.isfinite(value) and value > 0 for value in m.std):
-            raise ValueError(f"a standard deviation of {name} is not above 0")
-    if len(about.label_range) != 2 or about.label_range[0] > about.label_range[1]:
-        raise ValueError(f"its label_range is {about.label_range}")
-    if not about.members or any(member.weights not in about.files for member in about.members):
-        raise ValueError("it has no members, or one without a file of weights")
-    if about.code is not None and about.code not in about.files:
-        raise ValueError("its code is no file of it")
+    if vocabulary and not (3 <= vocabulary.longest <= MAX_PIECES and vocabulary.unknown >= 0):
+        raise ValueError(f"its vocabulary has the unknown piece {vocabulary.unknown} and reads {vocabulary.longest}")
+
+
+def _check_files(about: About) -> None:
+    """Check that there is a file for each member, and none that nothing reads."""
+    weights = {member.weights for member in about.members}
+    read = weights | ({about.code} if about.code is not None else set())
+    if not weights or len(weights) < len(about.members) or not read <= set(about.files):
+        raise ValueError("it has no members, or not a file of weights for each, or not its code")
     for name, file in about.files.items():
-        if not NAME.fullmatch(name) or ".." in name or name in (CONFIG, CARD) or file.size < 0:
+        of_encoder = about.text_encoder is not None and OF_ENCODER.fullmatch(name)
+        if not (of_encoder or (name in read and NAME.fullmatch(name))) or name in (CONFIG, CARD) or file.size < 0:
             raise ValueError(f"{name!r} is no file of a package")
+        if name not in weights and file.size > LARGEST:
+            raise ValueError(f"{name} has {file.size} bytes, which is no package's")

@@ -16,6 +16,7 @@ from mmsa_lightning.inference import about
 from mmsa_lightning.inference.about import CARD, CONFIG, TEXT_ENCODER, About
 
 LARGEST_CONFIG = 1 << 24  # bytes
+MOST = 20  # times its size that a zip unpacks to: weights can hardly be packed
 
 
 @contextlib.contextmanager
@@ -55,6 +56,10 @@ def _checked(folder: Path, shown: Path | None = None) -> About:
         found = about.read(config.read_bytes())
     except ValueError as error:
         raise UserError(f"{shown}: {CONFIG}: {error}") from error
+    beside = folder / TEXT_ENCODER  # where transformers reads whatever is there
+    here = [path.name for path in beside.iterdir() if not path.name.startswith(".")] if beside.is_dir() else []
+    if other := [name for name in here if f"{TEXT_ENCODER}/{name}" not in found.files]:
+        raise UserError(f"{shown}: {TEXT_ENCODER}/{other[0]} is no file of it: take it away")
     for name, file in found.files.items():
         path = folder / name
         status = path.stat() if path.exists() else None
@@ -75,17 +80,20 @@ def _extract(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename: info for info in archive.infolist()}
+            if len(members) < len(archive.infolist()):
+                raise UserError(f"{path} has a file twice: it is no package")
             if CONFIG not in members:
                 raise UserError(f"{path} has no {CONFIG}: it is no package")
             if members[CONFIG].file_size > LARGEST_CONFIG:
                 raise UserError(f"{path}: {CONFIG} has {members[CONFIG].file_size} bytes, which is no package's")
             text = archive.read(CONFIG)
             (folder / CONFIG).write_bytes(text)
-            for name, file in about.read(text).files.items():  # names that have been checked
+            found = about.read(text).files
+            if (size := sum(file.size for file in found.values())) > MOST * path.stat().st_size:
+                raise UserError(f"{path}: its files unpack to {size} bytes, which is no package's")
+            for name, file in found.items():  # names that have been checked
                 if name not in members or members[name].file_size != file.size:
                     raise UserError(f"{path}: {name} is not the file that {CONFIG} says: copy or download it again")
-                if file.size > max(LARGEST_CONFIG, 100 * members[name].compress_size):
-                    raise UserError(f"{path}: {name} unpacks to {file.size} bytes, which is no package's")
                 (folder / name).parent.mkdir(exist_ok=True)
                 with archive.open(name) as packed, (folder / name).open("wb") as out:
                     shutil.copyfileobj(packed, out, 1 << 20)

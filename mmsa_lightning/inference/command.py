@@ -49,6 +49,13 @@ def predict(
     Raises:
         UserError: the model or the input is not as it must be.
     """
+    if source != "-" and not Path(source).is_file():
+        raise UserError(f"there is no file {source}; give a store, a CSV of utterances, or - for lines of text")
+    if out.exists() and any(path.exists() and out.samefile(path) for path in (Path(source), *features.values())):
+        raise UserError(f"--out {out} is the input: give another name")
+    for name, path in features.items():
+        if path.exists() and not path.is_file():
+            raise UserError(f"--{name} {path} is no file")
     predictor = _predictor(model, device, allow_code, code)
     chunks = _chunks(predictor, source, split, features, separator, encoding, attention)
     count, notes = write_predictions(predictor, chunks, out, attention=attention, resume=resume)
@@ -83,15 +90,12 @@ def _chunks(
     attention: bool,
 ) -> Iterator[Chunk]:
     path = Path(source)
-    if source != "-" and not path.exists():
-        raise UserError(f"there is no {path}; give a store, a CSV of utterances, or - for lines of text")
     of_table = {"separator": separator, "encoding": encoding, **features}
     if source == "-" or h5py.is_hdf5(path):
         if other := [name for name, value in of_table.items() if value is not None]:
             raise UserError(f"--{other[0]} goes with a CSV of utterances, and {source} is none")
         if source != "-":
             return of_store(predictor, path, split, attention)
-        sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-        return of_utterances(predictor, rows.lines(sys.stdin), attention)
+        return of_utterances(predictor, rows.lines(sys.stdin.buffer), attention)
     utterances = rows.table(path, predictor.about, features, separator=separator, encoding=encoding)
     return of_utterances(predictor, utterances, attention)

@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from mmsa_lightning import files
 from mmsa_lightning.data import tokens
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import TEXT_ENCODER, About
 from mmsa_lightning.inference.architecture import architecture, check_sizes
 from mmsa_lightning.inference.archive import opened
+from mmsa_lightning.inference.inputs import Utterance
 from mmsa_lightning.inference.predictor import Predictor
 
 
@@ -40,8 +43,10 @@ def load(where: str | Path, *, device: str = "cpu", revision: str | None = None,
                 "--allow-code)"
             )
         with _naming(where), _code(about, folder) as code:
-            tokenizer = _tokenizer(about, folder)
-            return Predictor(about, [_model(about, folder, m.weights, code) for m in about.members], tokenizer, device)
+            models = [_model(about, folder, member.weights, code) for member in about.members]
+            found = Predictor(about, models, _tokenizer(about, folder), device)
+            _try(found)
+            return found
 
 
 @contextmanager
@@ -74,13 +79,30 @@ def _model(about: About, folder: Path, weights: str, code: Path | None) -> nn.Mo
         shapes = {name: tuple(header.get_slice(name).get_shape()) for name in header.keys()}  # noqa: SIM118
     check_sizes(about, folder, code, shapes, path.stat().st_size)
     model = architecture(about, folder, code)
-    model.load_state_dict(load_file(path))
+    found = load_file(path)
+    for name, weight in model.state_dict().items():
+        if found[name].dtype != weight.dtype:
+            raise UserError(f"{name} is of {found[name].dtype} in the weights, of {weight.dtype} in the model")
+        if not found[name].isfinite().all():
+            raise UserError(f"{name} has weights that are infinite or not a number")
+    model.load_state_dict(found)
     return model
+
+
+def _try(predictor: Predictor) -> None:
+    """Predict an utterance of one step: what a configuration says is not all in the shapes of weights."""
+    dims = predictor.about.dims
+    features = {m: np.zeros((1, width), np.float32) for m, width in dims.items() if width is not None}
+    text = "a" if dims.get("text", 0) is None else None
+    predictor.run(predictor.reader.read([Utterance("a first utterance", text, features=features)]))
 
 
 def _tokenizer(about: About, folder: Path) -> Any | None:
     if about.vocabulary is None:
         return None
+    settings = folder / TEXT_ENCODER / "tokenizer_config.json"
+    if settings.is_file() and (named := [key for key in files.read_object(settings) if key.endswith("_file")]):
+        raise UserError(f"{TEXT_ENCODER}/{settings.name} names a {named[0]}: take that out")
     found = tokens.tokenizer(str(folder / TEXT_ENCODER))
     if tokens.vocabulary_sha256(found) != about.vocabulary.sha256:
         raise UserError("its tokenizer has not the vocabulary that it says")

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
@@ -40,12 +42,14 @@ class Chunk:
 
     Attributes:
         texts, labels: empty and NaN where they are not known.
+        sha256: of all that is read of them.
         predict: makes the predictions, and says what a user should know, with how many utterances it concerns.
     """
 
     ids: list[str]
     texts: list[str]
     labels: list[float]
+    sha256: str
     predict: Callable[[], tuple[Predictions, Counter[str]]]
 
 
@@ -57,7 +61,7 @@ class State:
         what: SHA-256 of the package and the options.
         rows: utterances that are written.
         size: of what is written, in bytes.
-        read: SHA-256 of their ids and texts, so that the same input goes on.
+        read: SHA-256 of what was read of them, so that the same input goes on.
         notes: what a user should know, with how many utterances it concerns.
     """
 
@@ -77,7 +81,13 @@ def of_utterances(predictor: Predictor, utterances: Iterable[Utterance], attenti
             inputs = predictor.reader.read(some)
             return predictor.run(inputs, attention=attention), inputs.notes
 
-        yield Chunk([u.id for u in some], [u.text or "" for u in some], [u.label for u in some], predict)
+        read = hashlib.sha256()
+        for u in some:
+            read.update(json.dumps([u.id, u.text, u.label, *u.features]).encode())
+            for steps in u.features.values():
+                read.update(np.ascontiguousarray(steps))
+        texts, labels = [u.text or "" for u in some], [u.label for u in some]
+        yield Chunk([u.id for u in some], texts, labels, read.hexdigest(), predict)
 
 
 def of_store(predictor: Predictor, path: Path, split: str, attention: bool) -> Iterator[Chunk]:
@@ -91,7 +101,8 @@ def of_store(predictor: Predictor, path: Path, split: str, attention: bool) -> I
             return stored.predict(some, attention=attention), Counter(dict.fromkeys(stored.notes, len(some)))
 
         texts = found.raw_text or [""] * len(found)
-        yield Chunk([found.ids[i] for i in some], [texts[i] for i in some], found.label[some].tolist(), predict)
+        ids, labels = [found.ids[i] for i in some], found.label[some].tolist()
+        yield Chunk(ids, [texts[i] for i in some], labels, f"{store.meta.content_sha256} {split} {start}", predict)
 
 
 def write_predictions(
@@ -115,40 +126,46 @@ def write_predictions(
     Raises:
         UserError: another suffix; what is to be resumed was begun with another package or input.
     """
-    if out.suffix not in FORMATS:
-        raise UserError(f"--out {out}: give a name that ends in {' or '.join(FORMATS)}")
+    if out.suffix not in FORMATS or out.is_dir():
+        raise UserError(f"--out {out}: give a name that ends in {' or '.join(FORMATS)}, and is no folder")
     if attention and not predictor.attends:
         raise UserError(f"{predictor.about.name} has no attention weights over steps to tell of: leave out --attention")
     partial, place = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.partial.json")
     what = hashlib.sha256(f"{predictor.about.text()} {out.suffix} {attention}".encode()).hexdigest()
     out.parent.mkdir(parents=True, exist_ok=True)
     begun = _read_state(place, partial, what) if resume else None
+    if begun is None:
+        place.unlink(missing_ok=True)
     state, digest = begun or State(what, 0, 0, "", {}), hashlib.sha256()
     notes, rows = Counter(state.notes), 0
-    with partial.open("rb+" if begun else "wb") as file, _progress() as advance:
-        file.truncate(state.size)
-        file.seek(state.size)
-        for chunk in chunks:
-            for id, text in zip(chunk.ids, chunk.texts, strict=True):
-                digest.update(json.dumps([id, text]).encode())
-            rows += len(chunk.ids)
-            advance(len(chunk.ids))
-            if begun and rows <= begun.rows:
-                if rows == begun.rows and digest.hexdigest() != begun.read:
-                    raise UserError(f"{partial} was begun with another input; leave out --resume to begin again")
-                continue
-            predictions, told = chunk.predict()
-            notes += told
-            file.write(_text(predictor, chunk, predictions, out.suffix, header=rows == len(chunk.ids)).encode())
-            file.flush()
-            state = State(what, rows, file.tell(), digest.hexdigest(), dict(notes))
-            files.write_text(place, json.dumps(asdict(state)))
-    if rows < state.rows:
-        raise UserError(f"{partial} was begun with another, longer input; leave out --resume to begin again")
-    if not rows:
-        partial.unlink()
-        raise UserError("there are no utterances in the input")
-    partial.replace(out)
+    try:
+        with partial.open("rb+" if begun else "wb") as file, _progress() as advance:
+            file.truncate(state.size)
+            file.seek(state.size)
+            for chunk in chunks:
+                digest.update(chunk.sha256.encode())
+                before, rows = rows, rows + len(chunk.ids)
+                advance(len(chunk.ids))
+                if begun and before < begun.rows:
+                    if rows > begun.rows or (rows == begun.rows and digest.hexdigest() != begun.read):
+                        raise UserError(f"{partial} was begun with another input; leave out --resume to begin again")
+                    continue
+                predictions, told = chunk.predict()
+                notes += told
+                file.write(_text(predictor, chunk, predictions, out.suffix, header=before == 0).encode())
+                file.flush()
+                state = State(what, rows, file.tell(), digest.hexdigest(), dict(notes))
+                files.write_text(place, json.dumps(asdict(state)))
+        if rows < state.rows:
+            raise UserError(f"{partial} was begun with another, longer input; leave out --resume to begin again")
+        if not rows:
+            raise UserError("there are no utterances in the input")
+        partial.replace(out)
+    except OSError as error:  # the disk is full: that of a file that is open names none
+        raise OSError(error.errno, error.strerror or str(error), error.filename or str(partial)) from error
+    finally:
+        if not state.rows:
+            partial.unlink(missing_ok=True)
     place.unlink(missing_ok=True)
     return rows, dict(notes)
 
@@ -160,7 +177,7 @@ def measure(predictor: Predictor, out: Path) -> tuple[int, dict[str, float]]:
         UserError: a label lies outside the range that the model was trained on: the figures would mean nothing.
     """
     about, found = predictor.about, []
-    with out.open(newline="", encoding="utf-8") as file:
+    with out.open(newline="", encoding="utf-8") as file, _long_fields():
         for row in csv.DictReader(file) if out.suffix == ".csv" else map(json.loads, file):
             if row.get("label") not in (None, ""):
                 found.append((float(row["prediction"]), float(row["label"])))
@@ -189,7 +206,7 @@ def _read_state(place: Path, partial: Path, what: str) -> State | None:
     hints = get_type_hints(State)
     if not all(fits(value, hints[name]) for name, value in asdict(state).items()):
         raise UserError(f"{place} is damaged; leave out --resume to begin again")
-    if state.what != what or not 0 <= state.size <= partial.stat().st_size:
+    if state.what != what or state.rows < 1 or not 0 < state.size <= partial.stat().st_size:
         raise UserError(f"{partial} was begun with another package or other options; leave out --resume to begin again")
     return state
 
@@ -222,6 +239,16 @@ def _records(about: About, chunk: Chunk, predictions: Predictions) -> Iterator[d
         if predictions.attention is not None:
             record["attention"] = [(word, round(weight, 4)) for word, weight in predictions.attention[i].words]
         yield record
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Read a CSV whose fields may be as long as they were written."""
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
 
 
 @contextmanager

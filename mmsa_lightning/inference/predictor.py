@@ -22,6 +22,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About
 from mmsa_lightning.inference.inputs import SPLIT, Inputs, Reader, Utterance, far_features, far_note
 from mmsa_lightning.inference.stores import check_store
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import attends
 from mmsa_lightning.precision import full
 
@@ -83,6 +84,11 @@ class Predictor:
         self.tokenizer = tokenizer
         self.device = torch.device(device)
         self.reader = Reader(about, tokenizer)
+        encoders = [module for model in models for module in model.modules() if isinstance(module, TextEncoder)]
+        self.known = min((encoder.vocabulary_size for encoder in encoders), default=0)  # word pieces
+        positions = min((encoder.positions for encoder in encoders), default=0)
+        if about.vocabulary is not None and about.vocabulary.longest > positions:
+            raise UserError(f"its text encoder reads {positions} word pieces, not {about.vocabulary.longest}")
 
     @property
     def attends(self) -> bool:
@@ -206,17 +212,22 @@ class Predictor:
             batch = self._batch(utterances, [positions[i] for i in places], dropped)
             for k, model in enumerate(self.models):
                 members[k, places] = full(model(batch).prediction).float().cpu().numpy()
+        all_ids = utterances.store.splits[utterances.split].ids
+        if (wrong := ~np.isfinite(members).all(axis=0)).any():
+            id = all_ids[positions[int(wrong.argmax())]]
+            raise UserError(f"the prediction for {id} is infinite or not a number: are its features far too large?")
         told = None
         if attention:  # one by one, so that nothing is padded
             told = [
                 self._attention(self._batch(utterances, [position], dropped), pieces[i] if pieces else [])
                 for i, position in enumerate(positions)
             ]
-        all_ids = utterances.store.splits[utterances.split].ids
         return Predictions([all_ids[i] for i in positions], members.mean(axis=0), members, told)
 
     def _batch(self, utterances: Utterances, positions: list[int], dropped: np.ndarray | None) -> Batch:
         batch = utterances[positions]
+        if batch.tokens is not None and (largest := int(batch.tokens.values.max())) >= self.known:
+            raise UserError(f"there is a word piece {largest}, and the text encoder knows {self.known}")
         if dropped is not None:
             batch.dropped = torch.from_numpy(dropped[positions])
         return batch.to(self.device)

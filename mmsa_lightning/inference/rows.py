@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from mmsa_lightning.data.formats import delimited
 from mmsa_lightning.data.formats.features import Features, read_features
@@ -18,18 +19,22 @@ LONGEST = 1 << 20  # characters of an utterance
 _PARTS = ("video_id", "clip_id")  # of an id, in MMSA's label.csv
 
 
-def lines(source: Iterable[str]) -> Iterator[Utterance]:
-    """An utterance a line, with the line's number as its id.
+def lines(source: BinaryIO) -> Iterator[Utterance]:
+    """An utterance a line, in UTF-8, with the line's number as its id.
 
     Raises:
         UserError: a line is longer than any utterance, or not text.
     """
     number = 0
-    try:
-        for number, line in enumerate(source, start=1):
-            yield _checked(Utterance(str(number), line.rstrip("\r\n")), f"line {number}")
-    except UnicodeError as error:
-        raise UserError(f"line {number + 1} is not in UTF-8 ({error.__class__.__name__}): convert the input") from error
+    while line := source.readline(4 * LONGEST):  # bytes; a line need not end
+        number += 1
+        if len(line) == 4 * LONGEST:
+            raise UserError(f"line {number} is longer than any utterance: give one a line")
+        try:
+            text = line.decode().removeprefix("\ufeff" if number == 1 else "")
+        except UnicodeError as error:
+            raise UserError(f"line {number} is not in UTF-8: convert the input") from error
+        yield _checked(Utterance(str(number), text.rstrip("\r\n")), f"line {number}")
 
 
 def table(
@@ -59,16 +64,20 @@ def table(
     if twice := [name for name in columns if name and columns.count(name) > 1]:
         raise UserError(f"{path} has the column {twice[0]} twice")
     place = {name: i for i, name in enumerate(columns)}
-    return _rows(path, rows, place, found)
+    return _rows(path, rows, len(columns), place, found)
 
 
 def _rows(
-    path: Path, rows: Iterable[tuple[int, list[str]]], place: Mapping[str, int], features: Mapping[str, Features]
+    path: Path,
+    rows: Iterable[tuple[int, list[str]]],
+    width: int,
+    place: Mapping[str, int],
+    features: Mapping[str, Features],
 ) -> Iterator[Utterance]:
     for number, cells in rows:
         where = f"{path}, row {number}"
-        if len(cells) != len(place):
-            raise UserError(f"{where}: it has {len(cells)} columns, not {len(place)}")
+        if len(cells) != width:
+            raise UserError(f"{where}: it has {len(cells)} columns, not {width}")
         id = cells[place["id"]] if "id" in place else "$_$".join(cells[place[part]] for part in _PARTS)
         utterance = Utterance(id, cells[place["text"]] if "text" in place else None)
         if "label" in place and cells[place["label"]].strip():
@@ -105,4 +114,8 @@ def _checked(utterance: Utterance, where: str) -> Utterance:
         raise UserError(f"{where}: the id is empty")
     if utterance.text and len(utterance.text) > LONGEST:
         raise UserError(f"{where}: the text has {len(utterance.text)} characters, which is no utterance")
+    try:
+        f"{utterance.id}{utterance.text}".encode()
+    except UnicodeError as error:
+        raise UserError(f"{where}: the id or the text holds half a character: is it in another encoding?") from error
     return utterance

@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from mmsa_lightning.errors import UserError
 
@@ -22,6 +23,7 @@ _MARKS = (  # UTF-32's before UTF-16's, because it begins with that
 )
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # first bytes of an .xlsx or .ods, and of an .xls
 _HEAD = 1 << 16  # characters in which the header must end
+_LINE = 1 << 22  # characters of a line, with all its cells
 
 
 def read(
@@ -68,13 +70,22 @@ def stream(
     def rows() -> Iterator[tuple[int, list[str]]]:
         try:
             with path.open(encoding=chosen, newline="") as file:
-                yield from _rows(path, file, delimiter)
+                yield from _rows(path, _lines(path, file), delimiter)
         except UnicodeError:
             _text(path, encoding)
             raise
 
     found = rows()
     return next(found, (0, []))[1], found
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    number = 0
+    while line := file.readline(_LINE):
+        number += 1
+        if len(line) == _LINE:
+            raise UserError(f"{path}, line {number}: it has more than {_LINE} characters, which is no row")
+        yield line
 
 
 def _rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -164,6 +164,7 @@ def _load(name: str, dropout: float) -> Any:
         decodes = config.is_encoder_decoder or getattr(config, "is_decoder", False)
         if type(config) not in MODEL_FOR_MASKED_LM_MAPPING or decodes:
             raise UserError(f"it is a {kind} model, not a bidirectional encoder such as {', '.join(FAMILIES)}")
+        config._attn_implementation = None  # which may name code on the hub
         for field in [field for field in vars(config) if DROPOUT.match(field)]:
             setattr(config, field, dropout)
         model_class: Any = MODEL_MAPPING[type(config)]
