@@ -199,7 +199,7 @@ def far_features(steps: np.ndarray, modality: Modality) -> list[str]:
     real = steps[steps.any(axis=1)]
     if not len(real):
         return []
-    far = np.abs(real.mean(axis=0) - mean) > FAR * std
+    far = np.abs(real.mean(axis=0, dtype=np.float64) - mean) > FAR * std
     return [modality.names[i] if modality.names else f"number {i + 1}" for i in np.flatnonzero(far)]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -78,7 +79,8 @@ def _model(about: About, folder: Path, weights: str, code: Path | None) -> nn.Mo
     with safe_open(path, "pt") as header:  # compares the sizes in its header with the file's
         shapes = {name: tuple(header.get_slice(name).get_shape()) for name in header.keys()}  # noqa: SIM118
     check_sizes(about, folder, code, shapes, path.stat().st_size)
-    model = architecture(about, folder, code)
+    with torch.device("cpu"):
+        model = architecture(about, folder, code).float()  # whatever the program's own defaults are
     found = load_file(path)
     for name, weight in model.state_dict().items():
         if found[name].dtype != weight.dtype:

@@ -201,7 +201,7 @@ def _read_state(place: Path, partial: Path, what: str) -> State | None:
         return None
     try:
         state = State(**files.read_object(place))
-    except TypeError as error:
+    except (TypeError, UserError) as error:
         raise UserError(f"{place} is damaged; leave out --resume to begin again") from error
     hints = get_type_hints(State)
     if not all(fits(value, hints[name]) for name, value in asdict(state).items()):

@@ -46,13 +46,13 @@ class Command:
     def table(self, content: str | bytes) -> None:
         (self.folder / "x.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
 
-    def features(self, **changes: object) -> None:
+    def features(self, vision: object = 1.0, **changes: object) -> None:
         """A table with audio (5) and vision (20) beside it; of audio some arrays are others."""
         self.table(TABLE)
         self.model = "three"
         arrays = {"id": IDS, "features": np.ones((2, 3, 5))} | changes
         np.savez(self.folder / "a.npz", **{name: value for name, value in arrays.items() if value is not None})  # type: ignore[arg-type]
-        np.savez(self.folder / "v.npz", id=IDS, features=np.ones((2, 3, 20)))
+        np.savez(self.folder / "v.npz", id=IDS, features=np.full((2, 3, 20), vision))
         self.more = ["--audio", "a.npz", "--vision", "v.npz"]
 
     def changed(self, change: Callable[[h5py.File], object]) -> None:
@@ -108,7 +108,7 @@ cases("there is no file", no_input=lambda c: None, a_folder=lambda c: (c.folder 
       a_fifo_for_a_table=lambda c: os.mkfifo(c.folder / "x.csv"),
       a_device=lambda c: (c.folder / "x.csv").symlink_to("/dev/zero"))  # fmt: skip
 cases(
-    "lies outside [-3, 3], the labels that this model was trained on",
+    "is written, but cannot be measured: the label 9 lies outside [-3, 3]",
     labels_of_another_scale=table("id,text,label\na,fine,9\n"),
 )
 
@@ -126,14 +126,15 @@ cases("a.npz", objects_in_features=lambda c: c.features(
     features=objects(Calls(os.system, "touch ran"), np.ones((1, 5)))))  # fmt: skip
 cases("infinite or not a number", features_of_nan=audio(features=np.full((2, 3, 5), np.nan)),
       features_that_float32_lacks=audio(features=np.full((2, 3, 5), 1e300)))  # fmt: skip
-cases("the prediction for a is infinite or not a number", features_that_overflow=audio(features=np.full((2, 3, 5), 3e38)))
+cases("the prediction for a is infinite or not a number", features_that_overflow=audio(
+    features=np.full((2, 3, 5), 3e38), vision=3e38))  # fmt: skip
 cases("this model reads (steps, 5)", another_width=audio(features=np.ones((2, 4))))
 cases("a has no audio", other_ids=audio(id=np.array(["c", "d"])))
 cases("the id a occurs twice", an_id_twice=audio(id=np.array(["a", "a"])))
 cases("has no array 'id'", no_ids=audio(id=None))
 cases("has 2 steps: this model was trained with", steps_that_do_not_fit=audio(features=np.ones((2, 2, 5))))
 cases("a.npz", features_of_text=audio(features=np.full((2, 5), "x")))
-cases("lengths", lengths_that_do_not_fit=audio(lengths=np.array([9, 9])))
+cases("but its length is 9", lengths_that_do_not_fit=audio(lengths=np.array([9, 9])))
 cases("cannot read a.npz as .npz", features_cut_off=lambda c: (c.features(), _cut(c.folder / "a.npz")))
 cases("a.npz is empty", empty_features=lambda c: (c.features(), (c.folder / "a.npz").write_bytes(b"")))
 cases("is no file", a_fifo_of_features=lambda c: (c.features(), (c.folder / "a.npz").unlink(),
@@ -201,7 +202,7 @@ cases("is the input", out_is_the_input=written("x.csv"), out_is_the_input_by_a_l
 cases("File exists", out_below_a_file=written("x.csv/p.csv"))
 cases("No such file", out_where_nothing_can_be=written(
     "/proc/none/p.csv"))  # fmt: skip
-cases(".p.csv.partial: File too large", a_full_disk=written("out/p.csv", size=50))
+cases("error: out/.p.csv.partial: File too large", a_full_disk=written("out/p.csv", size=50))
 cases("nonsense", no_device=lambda c: (c.table(TABLE), c.more.extend(["--device", "nonsense"])))
 cases("has no attention weights", attention_of_none=lambda c: (c.table(TABLE), c.more.append("--attention")))
 

@@ -260,12 +260,12 @@ cases(
 cases(
     "what it says of audio does not fit together",
     no_deviation=setting("modalities", "audio", "std", to=None),
-    a_mean_of_words=setting("modalities", "text", "mean", to=[]),
     too_few_means=setting("modalities", "audio", "mean", to=[0.0]),
     a_width_below_1=setting("modalities", "audio", to={"width": -5, "steps": "own", "names": None, "mean": None,
                                                        "std": None}),
     unknown_steps=setting("modalities", "audio", "steps", to="frames"),
 )  # fmt: skip
+cases("what it says of text does not fit together", a_mean_of_words=setting("modalities", "text", "mean", to=[]))
 cases("its modalities are", other_order=lambda p: p.config.update(
     modalities=dict(reversed(p.config["modalities"].items()))), an_unknown_modality=lambda p: p.config["modalities"]
     .update(smell=p.config["modalities"]["audio"]), no_modality=setting("modalities", to={}))  # fmt: skip
