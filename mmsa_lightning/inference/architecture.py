@@ -82,7 +82,7 @@ def check_sizes(about: About, folder: Path, code: Path | None, shapes: dict[str,
 class _Bounded(TorchFunctionMode):
     """Ends what calls torch more often, or makes a larger tensor, than the weights allow.
 
-    Nothing is computed on the meta device, but a layer of layers of layers takes time, and some tables are made in numpy
+    Nothing is computed on the meta device, but layers of layers of layers take time, and some tables are made in numpy
     once there is a tensor of their size.
 
     Args:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import h5py
+import transformers
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference import rows
@@ -56,6 +57,7 @@ def predict(
     for name, path in features.items():
         if path.exists() and not path.is_file():
             raise UserError(f"--{name} {path} is no file")
+    transformers.logging.set_verbosity_error()  # what it says of a package is nothing that a user can do
     predictor = _predictor(model, device, allow_code, code)
     chunks = _chunks(predictor, source, split, features, separator, encoding, attention)
     count, notes = write_predictions(predictor, chunks, out, attention=attention, resume=resume)

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
@@ -85,7 +84,7 @@ def of_utterances(predictor: Predictor, utterances: Iterable[Utterance], attenti
         for u in some:
             read.update(json.dumps([u.id, u.text, u.label, *u.features]).encode())
             for steps in u.features.values():
-                read.update(np.ascontiguousarray(steps))
+                read.update(steps.tobytes())
         texts, labels = [u.text or "" for u in some], [u.label for u in some]
         yield Chunk([u.id for u in some], texts, labels, read.hexdigest(), predict)
 

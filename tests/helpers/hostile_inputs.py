@@ -13,8 +13,6 @@ import h5py
 import numpy as np
 from hostile_pickles import Calls, objects
 
-from mmsa_lightning.data.store import Store
-
 IDS = np.array(["a", "b"])
 TABLE = "id,text,label\na,it was good,1\nb,it was dull,-1\n"
 
@@ -89,7 +87,11 @@ cases("cannot be read", a_quote_that_does_not_end=table(TABLE + 'c,"it was'),
       a_quote_that_runs_on=table('id,text\na,"' + "it was\n" * 50_000))  # fmt: skip
 cases("is not in utf-8 (line 1)", mixed_encodings=table(b"id,text\xe9\n" + "a,fin\u00e9\n".encode()))
 cases("is not in utf-8 (line 3)", latin1_later=table(b"id,text\na,fine\nb,fin\xe9\n" + b"c,fine\n" * 20_000))
-cases("it holds the character 0", a_nul=table("id,text\na,fi\0ne\n"), utf16_without_a_mark=table("id,text".encode("utf-16-le")))
+cases(
+    "it holds the character 0",
+    a_nul=table("id,text\na,fi\0ne\n"),
+    utf16_without_a_mark=table("id,text".encode("utf-16-le")),
+)
 cases("characters, which is no row", a_long_line=lambda c: c.table(b"id,text\na," + b"x" * (200 << 20)))
 cases("lacks the columns id, text", no_header=table("a,it was good\n"))
 cases("has the column text twice", a_column_twice=table("id,text,text\na,b,c\n"))
@@ -171,7 +173,9 @@ cases("and the text encoder knows", a_store_of_unknown_pieces=lambda c: c.change
     lambda f: f["test/tokens/values"].__setitem__(0, 1 << 30)))  # fmt: skip
 cases("infinite or not a number", a_store_of_infinite_features=lambda c: c.changed(
     lambda f: f["test/audio/values"].__setitem__(0, np.inf)))  # fmt: skip
-cases("choose one of train, valid, test", no_split=lambda c: (c.changed(lambda f: None), c.more.extend(["--split", "x"])))
+cases(
+    "choose one of train, valid, test", no_split=lambda c: (c.changed(lambda f: None), c.more.extend(["--split", "x"]))
+)
 cases("has audio of width", a_store_of_another_width=lambda c: c.changed(_wider))
 
 

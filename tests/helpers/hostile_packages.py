@@ -250,7 +250,9 @@ cases(
     an_infinite_number=raw(lambda data: data.replace(b"[-3.0, 3.0]", b"[-3.0, 1e999]")),
     text_for_a_number=setting("vocabulary", "longest", to="many"),
 )
-cases("its label_range is", a_range_reversed=setting("label_range", to=[3, -3]), one_bound=setting("label_range", to=[3]))
+cases(
+    "its label_range is", a_range_reversed=setting("label_range", to=[3, -3]), one_bound=setting("label_range", to=[3])
+)
 cases(
     "a mean of audio is not a number, or a standard deviation is not above 0",
     a_deviation_of_0=setting("modalities", "audio", "std", 0, to=0.0),
@@ -424,7 +426,6 @@ def a_link_in_a_zip(p: Package) -> Any:
                 info.external_attr = (stat.S_IFLNK | 0o777) << 16
             archive.writestr(info, data)
     return AS_IT_IS
-
 
 
 # Weights.
@@ -704,6 +705,7 @@ SOUND = {  # packages that load all the same
         "as_it_is": lambda p: None,
         "a_hub_name_for_the_encoder": argument("text_encoder", "nobody/none"),
         "a_path_for_the_encoder": argument("text_encoder", "secret"),
+        "a_mark_that_is_no_word": encoder(bos_token_id=40_000),
         "a_kernel_of_the_hub": encoder(attn_implementation="kernels-community/evil"),
         "code_of_a_tokenizer": tokenizer_settings(auto_map={"AutoTokenizer": ["evil.T", None]}, trust_remote_code=True),
         "a_tokenizer_of_a_module": tokenizer_settings(tokenizer_class="os"),

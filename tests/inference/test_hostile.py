@@ -86,7 +86,8 @@ for line in sys.stdin:
     resource.setrlimit(resource.RLIMIT_FSIZE, files)
     sys.stdin = own_stdin
     left = sorted(set(os.listdir(tempfile.gettempdir())) - before)
-    print(json.dumps([name, code, errors.getvalue(), out.getvalue(), found, left, time.monotonic() - start]), flush=True)
+    told = [code, errors.getvalue(), out.getvalue(), found, left, time.monotonic() - start]
+    print(json.dumps([name, *told]), flush=True)
 """
 
 
@@ -225,9 +226,7 @@ def test_the_defaults_of_a_program_are_not_those_of_a_model(sound: dict[str, Pat
 
 
 @pytest.fixture
-def stopped(
-    sound: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Callable[[], None], Path]:
+def stopped(sound: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[[], None], Path]:
     """A command that was stopped after two of three chunks and goes on, and the folder of its files."""
     monkeypatch.setattr(predict, "CHUNK", 2)
     rows = [f"{name},it was good,1" for name in "abcdef"]
