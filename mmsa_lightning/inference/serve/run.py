@@ -80,8 +80,14 @@ def serve(predictor: Predictor, host: str, port: int, limits: Limits | None = No
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family)
+        # With its protocol, without which asyncio leaves Nagle's algorithm on: 40 ms an answer.
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind, protocol)
+        if sys.platform != "win32":  # where it would share the port with another process
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen()
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot listen on {host}:{port} ({reason}); choose another --host or --port") from error
+    return found
