@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from mmsa_lightning.errors import UserError, one_line_errors
 
-EXTRAS = {"report": "tables, figures and reports", "dashboard": "dashboards"}  # what needs them
+EXTRAS = {"report": "tables, figures and reports", "dashboard": "dashboards", "serve": "servers"}  # what needs them
 UsageError: Any = typer.BadParameter.__mro__[1]  # for which typer has no public name
 
 
@@ -493,6 +493,22 @@ def dashboard(
     with extra("dashboard"):
         from mmsa_lightning.report.dashboards import save_dashboards
     print(*save_dashboards(numbers or ["3", "4", "5", "6"], project, entity, data), sep="\n")
+
+
+@app.command(cls=Command)
+def serve(
+    package: Annotated[str, argument("PACKAGE", "A folder or .zip of mmsa package, or user/name on the hub.")],
+    host: Annotated[str, option("NAME", "Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 8000,
+    device: Annotated[str, option("NAME", "Where to compute, such as cuda.")] = "cpu",
+    allow_code: Annotated[bool, flag("--allow-code", "Run the code that the package carries.")] = False,
+) -> None:
+    """Serve a trained model: a page and a JSON API."""
+    with extra("serve"):
+        from mmsa_lightning.inference.serve.run import serve as start
+    from mmsa_lightning.inference.load import load
+
+    start(load(package, device=device, allow_code=allow_code), host, port)
 
 
 @app.command(cls=Command)

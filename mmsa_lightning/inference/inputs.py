@@ -61,6 +61,27 @@ class Inputs:
         return len(self.splits[SPLIT])
 
 
+def join(parts: Sequence[Inputs]) -> Inputs:
+    """Several inputs of one reader as one, in their order."""
+    splits = [part.splits[SPLIT] for part in parts]
+    dropped = [part.dropped for part in parts if part.dropped is not None]
+    split = Split(
+        [id for split in splits for id in split.ids],
+        np.concatenate([split.label for split in splits]),
+        {
+            name: Loaded(split.sequences[name][i] for split in splits for i in range(len(split)))
+            for name in splits[0].sequences
+        },
+    )
+    return Inputs(
+        {SPLIT: split},
+        np.concatenate(dropped) if dropped else None,
+        [pieces for part in parts for pieces in part.pieces],
+        [words for part in parts for words in part.words],
+        sum((part.notes for part in parts), Counter()),
+    )
+
+
 class Reader:
     """Reads utterances for one package.
 
