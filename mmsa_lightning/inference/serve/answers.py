@@ -62,10 +62,10 @@ class Answers:
         """Answers to jobs that ask for the same."""
         about, run = self.predictor.about, self.predictor.run
         inputs = join([read.inputs for read in group])
-        found, _ = run(inputs, attention=group[0].job.attention)
+        found = run(inputs, attention=group[0].job.attention)
         without: dict[str, np.ndarray] = {}
         if group[0].job.contributions:
-            without = {m: run(inputs, without=m)[0].sentiment for m in about.modalities}
+            without = {m: run(inputs, without=m).sentiment for m in about.modalities}
         if not all(np.isfinite(values).all() for values in (found.members, *without.values())):
             raise ArithmeticError("the model's prediction is not a number")
         utterances = [utterance for read in group for utterance in read.job.utterances]
