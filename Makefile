@@ -18,6 +18,7 @@ table5 table6: narrow += $(if $(ROWS),+ablation=$(ROWS))
 # Of the pictures.
 made := build/pictures
 shown := data=demo text=features model=tfn,lmf,mfn,self_mm,interactive_attention seed=1,2,3 runs=$(made)/runs
+answered := data=demo text=bert modalities=[text] model=interactive_attention trainer.max_epochs=2 seed=1,2,3 runs=$(made)/served
 BROWSER ?= chromium
 
 help:  ## show this list
@@ -88,6 +89,8 @@ pictures: setup  ## make the pictures of README and docs from demo data; needs C
 	$(BIN)/mmsa report $(made)/runs/demo --out $(made)/report.html
 	cp $(made)/table3.png docs/images/table3.png
 	$(BROWSER) --headless --no-sandbox --hide-scrollbars --window-size=1040,1240 --screenshot=docs/images/report.png file://$(CURDIR)/$(made)/report.html
+	$(BIN)/python train.py -m $(answered)
+	$(BIN)/python experiments/serving/picture.py $(made)/served docs/images/serve.png --browser "$$(command -v $(BROWSER))"
 
 clean:  ## remove the environment and caches; stores and runs stay
 	rm -rf .venv .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from mmsa_lightning.errors import UserError, one_line_errors
 
-EXTRAS = {"report": "tables, figures and reports", "dashboard": "dashboards"}  # what needs them
+EXTRAS = {"report": "tables, figures and reports", "dashboard": "dashboards", "serve": "servers"}  # what needs them
 UsageError: Any = typer.BadParameter.__mro__[1]  # for which typer has no public name
 
 
@@ -94,7 +94,11 @@ class DashedIds(Command):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
-        ids = [word for word in args[:end] if word.startswith("-") and not re.fullmatch(r"-h|--help|--out(=.*)?", word)]
+        ids = [
+            word
+            for word in args[:end]
+            if word.startswith("-") and not re.fullmatch(r"-h|--help|--(out|config-dir)(=.*)?", word)
+        ]
         others = [word for word in args[:end] if word not in ids]
         return super().parse_args(ctx, [*others, "--", *args[end + 1 :], *ids])
 
@@ -120,6 +124,7 @@ def flag(name: str, help: str, **others: Any) -> Any:
 Out = Annotated[Path, option("DIR", "The folder to write to.")]
 Store = Annotated[Path, argument("STORE", "A store, as mmsa data import writes it.")]
 KeepCase = Annotated[bool, flag("--keep-case", "Leave an upper-case transcript, even if the tokenizer tells case.")]
+OwnModel = Annotated[Path | None, option("DIR", "The folder of your own model.")]
 Overrides = Annotated[list[str] | None, argument("OVERRIDE", "As in the sweep that made the runs, mmsa train -m …")]
 Partial = Annotated[bool, flag("--partial", "Leave out cells that have no result.")]
 
@@ -152,7 +157,7 @@ def check(
     overrides: Annotated[
         list[str] | None, argument("OVERRIDE", "As for mmsa train; model=NAME chooses the model.")
     ] = None,
-    config_dir: Annotated[Path | None, option("DIR", "The folder of your own model.")] = None,
+    config_dir: OwnModel = None,
     traceback: Annotated[bool, flag("--traceback", "Show the traceback of each error.")] = False,
 ) -> None:
     """Check a model, yours or ours; exit code 1 if a check fails."""
@@ -300,7 +305,7 @@ def package(
     runs: Annotated[list[Path], argument("RUN", "A run directory, or a folder that holds one.")],
     out: Annotated[Path, option("PATH", "A folder or a .zip.")],
     ensemble: Annotated[bool, flag("--ensemble", "Average the predictions of the seeds of a row.")] = False,
-    code: Annotated[Path | None, option("DIR", "The folder of your own model, whose file is put in.")] = None,
+    config_dir: Annotated[Path | None, option("DIR", "The folder of your own model, whose file is put in.")] = None,
 ) -> None:
     """Pack a trained model, to be loaded, handed on and predicted with."""
     from mmsa_lightning.inference.export import finished_runs, package
@@ -312,7 +317,7 @@ def package(
         )
     if ensemble and len(runs) < 2:
         raise UserError(f"--ensemble averages two runs or more, and there is only {runs[0]}")
-    about = package(runs, out, code)
+    about = package(runs, out, config_dir)
     size = sum(file.size for file in about.files.values())
     print(f"{out}: {about.name} on {about.dataset}, {' + '.join(about.modalities)}, {size / 1e6:.1f} MB")
     print(f"next: mmsa predict {out} INPUT --out predictions.csv")
@@ -333,7 +338,7 @@ def predict(
     encoding: Annotated[str | None, option("NAME", "Of a CSV, such as gbk; default: UTF-8 or by its BOM.")] = None,
     device: Annotated[str, option("NAME", "Where to compute, such as cuda.")] = "cpu",
     allow_code: Annotated[bool, flag("--allow-code", "Run the code that a package carries.")] = False,
-    code: Annotated[Path | None, option("DIR", "The folder of your own model, for its run.")] = None,
+    config_dir: OwnModel = None,
 ) -> None:
     """Predict the sentiment of your own utterances."""
     from mmsa_lightning.inference.command import predict
@@ -351,7 +356,7 @@ def predict(
         encoding=encoding,
         device=device,
         allow_code=allow_code,
-        code=code,
+        code=config_dir,
     )
     print(*lines, sep="\n")
 
@@ -393,11 +398,12 @@ def attention(
     run_dir: Annotated[Path, argument("RUN", "A run directory.")],
     ids: Annotated[list[str] | None, argument("ID", "Ids of utterances; default: the largest errors on test.")] = None,
     out: Out = Path("report"),
+    config_dir: OwnModel = None,
 ) -> None:
     """Draw what a finished run attends to in an utterance."""
     with extra("report"):
         from mmsa_lightning.report.write import write_attention
-    print(*write_attention(run_dir, ids or [], out), sep="\n")
+    print(*write_attention(run_dir, ids or [], out, config_dir), sep="\n")
 
 
 @app.command(cls=Command)
@@ -405,6 +411,7 @@ def robustness(
     runs: Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")],
     out: Out = Path("report"),
     mask_seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Masks of seeds 1 to N.")] = 3,
+    config_dir: OwnModel = None,
 ) -> None:
     """Measure finished runs on test with parts of it missing."""
     with extra("report"):
@@ -414,10 +421,8 @@ def robustness(
 
     cells = find_cells(runs)
     for cell in cells:
-        print(
-            f"{cell.run_dir}: {'measured' if evaluate(cell.run_dir, range(1, mask_seeds + 1)) else 'as before'}",
-            flush=True,
-        )
+        measured = evaluate(cell.run_dir, range(1, mask_seeds + 1), config_dir)
+        print(f"{cell.run_dir}: {'measured' if measured else 'as before'}", flush=True)
     print(write_robustness(cells, out))
 
 
@@ -430,6 +435,7 @@ def evaluate(
         str, option("WHOSE", "Moments of audio and vision: those of the run's train split, or of the store's.")
     ] = "run",
     out: Out = Path("report"),
+    config_dir: OwnModel = None,
 ) -> None:
     """Measure finished runs on another data set or fold."""
     with extra("report"):
@@ -440,7 +446,7 @@ def evaluate(
     cells = find_cells(runs)
     warned: set[str] = set()  # runs of the same data have the same warnings
     for cell in cells:
-        warnings = evaluate(cell.run_dir, store, split, standardize)
+        warnings = evaluate(cell.run_dir, store, split, standardize, config_dir)
         for line in warnings or []:
             if line not in warned:
                 print(f"warning: {line}", file=sys.stderr)
@@ -487,6 +493,22 @@ def dashboard(
     with extra("dashboard"):
         from mmsa_lightning.report.dashboards import save_dashboards
     print(*save_dashboards(numbers or ["3", "4", "5", "6"], project, entity, data), sep="\n")
+
+
+@app.command(cls=Command)
+def serve(
+    package: Annotated[str, argument("PACKAGE", "A folder or .zip of mmsa package, or user/name on the hub.")],
+    host: Annotated[str, option("NAME", "Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 8000,
+    device: Annotated[str, option("NAME", "Where to compute, such as cuda.")] = "cpu",
+    allow_code: Annotated[bool, flag("--allow-code", "Run the code that the package carries.")] = False,
+) -> None:
+    """Serve a trained model: a page and a JSON API."""
+    with extra("serve"):
+        from mmsa_lightning.inference.serve.run import serve as start
+    from mmsa_lightning.inference.load import load
+
+    start(load(package, device=device, allow_code=allow_code), host, port)
 
 
 @app.command(cls=Command)

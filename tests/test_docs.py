@@ -34,7 +34,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 DOCUMENTS = ["README.md", *PAGES, "experiments/README.md", "experiments/results/README.md"]
 
-ELSEWHERE = {"attention", "evaluate", "package", "predict", "robustness"}  # commands of `mmsa` that other tests run
+# Commands of `mmsa` that other tests run.
+ELSEWHERE = {"attention", "evaluate", "package", "predict", "robustness", "serve"}
 SHELL = {"git", "cd", "source", "echo"}
 FEW_JOBS = 4  # a sweep of more is composed, and not run
 SMALL = ["trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.enable_progress_bar=false"]

@@ -40,11 +40,12 @@ def test_robustness_is_of_what_its_sweep_runs() -> None:
 
 
 def test_the_pictures_are_of_the_demo_alone() -> None:
-    sweep, table, report = commands("pictures")
+    sweep, table, report, served = commands("pictures")
     assert sweep[:4] == ["python", "train.py", "-m", "experiment=table3"]
     assert table[:3] == ["mmsa", "table", "3"]
     assert sweep[4:] == table[5:] and "data=demo" in sweep
     assert report[:3] == ["mmsa", "report", "demo"]
+    assert served[:3] == ["python", "train.py", "-m"] and "data=demo" in served
 
 
 def test_tables_and_figures_are_all_of_them() -> None:

@@ -344,7 +344,8 @@ def encode(tokenizer: Any, utterances: list[list[str]], *, longest: int = MAX_PI
     if not utterances:
         return []
     encodings = tokenizer(utterances, is_split_into_words=True, truncation=True, max_length=longest).encodings
-    blank_id = tokenizer.get_vocab().get(_blank(tokenizer))
+    blank_piece = _blank(tokenizer)
+    blank_id = tokenizer.backend_tokenizer.token_to_id(blank_piece) if blank_piece else None
     pieces = []
     for encoding, words in zip(encodings, utterances, strict=True):
         ids = np.array(encoding.ids, dtype=np.int64)

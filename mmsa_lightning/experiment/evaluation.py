@@ -33,7 +33,7 @@ SOURCES = {  # of what reads text
 }
 
 
-def evaluate(run_dir: Path, store: Path, split: str, standardize: str) -> list[str] | None:
+def evaluate(run_dir: Path, store: Path, split: str, standardize: str, plugins: Path | None = None) -> list[str] | None:
     """Measure a finished run on a split of a store; write ``evaluation.csv`` and ``evaluation_predictions.csv``.
 
     Both are in the run's folder, beside what was measured on other data before. The first has a row a store, split and
@@ -49,6 +49,7 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str) -> list[s
         split: of it: train, valid or test.
         standardize: ``run``: audio and vision are standardised with the moments of the run's own train split, as in
             training. ``store``: with those of the other store's train split, where features are on another scale.
+        plugins: the folder of the user's own model.
 
     Returns:
         lines to warn of what may be wrong with the figures; None if this was measured before.
@@ -63,7 +64,7 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str) -> list[s
     key = {"data_hash": opened.meta.content_sha256, "split": split, "standardize": standardize}
     if _is_in(run_dir, key):
         return None
-    module, own = restore(run_dir)
+    module, own = restore(run_dir, plugins)
     _check(run_dir, own, opened, standardize)
     data = _open(own, store, standardize)
     warnings = [line for line in [_check_text(module, data)] if line]

@@ -75,7 +75,7 @@ def conditions(trained: Missing, modalities: Sequence[str], mask_seeds: Sequence
     ]
 
 
-def evaluate(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
+def evaluate(run_dir: Path, mask_seeds: Sequence[int], plugins: Path | None = None) -> bool:
     """Measure a finished run, and write ``robustness.csv`` and ``robustness_errors.csv`` in its folder.
 
     The first has a row a condition with every metric. The second has a row a test utterance and a column a condition,
@@ -85,6 +85,7 @@ def evaluate(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
     Args:
         run_dir: of the run.
         mask_seeds: of the masks.
+        plugins: the folder of the user's own model.
 
     Returns:
         False if it was measured with these mask seeds before.
@@ -94,7 +95,7 @@ def evaluate(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
     """
     if _measured(run_dir, mask_seeds):
         return False
-    module, data = restore(run_dir)
+    module, data = restore(run_dir, plugins)
     module.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     test = data.store.splits["test"]
     label = torch.from_numpy(test.label).double()

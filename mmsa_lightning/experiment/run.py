@@ -217,7 +217,10 @@ def restore(run_dir: Path, plugins: Path | None = None) -> tuple[SentimentModule
     if other := differences(finished, {"encoder_hash": encoder_hash(name) if name else None}):
         raise UserError(f"{run_dir} started from other {other} than {config['model']['text_encoder']} now has")
     if other := differences(finished, {"plugin_hash": plugin_hash(config["model"], plugins)}):
-        raise UserError(f"{run_dir} was made with other {other} than {plugins or 'the project'} now has")
+        where = (
+            f"{plugins} now has" if plugins else "the project's: give the folder of your own model, --config-dir DIR"
+        )
+        raise UserError(f"{run_dir} was made with other {other} than {where}")
     module = build_module(config, data, plugins)
     path = run_dir / "checkpoints" / "best.ckpt"
     try:

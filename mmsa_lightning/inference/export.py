@@ -140,8 +140,8 @@ def trained(run_dirs: Sequence[Path], code: Path | None = None) -> Trained:
         raise UserError("a seed was given twice: an ensemble is of different seeds")
     if records[0].get("plugin_hash") and code is None:
         raise UserError(
-            f"the model of {run_dirs[0]} is your own file ({configs[0]['model']['_target_']}): give --code DIR, the "
-            "folder that it is in, and the package carries it; who loads the package has to allow it"
+            f"the model of {run_dirs[0]} is your own file ({configs[0]['model']['_target_']}): give "
+            "--config-dir DIR, the folder that it is in, which the package then carries; who loads it has to allow it"
         )
     restored = [restore(run_dir, plugins=code) for run_dir in run_dirs]
     data = restored[0][1]

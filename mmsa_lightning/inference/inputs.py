@@ -61,6 +61,27 @@ class Inputs:
         return len(self.splits[SPLIT])
 
 
+def join(parts: Sequence[Inputs]) -> Inputs:
+    """Several inputs of one reader as one, in their order."""
+    splits = [part.splits[SPLIT] for part in parts]
+    dropped = [part.dropped for part in parts if part.dropped is not None]
+    split = Split(
+        [id for split in splits for id in split.ids],
+        np.concatenate([split.label for split in splits]),
+        {
+            name: Loaded(split.sequences[name][i] for split in splits for i in range(len(split)))
+            for name in splits[0].sequences
+        },
+    )
+    return Inputs(
+        {SPLIT: split},
+        np.concatenate(dropped) if dropped else None,
+        [pieces for part in parts for pieces in part.pieces],
+        [words for part in parts for words in part.words],
+        sum((part.notes for part in parts), Counter()),
+    )
+
+
 class Reader:
     """Reads utterances for one package.
 
@@ -85,7 +106,13 @@ class Reader:
         sequences: dict[str, list[np.ndarray]] = {}
         pieces: list[Pieces] = []
         if self.about.vocabulary is not None:
-            pieces = self._pieces(words, ["text" in gone for gone in absent], notes)
+            unknown = [self._steps(u) if "text" in gone else 0 for u, gone in zip(utterances, absent, strict=True)]
+            most = self.about.vocabulary.longest - 2
+            if longer := [i for i, n in enumerate(unknown) if n > most]:
+                id, n = utterances[longer[0]].id, unknown[longer[0]]
+                raise UserError(f"{id} has no text, and features of {n} steps: this model reads {most} at most")
+            pieces = self._pieces(words, unknown, notes)
+            words = [["?"] * n if n else own for n, own in zip(unknown, words, strict=True)]
             sequences["tokens"] = [p.ids for p in pieces]
         for m, modality in self.about.modalities.items():
             if modality.width is not None:
@@ -126,17 +153,23 @@ class Reader:
             )
         return absent
 
-    def _pieces(self, words: list[list[str]], absent: list[bool], notes: Counter[str]) -> list[Pieces]:
+    def _steps(self, utterance: Utterance) -> int:
+        """Of an utterance without text: the steps of what else lies on its words, at least 1."""
+        there = [utterance.features.get(m) for m, modality in self.about.modalities.items() if modality.steps == "text"]
+        return max((len(values) for values in there if np.ndim(values) == 2), default=1)  # type: ignore[arg-type]
+
+    def _pieces(self, words: list[list[str]], unknown: list[int], notes: Counter[str]) -> list[Pieces]:
+        """Word pieces; of an utterance without text so many unknown ones, if it is not 0."""
         vocabulary = self.about.vocabulary
         assert vocabulary is not None
         made = tokens.encode(
             self.tokenizer, tokens.lower(words) if vocabulary.lower_cased else words, longest=vocabulary.longest
         )
-        for i, gone in enumerate(absent):
-            if gone:  # [CLS], the unknown piece, [SEP]
-                ids = np.insert(made[i].ids, 1, vocabulary.unknown)
-                made[i] = Pieces(ids, np.array([-1, 0, -1]), False)
-        known = [p for p, gone in zip(made, absent, strict=True) if not gone]
+        for i, n in enumerate(unknown):
+            if n:
+                ids = np.insert(made[i].ids, 1, [vocabulary.unknown] * n)
+                made[i] = Pieces(ids, np.array([-1, *range(n), -1]), False)
+        known = [p for p, n in zip(made, unknown, strict=True) if not n]
         if cut := sum(p.cut for p in known):
             notes[f"are longer than {vocabulary.longest} word pieces: their end was cut off"] += cut
         if foreign := sum(p.unknown + p.lost > (len(p.ids) - 2 + p.lost) / 2 for p in known):

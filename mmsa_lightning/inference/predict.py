@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from mmsa_lightning import files
+from mmsa_lightning import files, memory
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.data.store import Store
 from mmsa_lightning.errors import UserError
@@ -155,6 +155,7 @@ def write_predictions(
                 file.flush()
                 state = State(what, rows, file.tell(), digest.hexdigest(), dict(notes))
                 files.write_text(place, json.dumps(asdict(state)))
+                memory.give_back()
         if rows < state.rows:
             raise UserError(f"{partial} was begun with another, longer input; leave out --resume to begin again")
         if not rows:

@@ -76,13 +76,16 @@ class Predictor:
         models: one; the members of an ensemble.
         tokenizer: of the text encoder; None where the model reads no word pieces.
         device: where to compute, such as ``cpu`` or ``cuda``.
+
+    Raises:
+        UserError: there is no such device.
     """
 
     def __init__(self, about: About, models: Sequence[nn.Module], tokenizer: Any | None, device: str = "cpu") -> None:
         self.about = about
-        self.models = [model.to(device).eval() for model in models]
+        self.device = _device(device)
+        self.models = [model.to(self.device).eval() for model in models]
         self.tokenizer = tokenizer
-        self.device = torch.device(device)
         self.reader = Reader(about, tokenizer)
         encoders = [module for model in models for module in model.modules() if isinstance(module, TextEncoder)]
         self.known = min((encoder.vocabulary_size for encoder in encoders), default=0)  # word pieces
@@ -236,6 +239,13 @@ class Predictor:
         outputs = [model(batch, return_attention=True).attention for model in self.models]
         weights = [{name: a[0].float().cpu().numpy() for name, a in output.items()} for output in outputs]
         return Attention(_words([_over_text(w) for w in weights], pieces), weights[0], pieces)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
+        raise UserError(f"device {name}: {str(error).splitlines()[0]}; cpu is always there") from error
 
 
 class StoredUtterances:

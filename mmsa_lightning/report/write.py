@@ -93,13 +93,14 @@ def write_figure(number: str, overrides: Sequence[str], out: Path, *, partial: b
     return f"{stem}.png, {stem}.svg"
 
 
-def write_attention(run_dir: Path, ids: Sequence[str], out: Path) -> list[str]:
+def write_attention(run_dir: Path, ids: Sequence[str], out: Path, plugins: Path | None = None) -> list[str]:
     """Draw a finished run's attention in chosen utterances, as ``attention_<id>`` .png and .svg.
 
     Args:
         run_dir: of a model that tells its weights.
         ids: of the utterances, from any split; none for those that the run left, its largest errors on test.
         out: folder to write to; made if it is not there.
+        plugins: the folder of the user's own model.
 
     Returns:
         where they lie.
@@ -108,7 +109,7 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path) -> list[str]:
         UserError: no finished run, a model that does not tell its weights, an unknown id.
     """
     if ids:
-        module, data = restore(run_dir)
+        module, data = restore(run_dir, plugins)
         if not attends(module.model):
             raise UserError(f"{run_dir}: {type(module.model).__name__} has no attention over steps to show")
         places = {id: (split, i) for split, stored in data.store.splits.items() for i, id in enumerate(stored.ids)}

@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 import mmsa_lightning
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment.evaluation import evaluate
 from mmsa_lightning.experiment.run import restore
 from mmsa_lightning.experiment.scaffold import write_model
 from mmsa_lightning.inference.export import package
@@ -139,9 +140,12 @@ def test_a_users_own_model_is_carried_only_when_asked(
 ) -> None:
     write_model("toy", tmp_path / "mine")
     run = trained("toy", "bert", "--config-dir", str(tmp_path / "mine"))
-    with pytest.raises(UserError, match=r"is your own file .*: give --code DIR"):
+    with pytest.raises(UserError, match=r"is your own file .*: give --config-dir DIR"):
         package([run], tmp_path / "p")
     package([run], tmp_path / "p", tmp_path / "mine")
+    with pytest.raises(UserError, match="other code than the project's: give the folder of your own model"):
+        evaluate(run, store, "test", "run")
+    assert evaluate(run, store, "test", "run", tmp_path / "mine") is not None
     for module in [name for name in sys.modules if name.startswith("mmsa_plugin_")]:
         del sys.modules[module]
     with pytest.raises(UserError, match=r"carries code of its author, toy\.py"):

@@ -121,6 +121,14 @@ def test_a_missing_modality_is_what_training_made_of_it(
     with torch.no_grad():
         expected = module.model.eval()(batch).prediction.numpy()
     np.testing.assert_allclose(found.sentiment[[0, 5]], expected, atol=1e-5)
+    with pytest.warns(UserWarning, match="1 of 1 utterances have no text"):
+        found_without = model.predict([None], audio=audio[:1], vision=vision[:1])
+    batch = data.split("test")[[0]]
+    batch.tokens.values[0, 1:-1] = 100  # [UNK]
+    batch.dropped = torch.tensor([[True, False, False]])
+    with torch.no_grad():
+        expected = module.model.eval()(batch).prediction.numpy()
+    np.testing.assert_allclose(found_without.sentiment, expected, atol=1e-5)
     np.testing.assert_allclose(found.sentiment[1:5], model.predict_store(store).sentiment[1:5], atol=1e-5)
 
 

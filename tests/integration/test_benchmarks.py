@@ -13,6 +13,7 @@ from typing import Any
 import curves
 import made
 import numpy as np
+import packing
 import pytest
 import source
 import torch
@@ -23,8 +24,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from warm import Python
 
 from mmsa_lightning import cli
+from mmsa_lightning.batch import Padded
 from mmsa_lightning.data.sampler import TrainingSampler
 from mmsa_lightning.data.store import SPLITS, Store
+from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
 HERE = Path(__file__).parents[2] / "experiments" / "benchmarks"
 
@@ -139,3 +142,14 @@ def test_figures_of_batches_by_hand() -> None:
     assert padding == pytest.approx((2 * longest[0] + 4 * longest[1]) / 18)
     alone = TrainingSampler(np.ones(6, int), 6, seed=0, order="uniform")
     assert figures(alone, label, 3)[:3] == pytest.approx((1, 1, 0))  # one batch: all meet again
+
+
+def test_packed_and_padded_encoders_read_the_same(tiny_bert: str) -> None:
+    encoder, rng = TextEncoder(tiny_bert, dropout=0.0), np.random.default_rng(0)
+    tokens = Padded.from_arrays([rng.integers(5, 1000, n) for n in (7, 3, 12)])
+    rows = []
+    encoder.layers[0].register_forward_pre_hook(lambda layer, inputs: rows.append(inputs[0].shape[:2].numel()))
+    for first in (False, True):
+        one, other = (packing.read(encoder, tokens, packed=packed, first=first) for packed in (True, False))
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+    assert rows[:2] == [7 + 3 + 12, 3 * 12]

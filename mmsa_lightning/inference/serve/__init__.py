@@ -1,0 +1,1 @@
+"""``mmsa serve``: a trained model behind a page and a JSON API."""
