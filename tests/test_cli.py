@@ -247,7 +247,8 @@ def test_ids_may_begin_with_a_dash(monkeypatch, words, run_dir, ids):
     got = []
     monkeypatch.setattr(write, "write_attention", lambda *args: got.append(args) or [])
     main(["attention", *words])
-    ((found_dir, found_ids, out),) = got
+    ((found_dir, found_ids, out, own_model),) = got
+    assert own_model is None
     assert found_dir == Path(run_dir)
     assert len(found_ids) == len(ids)
     assert all(full.startswith(id) for full, id in zip(found_ids, ids, strict=True))
