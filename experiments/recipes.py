@@ -57,7 +57,8 @@ def _row(name: str, figures: dict[str, Any] | None, metrics: list[str]) -> list[
     if not figures:
         return [f"`{name}`", "not measured", *[""] * len(metrics)]
     seeds = ", ".join(map(str, figures["seeds"]))
-    return [f"`{name}`", seeds, *(" ± ".join(f"{number:.2f}" for number in figures[key]) for key in metrics)]
+    shown = (figures[key] and " ± ".join(f"{number:.2f}" for number in figures[key]) for key in metrics)
+    return [f"`{name}`", seeds, *(cell or "undefined" for cell in shown)]
 
 
 def updated(page: str) -> str:
