@@ -308,9 +308,10 @@ def package(
     config_dir: Annotated[Path | None, option("DIR", "The folder of your own model, whose file is put in.")] = None,
 ) -> None:
     """Pack a trained model, to be loaded, handed on and predicted with."""
-    from mmsa_lightning.inference.export import finished_runs, package
+    from mmsa_lightning.experiment.result import directories
+    from mmsa_lightning.inference.export import package
 
-    runs = finished_runs(runs)
+    runs = directories(runs)
     if len(runs) > 1 and not ensemble:
         raise UserError(
             f"{len(runs)} finished runs, {runs[0]} and others: give one, or --ensemble for a model that averages them"

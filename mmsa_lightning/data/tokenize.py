@@ -88,7 +88,7 @@ def _moved(
     old: dict[str, list[Pieces]] = {}
     for modality in on_tokens:
         stored = {name: split.sequences[modality] for name, split in found.splits.items()}
-        if all(_is_repeated(steps) for ragged in stored.values() for steps in _each(ragged)):
+        if all(is_repeated(steps) for ragged in stored.values() for steps in each(ragged)):
             report.append(f"{modality}: one step per utterance, repeated over the new tokens")
             for name, ragged in stored.items():
                 moved[name][modality] = _Repeated(ragged, new[name])
@@ -114,12 +114,13 @@ def _on_tokens(found: Store, modality: str) -> bool:
     return all(split.aligned(["tokens", modality]) for split in found.splits.values())
 
 
-def _each(ragged: Ragged) -> Iterator[np.ndarray]:
+def each(ragged: Ragged) -> Iterator[np.ndarray]:
     """One sequence after the other, so that no more than one is in memory."""
     return (ragged[i] for i in range(len(ragged)))
 
 
-def _is_repeated(steps: np.ndarray) -> bool:
+def is_repeated(steps: np.ndarray) -> bool:
+    """Whether all steps (time, dim) are the same one."""
     return bool((steps == steps[:1]).all())
 
 
@@ -188,7 +189,7 @@ class _ByWord(Ragged):
 
     def check(self, ids: list[str], modality: str) -> None:
         """Raise _Inexact unless the features are one step per word, and every new piece is of a word that has one."""
-        for i, steps in enumerate(_each(self.stored)):
+        for i, steps in enumerate(each(self.stored)):
             if not np.array_equal(tokens.on_pieces(self._words(i), self.old[i]), steps):
                 raise _Inexact(f"{modality} of {ids[i]} is not one step per word")
             if not set(self.new[i].word.tolist()) <= set(self.old[i].word.tolist()):
@@ -210,7 +211,7 @@ def _renumbered(found: Store, text_encoder: str) -> tuple[dict[str, Split], Meta
 
     splits = {}
     for name, split in found.splits.items():
-        renumbered = Loaded([ids(stored) for stored in _each(split.sequences["tokens"])])
+        renumbered = Loaded([ids(stored) for stored in each(split.sequences["tokens"])])
         splits[name] = replace(split, sequences=split.sequences | {"tokens": renumbered})
     told = f"tokens: those of {found.meta.vocabulary}, renumbered as {text_encoder} numbers the same pieces"
     meta = replace(

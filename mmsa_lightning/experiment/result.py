@@ -48,6 +48,21 @@ def read(run_dir: Path) -> dict[str, Any] | None:
     return found
 
 
+def directories(folders: Sequence[Path]) -> list[Path]:
+    """Of all finished runs at or below some folders.
+
+    Raises:
+        UserError: a folder without one.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        here = sorted(path.parent for path in folder.rglob(NAME))
+        if not here:
+            raise UserError(f"{folder}: no finished run (a folder with {NAME}) in it")
+        found += here
+    return found
+
+
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Of Python and of packages, by default of those that figures depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in packages}

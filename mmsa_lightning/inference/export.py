@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mmsa_lightning import files
 from mmsa_lightning.data import tokens
 from mmsa_lightning.data.datamodule import StoreDataModule
-from mmsa_lightning.data.ragged import Ragged
+from mmsa_lightning.data.tokenize import each, is_repeated
 from mmsa_lightning.data.utterances import moments
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
@@ -52,21 +52,6 @@ class Trained:
     tokenizer: Any | None
     encoder: TextEncoder | None
     code: Path | None
-
-
-def finished_runs(folders: Sequence[Path]) -> list[Path]:
-    """The directories of all finished runs at or below some folders.
-
-    Raises:
-        UserError: a folder without one.
-    """
-    found: list[Path] = []
-    for folder in folders:
-        here = sorted(path.parent for path in folder.rglob(result.NAME))
-        if not here:
-            raise UserError(f"{folder}: no finished run (a folder with {result.NAME}) in it")
-        found += here
-    return found
 
 
 def package(run_dirs: Sequence[Path], out: Path, code: Path | None = None) -> About:
@@ -226,7 +211,7 @@ def _modality(data: StoreDataModule, m: str) -> Modality:
     names = data.store.meta.feature_names.get(name)
     if m == "text":
         return Modality(width, "own", names)
-    mean, std = moments(data.store.splits["train"].sequences[m])
+    mean, std = data.scale.get(m) or moments(data.store.splits["train"].sequences[m])
     return Modality(width, _steps(data, m), names, files.short(mean), files.short(std))
 
 
@@ -235,11 +220,8 @@ def _steps(data: StoreDataModule, m: str) -> str:
     splits = data.store.splits.values()
     if "text" not in data.sequences or not all(s.aligned([data.sequences["text"], m]) for s in splits):
         return "own"
-    return "utterance" if all(_is_repeated(split.sequences[m]) for split in splits) else "text"
-
-
-def _is_repeated(ragged: Ragged) -> bool:
-    return all(bool((ragged[i] == ragged[i][:1]).all()) for i in range(len(ragged)))
+    repeated = all(is_repeated(steps) for split in splits for steps in each(split.sequences[m]))
+    return "utterance" if repeated else "text"
 
 
 def _alone(about: About, model: nn.Module, folder: Path, code: Path | None) -> nn.Module:

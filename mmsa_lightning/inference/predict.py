@@ -93,13 +93,13 @@ def of_store(predictor: Predictor, path: Path, split: str, attention: bool) -> I
     """Chunks of a split of a store."""
     store = Store(path)
     stored, found = StoredUtterances(predictor, store, split), store.splits[split]
+    texts = found.raw_text or [""] * len(found)
     for start in range(0, len(found), CHUNK):
         some = range(start, min(start + CHUNK, len(found)))
 
         def predict(some: range = some) -> tuple[Predictions, Counter[str]]:
             return stored.predict(some, attention=attention), Counter(dict.fromkeys(stored.notes, len(some)))
 
-        texts = found.raw_text or [""] * len(found)
         ids, labels = [found.ids[i] for i in some], found.label[some].tolist()
         yield Chunk(ids, [texts[i] for i in some], labels, f"{store.meta.content_sha256} {split} {start}", predict)
 

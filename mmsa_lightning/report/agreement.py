@@ -16,7 +16,7 @@ from mmsa_lightning import files
 from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.figures import agreement_figure, save_figure
-from mmsa_lightning.report.grid import Grid
+from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.rows import Row
 
@@ -159,8 +159,7 @@ def write_agreement(found: Sequence[Course], out: Path) -> list[Path]:
     stem = out / "agreement"
     tables = grids(found)
     files.write_rows(stem.with_suffix(".csv"), records(found))
-    files.write_text(stem.with_suffix(".md"), "\n".join(grid.markdown() for grid in tables))
-    files.write_text(stem.with_suffix(".tex"), "\n".join(grid.latex() for grid in tables))
+    write_grids(tables, stem)
     figures = drawn(found)
     for figure in figures.values():
         save_figure(figure, stem)

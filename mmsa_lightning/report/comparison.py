@@ -80,6 +80,12 @@ def against(first: np.ndarray, others: dict[str, np.ndarray]) -> dict[str, Test]
     return {name: Test(d, p) for name, d, p in zip(others, differences, corrected, strict=True)}
 
 
+def best_against(errors: dict[str, np.ndarray]) -> tuple[str, dict[str, Test]]:
+    """The row with the lowest mean of absolute errors, each float64 (seeds, utterances), and it against each other."""
+    best = min(errors, key=lambda row: errors[row].mean())
+    return best, against(errors[best], {row: own for row, own in errors.items() if row != best})
+
+
 def measured_grid(rows: Sequence[Row], paper: dict[str, Printed], caption: str) -> Grid:
     """What was measured: mean ± sample standard deviation, best in bold.
 

@@ -15,7 +15,7 @@ from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.evaluation import FAR, KEY
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell
-from mmsa_lightning.report.grid import Grid
+from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.rows import refuse_mixtures
 from mmsa_lightning.report.significance import RESAMPLES
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
@@ -145,8 +145,7 @@ def _tests(evaluation: Evaluation) -> Grid | None:
     errors = {row: np.stack(list(seeds.values())) for row, seeds in evaluation.errors.items()}  # (seeds, utterances)
     if len(errors) < 2:
         return None
-    best = min(errors, key=lambda row: errors[row].mean())
-    found = comparison.against(errors[best], {row: own for row, own in errors.items() if row != best})
+    best, found = comparison.best_against(errors)
     title = (
         f"{_place(evaluation)}: MAE of {best} minus each other row's: paired bootstrap over the utterances, seeds "
         f"pooled, {RESAMPLES} resamples; p by Holm over {len(found)} comparisons. {best} was chosen as the best of "
@@ -176,7 +175,4 @@ def write_evaluation(cells: Sequence[Cell], out: Path) -> str:
         for line in files.read_rows(cell.run_dir / result.EVALUATION)
     ]
     files.write_rows(out / "evaluation.csv", lines)
-    markdown = "\n".join(grid.markdown() for grid in tables)
-    files.write_text(out / "evaluation.md", markdown)
-    files.write_text(out / "evaluation.tex", "\n".join(grid.latex() for grid in tables))
-    return markdown
+    return write_grids(tables, out / "evaluation")

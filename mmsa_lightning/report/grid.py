@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmsa_lightning import files
 
 _LATEX = str.maketrans(
     {
@@ -70,3 +74,19 @@ class Grid:
                 "",
             ]
         )
+
+
+def write_grids(grids: Sequence[Grid], stem: Path) -> str:
+    """Write tables one below the other, as .md and .tex.
+
+    Args:
+        grids: the tables.
+        stem: of the files' names, without a suffix.
+
+    Returns:
+        the Markdown.
+    """
+    markdown = "\n".join(grid.markdown() for grid in grids)
+    files.write_text(stem.with_suffix(".md"), markdown)
+    files.write_text(stem.with_suffix(".tex"), "\n".join(grid.latex() for grid in grids))
+    return markdown

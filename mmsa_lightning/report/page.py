@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -87,12 +86,7 @@ def find_cells(folders: Sequence[Path]) -> list[Cell]:
     Raises:
         UserError: a folder without a finished run, a run without its config, or two of the same row and seed.
     """
-    found: dict[Path, dict[str, Any]] = {}
-    for folder in folders:
-        paths = sorted(path.parent for path in folder.rglob(result.NAME))
-        if not paths:
-            raise UserError(f"{folder}: no finished run (a folder with {result.NAME}) in it")
-        found |= {path: record for path in paths if (record := result.read(path))}
+    found = {path: record for path in result.directories(folders) if (record := result.read(path))}
     names = told_apart(
         [row_name(record) for record in found.values()], [settings(path, record) for path, record in found.items()]
     )

@@ -22,7 +22,7 @@ from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.comparison import Figure
 from mmsa_lightning.report.figures import robustness_figure, save_figure
-from mmsa_lightning.report.grid import Grid
+from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.names import settings, told_apart, trained_name
 from mmsa_lightning.report.paper import published_auilc
 from mmsa_lightning.report.rows import protocol_name, refuse_mixtures
@@ -185,8 +185,7 @@ def _tests(curves: Sequence[Curve]) -> Grid | None:
     errors = {row: own for row, own in errors.items() if np.isfinite(own).all()}
     if len(errors) < 2:
         return None
-    best = min(errors, key=lambda row: errors[row].mean())
-    found = comparison.against(errors[best], {row: own for row, own in errors.items() if row != best})
+    best, found = comparison.best_against(errors)
     title = (
         f"MAE of {best} minus each other row's, {'mean' if curves[0].mode == 'modality' else 'AUILC'} as above: paired "
         f"bootstrap over the test utterances, seeds and mask seeds pooled, {RESAMPLES} resamples; p by Holm over "
@@ -237,9 +236,7 @@ def write_robustness(cells: Sequence[Cell], out: Path) -> str:
     ]
     files.write_rows(out / "robustness.csv", lines)
     files.write_rows(out / "auilc.csv", records(curves))
-    markdown = "\n".join(grid.markdown() for grid in tables)
-    files.write_text(out / "auilc.md", markdown)
-    files.write_text(out / "auilc.tex", "\n".join(grid.latex() for grid in tables))
+    markdown = write_grids(tables, out / "auilc")
     for mode, figure in zip(dict.fromkeys(curve.mode for curve in curves), drawn(curves).values(), strict=True):
         save_figure(figure, out / f"robustness_{mode}")
     return markdown

@@ -14,6 +14,7 @@ from mmsa_lightning.models.output import attends
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell, cells
 from mmsa_lightning.report.figures import attention_figure, losses_figure, rows_figure, save_figure
+from mmsa_lightning.report.grid import write_grids
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.paper import printed
 from mmsa_lightning.report.rows import Row, read_rows
@@ -45,9 +46,7 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
     if number in SETTINGS:
         grid = {"1": counts_grid, "2": settings_grid}[number](configs(overrides), paper)
         out.mkdir(parents=True, exist_ok=True)
-        files.write_text(out / f"table{number}.md", grid.markdown())
-        files.write_text(out / f"table{number}.tex", grid.latex())
-        return grid.markdown()
+        return write_grids([grid], out / f"table{number}")
     wanted = cells(f"table{number}", overrides)
     rows = read_rows(wanted, partial=partial)
     if not rows[0].protocol.printed:
@@ -57,11 +56,9 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
         grids.append(comparison.paper_grid(rows, paper))
     if (tested := comparison.tests_grid(rows, paper)) is not None:
         grids.append(tested)
-    markdown = "\n".join(grid.markdown() for grid in grids)
     out.mkdir(parents=True, exist_ok=True)
     name = f"table{number}"
-    files.write_text(out / f"{name}.md", markdown)
-    files.write_text(out / f"{name}.tex", "\n".join(grid.latex() for grid in grids))
+    markdown = write_grids(grids, out / name)
     files.write_rows(out / f"{name}.csv", comparison.records(rows, paper))
     save_figure(rows_figure(rows, paper, _title(number, rows)), out / name)
     return markdown
