@@ -49,6 +49,8 @@ def main() -> None:
     )
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="what both sides train on")
+    parser.add_argument("--precision", default="32-true", help="of this project's side, as trainer.precision")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--models", nargs="+", default=["self_mm"], help="of this project, against MMSA's Self-MM")
@@ -65,13 +67,16 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, 
     if not args.store:
         made.write(folder / "made.h5", dict(zip(("train", "valid", "test"), args.counts, strict=True)), 15)
     source.write(pickle, args.store or folder / "made.h5")
-    encoder, width = (minilm.directory(), 384) if args.encoder == "minilm" else (_bert_base(folder / "bert"), 768)
+    encoder, width = (minilm.directory(), 384) if args.encoder == "minilm" else (bert_base(folder / "bert"), 768)
     start = time.time()
     child.imported(pickle, store)
     print(f"import: {time.time() - start:.1f} s for {pickle.stat().st_size / 1e6:.0f} MB", file=sys.stderr)
 
     jobs = {
-        "MMSA self_mm": ("theirs.py", [str(pickle), str(encoder), width, args.batch_size, args.epochs, str(folder)])
+        "MMSA self_mm": (
+            "theirs.py",
+            [str(pickle), str(encoder), width, args.batch_size, args.epochs, str(folder), args.device],
+        )
     }
     for model in args.models:
         overrides = [
@@ -79,7 +84,8 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, 
             "data=mosi",
             f"text_encoder={encoder}",
             f"data.batch_size={args.batch_size}",
-            "trainer.accelerator=cpu",
+            f"trainer.accelerator={'gpu' if args.device == 'cuda' else 'cpu'}",
+            f"trainer.precision={args.precision}",
             *child.settings(store, args.epochs, folder / "runs"),
         ]
         jobs[model] = ("ours.py", overrides)
@@ -96,7 +102,8 @@ def report(args: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) -> 
     versions = ", ".join(f"{name} {version(name)}" for name in ("mmsa", "torch", "lightning", "transformers"))
     print(
         f"\n{args.store or ' / '.join(map(str, args.counts))}, {args.encoder}, batches of {args.batch_size}, "
-        f"{args.threads} threads, {args.epochs} epochs, {args.repeats} runs a side; {platform.machine()}, "
+        f"{args.device}, {args.threads} threads, ours in {args.precision}, {args.epochs} epochs, "
+        f"{args.repeats} runs a side; {platform.machine()}, "
         f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}; {versions}\n"
     )
     first, *others = found
@@ -120,7 +127,8 @@ def _cell(values: list[float]) -> str:
     return f"{statistics.median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
-def _bert_base(folder: Path) -> Path:
+def bert_base(folder: Path) -> Path:
+    """A directory with BERT-base of random weights, and MiniLM's tokenizer, which is BERT's."""
     torch.manual_seed(0)
     BertModel(BertConfig(), add_pooling_layer=False).save_pretrained(folder)
     for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):

@@ -40,7 +40,9 @@ class Noted:
         return iter(self.loader)
 
 
-def main(pickle: str, encoder: str, width: int, batch_size: int, epochs: int, folder: str) -> dict[str, Any]:
+def main(
+    pickle: str, encoder: str, width: int, batch_size: int, epochs: int, folder: str, device: str
+) -> dict[str, Any]:
     args = get_config_regression("self_mm", "mosi", Path(MMSA.__file__).parent / "config" / "config_regression.json")
     args.update(  # which sets attributes, too
         {
@@ -54,7 +56,7 @@ def main(pickle: str, encoder: str, width: int, batch_size: int, epochs: int, fo
             "text_out": width,
             "batch_size": batch_size,
             "train_mode": "regression",
-            "device": torch.device("cpu"),
+            "device": torch.device(device),
             "model_save_path": Path(folder) / "model.pth",
             "cur_seed": 1,
             "early_stop": epochs + 1,
@@ -65,7 +67,7 @@ def main(pickle: str, encoder: str, width: int, batch_size: int, epochs: int, fo
     loaders = MMDataLoader(args, num_workers=0)
     args["train_samples"] = len(loaders["train"].dataset)
     loading = time.time() - opened
-    model = AMIO(args)
+    model = AMIO(args).to(args["device"])
     trainer = ATIO().getTrain(args)
     passes = clock.Passes()
     evaluate = trainer.do_test

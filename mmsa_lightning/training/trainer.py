@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 import transformers
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
@@ -182,6 +183,9 @@ def build_trainer(
     """
     gpus = _gpus(options)
     chosen = _devices(options, gpus)
+    # torch's first choice in bf16 on newer GPUs plans for a tenth of a second for every shape that is new, and most
+    # batches have one.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     clip = options.get("gradient_clip_val")
     several = processes(options) > 1
     if several and not gpus and any(isinstance(part, _BatchNorm) for part in model.modules()):

@@ -84,6 +84,14 @@ def test_several_processes_on_the_cpu_do_not_normalise_over_shares_of_a_batch(tm
     build_trainer({"accelerator": "cpu", "devices": 1, "max_epochs": 1}, tmp_path, **given)
 
 
+def test_no_attention_plans_for_every_new_shape(tmp_path: Path) -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    split = Split(ids=[], label=np.zeros(0), sequences={})
+    given: dict[str, Any] = {"train": split, "label_limit": 3.0, "model": nn.Linear(2, 2), "objective": L1()}
+    build_trainer({"accelerator": "cpu"}, tmp_path, patience=1, **given)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
 class OfGradients(Objective):
     combine = staticmethod(torch.sum)  # type: ignore[assignment]
 
