@@ -32,6 +32,8 @@ import numpy as np
 from mmsa_lightning import files
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.data import extraction
+from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.data.ragged import Ragged, Stored
 from mmsa_lightning.data.releases import protocol
 from mmsa_lightning.errors import UserError
@@ -81,6 +83,7 @@ class Meta:
         vocabulary_assumed: the source has tokens, and nobody said of which vocabulary.
         lower_cased: the text was put in lower case for the tokenizer; ``raw_text`` is as it was written.
         feature_names: of each feature, by modality, where the source says them.
+        extraction: how the features were made of videos, where they were.
     """
 
     dataset: str
@@ -97,6 +100,7 @@ class Meta:
     vocabulary_assumed: bool = False
     lower_cased: bool = False
     feature_names: dict[str, list[str]] = field(default_factory=dict)
+    extraction: Extraction | None = None
 
     @property
     def label_limit(self) -> float:
@@ -234,7 +238,10 @@ class _Malformed(Exception):
 
 
 def _read_meta(text: str) -> Meta:
-    meta = Meta(**json.loads(text))
+    found = dict(json.loads(text))
+    if found.get("extraction") is not None:
+        found["extraction"] = extraction.read(found["extraction"])
+    meta = Meta(**found)
     for name, hint in get_type_hints(Meta).items():
         if not fits(getattr(meta, name), hint):
             raise _Malformed(f"its {name} is {getattr(meta, name)!r}")
