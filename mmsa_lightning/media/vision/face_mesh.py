@@ -75,10 +75,10 @@ class FaceMesh:
 
 
 def thinned(frames: Iterator[tuple[float, np.ndarray]], rate: float) -> Iterator[tuple[float, np.ndarray]]:
-    """The first frame of each 1 / ``rate`` seconds."""
+    """The first frame of each 1 / ``rate`` seconds; it may begin two milliseconds early, as rounded times do."""
     last = None
     for start, image in frames:
-        slot = int(start * rate + 1e-6)
+        slot = int((start + 0.002) * rate)
         if slot != last:
             last = slot
             yield start, image

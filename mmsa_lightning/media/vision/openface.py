@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,7 @@ class OpenFace:
         return Track(times, values, found, None, (coverage(found), *lines))
 
 
+@lru_cache(maxsize=1)  # the utterances of one video come one after another
 def read(path: Path) -> list[Row]:
     """The rows of a table.
 
@@ -91,7 +93,7 @@ def read(path: Path) -> list[Row]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            lines = csv.DictReader(file, skipinitialspace=True)
+            lines = csv.DictReader(file)
             columns = [column.strip() for column in lines.fieldnames or []]
             lines.fieldnames = columns
             if missing := [name for name in (*KEYS, *UNITS) if name not in columns]:

@@ -75,6 +75,11 @@ def test_frames_between_are_skipped(fps: float, first: float, expected: list[int
     assert [image[0, 0, 0] for _, image in thinned(film(8, fps, first), 15)] == expected
 
 
+def test_times_in_milliseconds_leave_no_frame_out() -> None:
+    rounded = [(round(start, 3), image) for start, image in film(60, 15)]
+    assert len(list(thinned(iter(rounded), 15))) == 60
+
+
 def test_a_film_without_a_face() -> None:
     track = FaceMesh()(film(3))
     assert not track.found.any() and not track.values.any()

@@ -92,6 +92,13 @@ def test_pose(yaw: float, pitch: float, roll: float, head: np.ndarray) -> None:
     assert [found[f"head_{name}"] for name in ("yaw", "pitch", "roll")] == pytest.approx([yaw, pitch, roll], abs=1e-2)
 
 
+def test_the_heads_directions_are_at_right_angles(head: np.ndarray) -> None:
+    head[geometry.LEFT_SIDE] += [0, 0.2, 0.1]  # one eye higher
+    turned = geometry.upright(in_picture(head))[1]
+    np.testing.assert_allclose(turned @ turned.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(turned) == pytest.approx(1)
+
+
 def test_signs_of_the_pose(head: np.ndarray) -> None:
     """In the picture: the nose goes right, or up; the person's left eye, which is on the right, goes down."""
     tip = np.array([0, -0.5, 0.5])

@@ -53,11 +53,11 @@ def test_a_stretch(tmp_path: Path) -> None:
 def test_of_several_faces_the_most_often_found_is_taken(tmp_path: Path) -> None:
     rows = [
         {"timestamp": 0, "face_id": 0},
-        {"timestamp": 0, "face_id": 1},
+        {"timestamp": 0, "face_id": 1, "confidence": 0.6},
         {"timestamp": 0.1, "face_id": 0, "success": 0},
-        {"timestamp": 0.1, "face_id": 1},
+        {"timestamp": 0.1, "face_id": 1, "confidence": 0.6},
         {"timestamp": 0.2, "face_id": 0},
-        {"timestamp": 0.3, "face_id": 1},
+        {"timestamp": 0.3, "face_id": 1, "confidence": 0.6},
     ]
     track = OpenFace()(write(tmp_path, rows))
     np.testing.assert_allclose(track.values[:, 0], [1, 3, 0, 5])

@@ -52,10 +52,10 @@ def test_beyond_the_image_is_black(coordinates: np.ndarray) -> None:
 
 
 def test_every_pixel_counts_when_a_square_is_reduced() -> None:
-    """A board of black and white pixels is grey; single pixels that are picked would be black or white."""
-    board = np.indices((64, 64)).sum(0) % 2 * 255
-    image = np.repeat(board[..., None], 3, axis=2).astype(np.uint8)
-    np.testing.assert_allclose(Region(32, 32, 64).cut(image, 16), 127.5)
+    """Two white columns in eight are a quarter of white; those in the middle of eight would be white alone."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, 3::8] = image[:, 4::8] = 255
+    np.testing.assert_allclose(Region(32, 32, 64).cut(image, 8), 255 / 4)
 
 
 def test_the_square_around_points() -> None:
