@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from mmsa_lightning.data.formats import delimited
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About
@@ -53,7 +55,7 @@ def utterances(source: Path, about: About) -> Iterator[Utterance]:
     _compare(about, tools.extraction(aligned=aligned).versions)
     for clip in listed:
         found = tools(clip)
-        features = {m: found.by_words(m) if aligned else found.values[m] for m in read}
+        features: dict[str, np.ndarray] = {m: found.by_words(m) if aligned else found.values[m] for m in read}
         text = " ".join(word.text for word in found.said)
         yield Utterance(clip.id, text, clip.label, features)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.media import sphinx
+from mmsa_lightning.media import sphinx, voice
 from mmsa_lightning.media.pronunciation import Pronunciation, pronounce
 from mmsa_lightning.media.words import Cue, Word, spread
 
@@ -127,7 +127,8 @@ def _search(decoder: Any, texts: Sequence[str], said: Sequence[Pronunciation], s
 
 def _spread(texts: Sequence[str], sound: np.ndarray) -> list[Word]:
     """The words from where a voice begins to where it ends, or over all of a sound without one."""
-    frame = sphinx.VOICE / sphinx.RATE
-    voiced = np.flatnonzero(sphinx.voiced(sound))
-    start, end = (voiced[0] * frame, (voiced[-1] + 1) * frame) if len(voiced) else (0.0, len(sound) / sphinx.RATE)
-    return spread(texts, float(start), float(end))
+    end = len(sound) / sphinx.RATE
+    voiced = np.flatnonzero(voice.voiced(sound)) * voice.CHUNK / sphinx.RATE
+    if not len(voiced):
+        return spread(texts, 0.0, end)
+    return spread(texts, float(voiced[0]), min(float(voiced[-1]) + voice.CHUNK / sphinx.RATE, end))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
@@ -23,6 +23,8 @@ CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,wav,fl
 LARGEST = 960  # pixels of a picture's longer side: more would only take time
 EDGE = 0.1  # seconds of sound before and after a stretch, for the resampler
 SLACK = 0.5  # seconds before a stretch that are decoded too: a seek may end behind the first frame that it needs
+
+T = TypeVar("T")
 
 av.logging.set_level(av.logging.PANIC)  # ffmpeg's own lines are for its developers
 
@@ -100,12 +102,19 @@ def frames(path: Path, start: float, end: float | None, rate: float) -> Iterator
         pictures = _pictures(container)
         if not pictures:
             return
-        due = start
-        for seconds, frame in _frames(container, pictures[0], start, end):
-            if seconds < due - 1e-6:
-                continue
-            due = max(due + 1 / rate, seconds + 0.5 / rate)
-            yield seconds - start, _picture(frame)
+        stretch = ((seconds - start, frame) for seconds, frame in _frames(container, pictures[0], start, end))
+        for at, frame in thinned(stretch, rate):
+            yield at, _picture(frame)
+
+
+def thinned(frames: Iterator[tuple[float, T]], rate: float) -> Iterator[tuple[float, T]]:
+    """The first frame of each 1 / ``rate`` seconds; it may begin two milliseconds early, as rounded times do."""
+    last = None
+    for at, frame in frames:
+        slot = int((at + 0.002) * rate)
+        if slot != last:
+            last = slot
+            yield at, frame
 
 
 def _picture(frame: Any) -> np.ndarray:

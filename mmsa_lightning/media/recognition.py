@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.media import sphinx
+from mmsa_lightning.media import sphinx, voice
 from mmsa_lightning.media.words import Word, spread
 from mmsa_lightning.models.layers import pretrained
 
@@ -58,7 +58,7 @@ class PocketSphinx:
         words = []
         for first, last in _pieces(sound):
             start, piece = first / sphinx.RATE, sound[first:last]
-            if sphinx.voiced(piece).any():  # it hears words in silence, too
+            if voice.voiced(piece).any():  # it hears words in silence, too
                 found = sphinx.decode(self.decoder, piece)
                 words += [Word(text, start + begin, start + end) for text, begin, end in found]
         return words
@@ -66,8 +66,8 @@ class PocketSphinx:
 
 def _pieces(sound: np.ndarray) -> Iterator[tuple[int, int]]:
     """Cuts of at most :data:`PIECE` seconds, in the middle of the longest pause of their second half, in samples."""
-    longest = PIECE * sphinx.RATE // sphinx.VOICE  # frames
-    voiced = sphinx.voiced(sound)
+    longest = PIECE * sphinx.RATE // voice.CHUNK  # frames
+    voiced = voice.voiced(sound)
     first = 0
     while len(voiced) - first > longest:
         half = first + longest // 2
@@ -77,9 +77,9 @@ def _pieces(sound: np.ndarray) -> Iterator[tuple[int, int]]:
         if len(pauses):
             begin, end = pauses[np.argmax(pauses[:, 1] - pauses[:, 0])]
             last = half + int(begin + end + 1) // 2
-        yield first * sphinx.VOICE, last * sphinx.VOICE
+        yield first * voice.CHUNK, last * voice.CHUNK
         first = last
-    yield first * sphinx.VOICE, len(sound)
+    yield first * voice.CHUNK, len(sound)
 
 
 class Whisper:

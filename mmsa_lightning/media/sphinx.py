@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 RATE = 16_000  # samples a second
 FRAMES = 100  # a second, of a decoder's answers
-VOICE = 480  # samples of a frame that has a voice or not; the detector, WebRTC's, takes 10, 20 or 30 ms
 
 
 @functools.cache
@@ -52,21 +51,6 @@ def decode(decoder: Decoder, sound: np.ndarray) -> list[tuple[str, float, float]
         return []
     found = [(s.word.partition("(")[0], s.start_frame / FRAMES, (s.end_frame + 1) / FRAMES) for s in decoder.seg()]
     return [(word, start, min(end, len(sound) / RATE)) for word, start, end in found if word and word[0] not in "<["]
-
-
-def voiced(sound: np.ndarray) -> np.ndarray:
-    """(frames,) bool: whether each whole frame of :data:`VOICE` samples has a voice.
-
-    Args:
-        sound: as :func:`decode`.
-    """
-    from pocketsphinx import Vad
-
-    detector, data = Vad(Vad.STRICT, RATE, VOICE / RATE), _pcm(sound)
-    frames = [data[i : i + 2 * VOICE] for i in range(0, len(data) - 2 * VOICE + 1, 2 * VOICE)]
-    for frame in frames[:100]:  # until it knows the noise, it takes it for a voice
-        detector.is_speech(frame)
-    return np.array([detector.is_speech(frame) for frame in frames], dtype=bool)
 
 
 def _pcm(sound: np.ndarray) -> bytes:

@@ -16,7 +16,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.media import alignment, audio, decode, recognition, transcript, vision, voice
 from mmsa_lightning.media.clips import LONGEST, Clip
 from mmsa_lightning.media.pooling import by_words
-from mmsa_lightning.media.words import Word
+from mmsa_lightning.media.words import Cue, Word, spread
 
 NONE = "none"  # of a modality that is left out
 SPOKEN = 1 / 3  # of a frame must lie in voice for it to count
@@ -87,7 +87,7 @@ class Tools:
 
     def extraction(self, *, aligned: bool) -> Extraction:
         """What made the features."""
-        versions = {"av": version("av"), **voice.versions(), **alignment.versions()}
+        versions = {"av": version("av"), **voice.versions(), "pocketsphinx": version("pocketsphinx")}
         for tool in self._tools().values():
             versions |= tool.versions
         rates = {m: float(tool.rate) for m, tool in self._tools().items()}
@@ -155,22 +155,28 @@ class Tools:
         self, clip: Clip, speech: np.ndarray | None, voiced: np.ndarray | None, length: float, notes: list[str]
     ) -> tuple[list[Word], str]:
         """Its words by time, and where they come from."""
-        if clip.text is not None:
+        beside = transcript.beside(clip.video) if clip.text is None else None
+        if clip.text is not None or beside is not None:
+            if beside is None:
+                cues, how = [Cue(clip.text or "", 0.0, length, None)], "text"
+            else:
+                said = transcript.between(transcript.read(beside), clip.start, clip.start + length)
+                cues, how = [_moved(cue, clip.start, length) for cue in said], beside.suffix.lstrip(".").lower()
             if speech is None or not len(speech):
                 notes.append("no sound: its words are spread over its time")
-                return alignment.spread(clip.text.split(), 0.0, length), "text"
-            aligned = alignment.align(clip.text, speech)
-            notes += aligned.notes
-            return aligned.words, "text"
-        beside = transcript.beside(clip.video)
-        if beside is not None:
-            cues = transcript.between(transcript.read(beside), clip.start, clip.start + length)
-            whole = alignment.times(cues, speech, clip.start, length)
-            notes += whole.notes
-            return whole.words, beside.suffix.lstrip(".").lower()
-        if self.recognise is None or speech is None or voiced is None or not voiced.any():
+                return [word for cue in cues for word in cue.words or spread(cue.text.split(), cue.start, cue.end)], how
+            found = alignment.times(cues, speech)
+            if found.spread:
+                notes.append(f"{found.spread} words were not found in the sound: they are spread over the voice")
+            if found.guessed:
+                notes.append(f"pronunciation was guessed of {', '.join(found.guessed)}")
+            return list(found.words), how
+        if speech is None or voiced is None or not voiced.any():
             notes.append("no words: " + ("no sound" if speech is None else "no voice in its sound"))
-            return [], "none"
+            return [], NONE
+        if self.recognise is None:
+            notes.append("no words: none were given, and none were to be recognised")
+            return [], NONE
         return self.recognise(speech), self.settings.words
 
     def _hear(self, clip: Clip, voiced: np.ndarray | None, length: float, found: Extracted) -> None:
@@ -193,7 +199,7 @@ class Tools:
             self._nothing("vision", self.vision, length, found)
             found.notes.append("no vision: the file has no pictures")
             return
-        track = self.vision(clip, speech)
+        track = self.vision.of_video(clip.video, clip.start, clip.end, speech)
         found.times["vision"], found.values["vision"] = track.times, track.values
         found.notes += track.report
         if not len(track.values):
@@ -203,6 +209,16 @@ class Tools:
         """One missing step: a modality that is absent throughout."""
         found.times[m] = np.array([[0.0, length]])
         found.values[m] = np.zeros((1, len(tool.names)), np.float32)
+
+
+def _moved(cue: Cue, start: float, length: float) -> Cue:
+    """A cue of a video as one of an utterance, which lasts ``length`` seconds from ``start``."""
+
+    def moved(second: float) -> float:
+        return min(max(second - start, 0.0), length)
+
+    words = cue.words and tuple(Word(word.text, moved(word.start), moved(word.end)) for word in cue.words)
+    return Cue(cue.text, moved(cue.start), moved(cue.end), words)
 
 
 @contextmanager

@@ -81,6 +81,19 @@ def test_fewer_pictures_a_second(video: Path) -> None:
     assert [round(at, 3) for at, _ in decode.frames(video, 1.0, 3.0, rate=5)] == [i / 5 for i in range(10)]
 
 
+@pytest.mark.parametrize(
+    ("fps", "expected"),
+    [(30, [0, 2, 4, 6]), (25, [0, 2, 4, 5, 7]), (15, list(range(8))), (10, list(range(8)))],
+)
+def test_pictures_between_are_skipped(fps: float, expected: list[int]) -> None:
+    assert [i for _, i in decode.thinned(((i / fps, i) for i in range(8)), 15)] == expected
+
+
+def test_times_in_milliseconds_leave_no_picture_out() -> None:
+    rounded = ((round(i / 15, 3), i) for i in range(60))
+    assert len(list(decode.thinned(rounded, 15))) == 60
+
+
 def test_a_large_picture_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "LARGEST", 32)
     _, picture = next(decode.frames(videos.write(tmp_path / "a.mp4", 1.0), 0.0, None, 1))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
+from mmsa_lightning.media import decode
 from mmsa_lightning.media.vision import geometry, speaker, weights
 from mmsa_lightning.media.vision.detection import Detector
 from mmsa_lightning.media.vision.following import Faces
@@ -22,7 +24,7 @@ class FaceMesh:
     Attributes:
         names: of the features.
         units: of each feature, by name.
-        rate: frames a second that are looked at; those between are skipped. A blink lasts two of them, a word four,
+        rate: frames a second that are looked at. A blink lasts two of them, a word four,
             and a mouth opens and closes at most seven times a second, so that 15 is just enough.
         versions: of what the features depend on.
 
@@ -43,13 +45,14 @@ class FaceMesh:
         """The face in a stretch of video.
 
         Args:
-            frames: each frame's start in seconds, in order, and its picture, uint8 (h, w, 3) RGB.
+            frames: each frame's start in seconds, in order, and its picture, uint8 (h, w, 3) RGB; at most :attr:`rate`
+                a second.
             sound: float32 at 16 kHz, mono, from the first frame on; decides who speaks where several faces are seen.
         """
         faces = Faces(self.detector, self.mesh, region_of)
         starts: list[float] = []
         seen: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = {}  # by face: frame, features, mesh
-        for start, image in thinned(frames, self.rate):
+        for start, image in frames:
             for number, points in faces(image).items():
                 row = geometry.features(points, *image.shape[:2])
                 seen.setdefault(number, []).append((len(starts), row, points[:POINTS, :2].copy()))
@@ -73,12 +76,6 @@ class FaceMesh:
         geometry.add_speeds(values, times, found)
         return Track(times, values, found, landmarks, (coverage(found), *lines))
 
-
-def thinned(frames: Iterator[tuple[float, np.ndarray]], rate: float) -> Iterator[tuple[float, np.ndarray]]:
-    """The first frame of each 1 / ``rate`` seconds; it may begin two milliseconds early, as rounded times do."""
-    last = None
-    for start, image in frames:
-        slot = int((start + 0.002) * rate)
-        if slot != last:
-            last = slot
-            yield start, image
+    def of_video(self, video: Path, start: float, end: float | None, sound: np.ndarray | None) -> Track:
+        """The face in a video from ``start`` to ``end``; times are in seconds from ``start``."""
+        return self(decode.frames(video, start, end, self.rate), sound)

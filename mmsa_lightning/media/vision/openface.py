@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -46,8 +46,11 @@ class OpenFace:
     Attributes:
         names: of the features.
         units: of each feature, by name.
+        rate: frames a second of most videos; the table's own times count.
         versions: none; the table does not say which OpenFace wrote it.
     """
+
+    rate = RATE
 
     def __init__(self) -> None:
         self.names, self.units = list(UNITS), UNITS
@@ -82,6 +85,11 @@ class OpenFace:
                     f"{len(faces)} faces in OpenFace's table; face_id {taken} is taken, the one most often found"
                 )
         return Track(times, values, found, None, (coverage(found), *lines))
+
+    def of_video(self, video: Path, start: float, end: float | None, sound: np.ndarray | None) -> Track:
+        """The same, in seconds from ``start``; OpenFace heard nothing."""
+        found = self(video, start, math.inf if end is None else end)
+        return replace(found, times=found.times - start)
 
 
 @lru_cache(maxsize=1)  # the utterances of one video come one after another

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsa_lightning.media.vision.face_mesh import FaceMesh, thinned
+from mmsa_lightning.media.vision.face_mesh import FaceMesh
 from mmsa_lightning.media.vision.following import EVERY
 from mmsa_lightning.media.vision.mesh import region_of
 from mmsa_lightning.media.vision.region import Region
@@ -59,25 +59,6 @@ def test_frames_without_the_face_are_missing_steps(face_mesh: FaceMesh) -> None:
 def test_times_of_frames(face_mesh: FaceMesh) -> None:
     track = face_mesh((second, np.zeros((240, 320, 3), np.uint8)) for second in (0.5, 0.6, 0.9))
     np.testing.assert_allclose(track.times, [[0.5, 0.6], [0.6, 0.9], [0.9, 0.9 + 1 / 15]])
-
-
-@pytest.mark.parametrize(
-    ("fps", "first", "expected"),
-    [
-        (30, 0, [0, 2, 4, 6]),
-        (30, 2, [0, 2, 4, 6]),
-        (25, 0, [0, 2, 4, 5, 7]),
-        (15, 3, list(range(8))),
-        (10, 0, list(range(8))),
-    ],
-)
-def test_frames_between_are_skipped(fps: float, first: float, expected: list[int]) -> None:
-    assert [image[0, 0, 0] for _, image in thinned(film(8, fps, first), 15)] == expected
-
-
-def test_times_in_milliseconds_leave_no_frame_out() -> None:
-    rounded = [(round(start, 3), image) for start, image in film(60, 15)]
-    assert len(list(thinned(iter(rounded), 15))) == 60
 
 
 def test_a_film_without_a_face() -> None:
