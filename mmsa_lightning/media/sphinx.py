@@ -41,6 +41,7 @@ def decode(decoder: Decoder, sound: np.ndarray) -> list[tuple[str, float, float]
         sound: (samples,) float in [-1, 1], 16 kHz.
     """
     data = _pcm(sound)
+    decoder.reinit_feat()  # the sound before has no part in what is heard in this one
     decoder.start_utt()
     try:
         if data:

@@ -34,7 +34,8 @@ def test_a_word_of_the_dictionary_however_it_is_written(written: str, entry: str
 @pytest.mark.parametrize(
     ("written", "words", "guessed"),
     [
-        ("well-known", "well known", False), ("5%", "five percent", True), ("$5", "five dollars", True),
+        ("well-known", "well known", False), ("well-'known'", "well known", False),
+        ("5%", "five percent", True), ("$5", "five dollars", True),
         ("21st", "twenty first", True), ("90's", "nineties", True), ("BC", "b c", True),
         ("1,005.5", "one thousand five point five", True), ("05", "zero five", True),
     ],
@@ -70,6 +71,14 @@ def test_another_script_is_not_guessed() -> None:
 )  # fmt: skip
 def test_cardinal(number: int, words: str) -> None:
     assert " ".join(cardinal(number)) == words
+
+
+@pytest.mark.parametrize(
+    ("word", "phones"),
+    [("blate", "B L EY T"), ("knight", "N AY T"), ("phishing", "F IH SH IH NG"), ("zummer", "Z AH M ER")],
+)
+def test_a_guess(word: str, phones: str) -> None:
+    assert letters_to_phones(word) == phones
 
 
 def test_a_guess_is_near_what_cmudict_says() -> None:

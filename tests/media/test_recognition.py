@@ -40,12 +40,21 @@ def test_pocketsphinx_hears_words_where_there_is_a_voice() -> None:
         assert hear(np.zeros(samples, np.float32)) == []
 
 
+def test_what_was_heard_before_changes_nothing() -> None:
+    hear = recogniser("pocketsphinx")
+    sound, other = say(("oh", 0.5, 0.8), ("ah", 1.0, 1.35)), say(("e", 0.2, 0.5), ("ah", 0.6, 1.0))
+    words = hear(sound)
+    for before in (other, 0.01 * other):
+        hear(before)
+        assert hear(sound) == words
+
+
 def test_long_sound_is_cut_in_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recognition, "PIECE", 2)
-    sound = say(*SPOKEN)
+    sound = say(("oh", 0.1, 0.95), ("ah", 1.25, 1.4), ("e", 1.95, 2.3), ("ah", 2.4, 2.8))
     (first, cut), (again, last) = recognition._pieces(sound)
     assert (first, again, last) == (0, cut, len(sound))
-    assert 1.4 * RATE < cut < 2 * RATE  # of the two pauses in its second half the longer
+    assert 1.45 * RATE < cut < 1.95 * RATE  # of the two pauses in its second half the longer
     words = recogniser("pocketsphinx")(sound)
     assert 2.7 < words[-1].end < 2.9
     voiceless = np.zeros(5 * RATE, np.float32)

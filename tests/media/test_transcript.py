@@ -331,4 +331,5 @@ def test_what_is_said_between_two_times() -> None:
     spoken = cue_of(words(("one", 0, 1), ("two", 1, 2), ("three", 2, 3)))
     overlapping = Cue("meanwhile another", 0.0, 3.0, None)
     assert transcript.between([spoken, overlapping], 1.5, 2.5) == [cue_of(words(("two", 1, 2))), overlapping]
+    assert transcript.between([spoken, overlapping], 0.0, 1.5) == [cue_of(words(("one", 0, 1)))]
     assert transcript.between([spoken, overlapping], 1.6, 2.6) == [cue_of(words(("three", 2, 3)))]
