@@ -1,0 +1,108 @@
+"""``mmsa predict MODEL clip.mp4``: extracted as the model's training data was, or said why not."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmsa_lightning.cli import main
+from mmsa_lightning.inference import about
+from mmsa_lightning.inference.export import package
+from tests.helpers import videos
+
+TEXTS = ["a good film", "it was bad", "the film was fine", "awful and dull", "great", "it was a film"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def heard() -> object:
+    """A tone counts as a voice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmsa_lightning.media.voice.probabilities", lambda sound: np.ones(-(-len(sound) // 512)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six videos with text and labels."""
+    path = tmp_path_factory.mktemp("videos")
+    rows = ["id,video,text,label,split"]
+    for i, text in enumerate(TEXTS):
+        videos.write(path / f"v{i}.mp4", 1.0, sound=videos.tone(1.0, 100.0 * (i + 1)))
+        rows.append(f"v{i}$_$0,v{i}.mp4,{text},{i - 2.5},{('train', 'valid', 'test')[i // 2]}")
+    (path / "list.csv").write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module", params=["aligned", "unaligned"])
+def packed(request: pytest.FixtureRequest, folder: Path, tiny_bert: str) -> Path:
+    """An epoch on what was extracted, on the words' steps and on those of sound."""
+    out = folder / f"{request.param}.h5"
+    main(["data", "extract", str(folder / "list.csv"), "--out", str(folder / "aligned.h5"), "--vision", "none"])
+    if request.param == "unaligned":
+        shutil.move(folder / "aligned_unaligned.h5", out)
+    data = ["data=own", f"data.path={out}", f"text_encoder={tiny_bert}", f"runs={folder / request.param}"]
+    model = ["model=self_mm"] if request.param == "unaligned" else []
+    main(["train", *data, *model, "trainer=cpu", "trainer.max_epochs=1", "trainer.enable_progress_bar=false"])
+    (run,) = (path.parent for path in (folder / request.param).rglob("result.json"))
+    package([run], folder / f"{request.param}.zip")
+    return folder / f"{request.param}.zip"
+
+
+def predicted(*arguments: str | Path) -> dict[str, float]:
+    out = Path(arguments[-1])
+    main(["predict", *map(str, arguments[:-1]), "--out", str(out)])
+    with out.open(newline="") as file:
+        return {row["id"]: float(row["prediction"]) for row in csv.DictReader(file)}
+
+
+@pytest.mark.slow
+def test_a_video_gets_what_its_utterance_in_the_store_gets(packed: Path, folder: Path, tmp_path: Path) -> None:
+    from_store = predicted(packed, folder / f"{packed.stem}.h5", "--split", "test", tmp_path / "store.csv")
+    from_list = predicted(packed, folder / "list.csv", tmp_path / "list.csv")
+    assert list(from_list) == [f"v{i}$_$0" for i in range(6)]
+    for id in ("v4$_$0", "v5$_$0"):
+        assert from_list[id] == pytest.approx(from_store[id], abs=1e-5)
+    shutil.copy(folder / "v4.mp4", tmp_path / "new.mp4")
+    (tmp_path / "new.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\ngreat\n")
+    alone = predicted(packed, tmp_path / "new.mp4", tmp_path / "one.csv")
+    assert list(alone) == ["new$_$0"]
+    assert alone["new$_$0"] == pytest.approx(from_store["v4$_$0"], abs=0.1)
+
+
+@pytest.mark.slow
+def test_a_package_says_how_its_features_were_made(packed: Path, folder: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(packed) as archive:
+        found = about.read(archive.read("config.json"))
+    assert found.extraction is not None
+    assert (found.extraction.audio, found.extraction.vision) == ("librosa", "none")
+    assert found.extraction.aligned is (packed.stem == "aligned")
+    assert "librosa" in found.extraction.versions
+
+
+@pytest.mark.slow
+def test_other_versions_are_a_warning(
+    packed: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mmsa_lightning.media.audio.librosa.version", lambda name: "99.0")
+    predicted(packed, folder / "v0.mp4", tmp_path / "a.csv")
+    assert "warning: features of training were made by librosa" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_features_that_were_made_elsewhere_cannot_be_made_of_a_video(
+    trained: Callable[..., Path], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["predict", str(trained("self_mm")), str(folder / "v0.mp4"), "--out", str(tmp_path / "a.csv")])
+    assert raised.value.code == 2
+    assert (
+        "this model reads features of audio and vision that were not extracted from videos" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "a.csv").exists()
