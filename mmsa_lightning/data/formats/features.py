@@ -19,7 +19,7 @@ from mmsa_lightning.data.formats.npz import Archive
 from mmsa_lightning.data.source import Sequences, Source
 from mmsa_lightning.errors import UserError
 
-SDK = ("misa", "mult")  # the layouts that name segments as CMU's SDK does: VIDEO[3]
+SDK = ("misa", "mult", "csd")  # the layouts that name segments as CMU's SDK does: VIDEO[3]
 _UNKNOWN = ("<unk>", "unk", "[unk]", "<unknown>", "unknown")
 
 
