@@ -45,9 +45,9 @@ def strings(found: h5py.Dataset, errors: str = "strict") -> list[str]:
         errors: what to do about what is not UTF-8, as in :meth:`bytes.decode`.
     """
     texts: list[str] = []
-    total, most, column = 0, size(found), found.asstr(errors=errors)
+    total, most = 0, size(found)
     for start in range(0, len(found), 64):
-        texts += map(str, column[start : start + 64].ravel())
+        texts += [text.decode("utf-8", errors) for text in found[start : start + 64].ravel()]
         total += sum(map(len, texts[start:]))
         if total > most:
             raise Malformed(f"{found.name} is longer than the file")

@@ -75,8 +75,7 @@ def read(
     elif separator is not None or encoding is not None:
         raise UserError(f"--separator and --encoding are for a CSV, and {path} is not one")
     elif sequences:
-        with naming(path):
-            source = csd.read(sequences, stated, dataset)
+        source = csd.read(sequences, stated, dataset)
     elif path.is_dir():
         source = _read_folder(path)
     elif path.suffix.lower() in (".pkl", ".pickle", ".pt", ".pth"):

@@ -172,7 +172,7 @@ def _videos(sequences: _Sequences, dataset: str | None, report: list[str]) -> di
 
 def _words(sequence: ComputationalSequence, videos: Iterable[str], report: list[str]) -> tuple[dict[str, Entry], bool]:
     """The words of each video as the file has them, and whether their times lag."""
-    words = {video: sequence.read(video) for video in videos}
+    words = {video: sequence.read(video).sorted() for video in videos}
     lagging = lag.lags([entry.features for entry in words.values()], [entry.intervals for entry in words.values()])
     if lagging is None:
         report.append("words: too few, or too much alike, to tell whether their times lag by one; left as they are")
@@ -202,7 +202,9 @@ def _utterances(
     for video, split in split_of.items():
         labels = sequences.labels.read(video)
         score = sentiment(labels.features, f"{sequences.labels.path}: labels of {video}")
-        features = {m: [sequence.read(video) for sequence in several] for m, several in sequences.features.items()}
+        features = {
+            m: [sequence.read(video).sorted() for sequence in several] for m, several in sequences.features.items()
+        }
         steps = words.get(video) or next(iter(features.get("text", [])), None)
         if lagging and steps is not None:
             same = [entry for entry in features.get("text", []) if np.array_equal(entry.intervals, steps.intervals)]
@@ -221,6 +223,8 @@ def _utterances(
                 found.setdefault(split, []).append(_Utterance(name, float(score[clip]), spoken, own))
             else:
                 partial.append(name)
+    if sequences.labels.width == 7:
+        report.append("labels have 7 columns; the first, sentiment, was taken")
     _tell(cuts, partial, report)
     return {split: _split(mine) for split, mine in found.items()}
 

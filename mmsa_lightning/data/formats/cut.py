@@ -42,7 +42,7 @@ def by_word(labels: np.ndarray, steps: Entry, features: Mapping[str, Sequence[En
 
     Args:
         labels: (utterances, 2), start and end of each in seconds.
-        steps: the words, or one of the entries of ``features``, whose rows are the steps.
+        steps: the words, or one of the entries of ``features``, whose rows are the steps; like these sorted.
         features: of each modality the entries that are joined: what overlaps a step is averaged over it.
         budget: what the result takes from.
     """

@@ -42,7 +42,7 @@ class Budget:
 
 @dataclass
 class Entry:
-    """What a sequence holds of one video, in the order of its starts.
+    """What a sequence holds of one video.
 
     Attributes:
         features: numbers (rows, width), or a word a row.
@@ -51,6 +51,11 @@ class Entry:
 
     features: np.ndarray
     intervals: np.ndarray
+
+    def sorted(self) -> Entry:
+        """In the order of the starts."""
+        order = np.argsort(self.intervals[:, 0], kind="stable")
+        return Entry(self.features[order], self.intervals[order])
 
 
 class ComputationalSequence:
@@ -107,17 +112,16 @@ class ComputationalSequence:
             raise UserError(f"{self.path} is not a usable computational sequence ({said})") from error
 
     def read(self, video: str) -> Entry:
-        """Its features and intervals of ``video``.
+        """Its features and intervals of ``video``, in the file's order.
 
         Raises:
             UserError: they do not fit each other or those of other videos, or an interval is none.
         """
         with self._named():
             parts = [self._entry(key) for key in self.videos[video]]
-            features = np.concatenate([part.features for part in parts])
-            intervals = np.concatenate([part.intervals for part in parts])
-            order = np.argsort(intervals[:, 0], kind="stable")
-            return Entry(features[order], intervals[order])
+            return Entry(
+                np.concatenate([part.features for part in parts]), np.concatenate([part.intervals for part in parts])
+            )
 
     def _entry(self, key: str) -> Entry:
         group = hdf5.group(self._data, key)
