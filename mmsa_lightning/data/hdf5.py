@@ -45,10 +45,10 @@ def strings(found: h5py.Dataset, errors: str = "strict") -> list[str]:
         errors: what to do about what is not UTF-8, as in :meth:`bytes.decode`.
     """
     texts: list[str] = []
-    total, most = 0, size(found)
+    total, most = found.dtype.itemsize, size(found)
     for start in range(0, len(found), 64):
-        texts += [text.decode("utf-8", errors) for text in found[start : start + 64].ravel()]
-        total += sum(map(len, texts[start:]))
         if total > most:
             raise Malformed(f"{found.name} is longer than the file")
+        texts += [text.decode("utf-8", errors) for text in found[start : start + 64].ravel()]
+        total += sum(map(len, texts[start:]))
     return texts

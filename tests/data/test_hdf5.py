@@ -14,7 +14,8 @@ def file(tmp_path):
 @pytest.mark.parametrize("dtype", ["S9", h5py.string_dtype()])
 def test_strings_of_either_kind(file, dtype):
     wanted = [f"wörd {i}" for i in range(130)]
-    file.create_dataset("x", data=np.array([w.encode() for w in wanted], object)[:, None], dtype=dtype)
+    encoded = np.array([w.encode() for w in wanted])[:, None]
+    file.create_dataset("x", data=encoded if dtype == "S9" else encoded.astype(object), dtype=dtype)
     file.flush()
     assert hdf5.strings(hdf5.dataset(file, "x")) == wanted
 
@@ -28,11 +29,13 @@ def test_what_is_not_utf_8(file):
 
 
 def test_a_long_string_in_many_rows_is_not_copied_for_each(file):
-    """Rows of one chunk that was written once, of which HDF5 makes as many as are asked for."""
+    """What was never written is the fill value, as often as it is asked for; and one string may be too long itself."""
     file.create_dataset("x", (10**6,), "S1000", chunks=(1000,), compression="gzip", fillvalue=b"a" * 1000)
+    file.create_dataset("y", (1,), "S1000000", chunks=(1,), compression="gzip")
     file.flush()
-    with pytest.raises(hdf5.Malformed, match="/x is longer than the file"):
-        hdf5.strings(file["x"])
+    for name in "xy":
+        with pytest.raises(hdf5.Malformed, match=f"/{name} is longer than the file"):
+            hdf5.strings(file[name])
 
 
 @pytest.mark.parametrize("target", [h5py.SoftLink("/a"), h5py.ExternalLink("y.h5", "/a"), None])

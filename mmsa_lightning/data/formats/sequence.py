@@ -166,7 +166,10 @@ def _metadata(metadata: h5py.Group, key: str) -> object:
     """What the metadata say of ``key``: a JSON value, or a text that is none; None if it is not there."""
     if key not in metadata:
         return None
-    (text,) = hdf5.strings(hdf5.dataset(metadata, key), "replace")
+    value = hdf5.dataset(metadata, key)
+    if value.shape != (1,):
+        raise Malformed(f"{value.name} has shape {value.shape}, not that of one text")
+    (text,) = hdf5.strings(value, "replace")
     try:
         return json.loads(text)
     except ValueError:

@@ -99,6 +99,21 @@ def test_alignment_is_that_of_the_sdk(files, made):
     )
 
 
+def test_rows_may_come_in_any_order_and_labels_count_in_the_files(tmp_path, made):
+    save(tmp_path, made)
+    plain = read(tmp_path, dataset="mosi").splits["test"]
+    for entries in made.values():
+        for video, (features, times) in entries.items():
+            entries[video] = (features[::-1], times[::-1])
+    save(tmp_path, made)
+    found = read(tmp_path, dataset="mosi").splits["test"]
+    assert found.ids == [f"{VIDEOS[2]}$_${clip}" for clip in (0, 2, 3)]
+    assert found.words == plain.words[::-1] and found.label.tolist() == plain.label.tolist()[::-1]
+    for modality, sequence in found.features.items():
+        for one, other in zip(sequence.values, plain.features[modality].values[::-1], strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_a_folder_makes_a_store(tmp_path, files, made, capsys):
     main(["data", "import", str(tmp_path), "--dataset", "mosi", "--out", str(tmp_path / "x.h5")])
     store = Store(tmp_path / "x.h5")
@@ -190,9 +205,10 @@ def test_features_and_vectors_of_an_npz_go_beside(tmp_path, made):
     assert source.splits["valid"].features["text"].values[0][0].tolist() == [1, 2]
 
 
-def test_videos_that_are_not_everywhere_or_in_no_fold_are_left_out_and_told(tmp_path):
+@pytest.mark.parametrize("name", ["COVAREP", "words", "Opinion Segment Labels"])
+def test_videos_that_are_not_everywhere_or_in_no_fold_are_left_out_and_told(tmp_path, name):
     made = recorded(videos=[*VIDEOS, "elsewhere"])
-    del made["COVAREP"][VIDEOS[0]]
+    del made[name][VIDEOS[0]]
     save(tmp_path, made)
     source = read(tmp_path, dataset="mosi")
     assert source.splits.keys() == {"valid", "test"}

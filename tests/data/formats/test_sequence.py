@@ -160,7 +160,7 @@ BREAKS = {
     "never written": (never_written, "was never written"),
     "two roots": (two_roots, "it has 2 roots"),
     "no videos": (no_videos, "it has no videos"),
-    "metadata": (two_texts, "not a usable computational sequence"),
+    "metadata": (two_texts, r"metadata/root name has shape \(2,\)"),
 }  # fmt: skip
 
 
