@@ -116,7 +116,7 @@ def computational_sequences(*paths: Path) -> list[Path]:
         for path, files in found.items():
             if not files:
                 raise UserError(f"{path} is not a .csd, and only these are imported several at once")
-    return list(dict.fromkeys(file for files in found.values() for file in files))
+    return list({file.resolve(): file for files in found.values() for file in files}.values())
 
 
 def _read_folder(path: Path) -> Source:

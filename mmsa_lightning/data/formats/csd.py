@@ -85,7 +85,6 @@ def read(paths: Sequence[Path], stated: Mapping[str, Path], dataset: str | None)
             return stack.enter_context(closing(ComputationalSequence(path, budget)))
 
         own = {path.resolve() for path in stated.values()}
-
         sequences = _by_role(
             [opened(path) for path in paths if path.resolve() not in own],
             {modality: opened(path) for modality, path in stated.items()},
@@ -201,6 +200,8 @@ def _utterances(
     cuts: list[Cut] = []
     for video, split in split_of.items():
         labels = sequences.labels.read(video)
+        if not len(labels.features):
+            continue
         score = sentiment(labels.features, f"{sequences.labels.path}: labels of {video}")
         features = {
             m: [sequence.read(video).sorted() for sequence in several] for m, several in sequences.features.items()
@@ -223,6 +224,8 @@ def _utterances(
                 found.setdefault(split, []).append(_Utterance(name, float(score[clip]), spoken, own))
             else:
                 partial.append(name)
+    if not found:
+        raise UserError(f"{sequences.labels.path}: at none of its labels are there words and every modality")
     if sequences.labels.width == 7:
         report.append("labels have 7 columns; the first, sentiment, was taken")
     _tell(cuts, partial, report)

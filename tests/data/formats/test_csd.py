@@ -240,6 +240,10 @@ def segments(made):
     made["Opinion Segment Labels"] = {f"{video}[0]": entry for video, entry in made["Opinion Segment Labels"].items()}
 
 
+def at_other_times(made):
+    made["words"] = {video: (words, times + 1000) for video, (words, times) in made["words"].items()}
+
+
 def three_columns(made):
     video = VIDEOS[0]
     made["Opinion Segment Labels"][video] = (np.ones((4, 3)), made["Opinion Segment Labels"][video][1])
@@ -255,6 +259,7 @@ def three_columns(made):
         (lambda made: made.update({"words_2": made["words"]}), r"0\.csd and .*5\.csd both hold words"),
         (elsewhere, "no video is in all of the sequences: .* has elsewhere"),
         (segments, "has labels of the segments"),
+        (at_other_times, "at none of its labels are there words and every modality"),
         (three_columns, r"labels of .* has shape \(4, 3\): 1 column"),
     ],
 )
@@ -264,6 +269,20 @@ def test_what_does_not_go_together_is_told(tmp_path, made, change, message):
     with pytest.raises(UserError, match=message) as error:
         read(tmp_path, dataset="mosi")
     assert "\n" not in str(error.value)
+
+
+def test_a_video_may_have_no_label_or_nothing_but_labels(tmp_path, made):
+    made["Opinion Segment Labels"][VIDEOS[0]] = (np.zeros((0, 1)), np.zeros((0, 2)))
+    made["COVAREP"][VIDEOS[1]] = (np.zeros((0, 74)), np.zeros((0, 2)))
+    save(tmp_path, made)
+    splits = read(tmp_path, dataset="mosi").splits
+    assert splits.keys() == {"valid", "test"} and len(splits["valid"].ids) == 3
+    assert not any(values.any() for values in splits["valid"].features["audio"].values)
+
+
+def test_a_file_named_twice_counts_once(tmp_path, files):
+    source = read(tmp_path, more=[files["COVAREP"], files["words"]], dataset="mosi")
+    assert source.splits["test"].features["audio"].values[0].shape[1] == 74
 
 
 def test_videos_of_other_data_are_not_mosi(tmp_path):
