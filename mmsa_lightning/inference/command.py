@@ -11,7 +11,7 @@ import h5py
 import transformers
 
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.inference import rows
+from mmsa_lightning.inference import rows, videos
 from mmsa_lightning.inference.load import load
 from mmsa_lightning.inference.predict import Chunk, measure, of_store, of_utterances, write_predictions
 from mmsa_lightning.inference.predictor import Predictor
@@ -39,7 +39,7 @@ def predict(
 
     Args:
         model: a package's folder, .zip or name on the hub, or a run's directory.
-        source: a store, a CSV, or ``-``.
+        source: a store, a CSV, a video or a folder of videos, or ``-``.
         out: what is written, see :func:`write_predictions`.
         features, separator, encoding: see :func:`mmsa_lightning.inference.rows.table`.
         split: of a store.
@@ -50,8 +50,8 @@ def predict(
     Raises:
         UserError: the model or the input is not as it must be.
     """
-    if source != "-" and not Path(source).is_file():
-        raise UserError(f"there is no file {source}; give a store, a CSV of utterances, or - for lines of text")
+    if source != "-" and not Path(source).exists():
+        raise UserError(f"there is no file {source}; give a store, a CSV of utterances, videos, or - for lines of text")
     if out.exists() and any(path.exists() and out.samefile(path) for path in (Path(source), *features.values())):
         raise UserError(f"--out {out} is the input: give another name")
     for name, path in features.items():
@@ -99,5 +99,7 @@ def _chunks(
         if source != "-":
             return of_store(predictor, path, split, attention)
         return of_utterances(predictor, rows.lines(sys.stdin.buffer), attention)
+    if videos.are_named(path) and not features:
+        return of_utterances(predictor, videos.utterances(path, predictor.about), attention)
     utterances = rows.table(path, predictor.about, features, separator=separator, encoding=encoding)
     return of_utterances(predictor, utterances, attention)

@@ -200,6 +200,7 @@ def _about(
             for record in records
         ],
         code=code.name if code else None,
+        extraction=meta.extraction,
     )
 
 

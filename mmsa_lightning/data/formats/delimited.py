@@ -14,7 +14,7 @@ from mmsa_lightning.errors import UserError
 SUFFIXES = (".csv", ".tsv", ".txt")
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 SEPARATORS = (",", ";", "\t", "|")
-_MARKS = (  # UTF-32's before UTF-16's, because it begins with that
+MARKS = (  # UTF-32's before UTF-16's, because it begins with that
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -113,7 +113,7 @@ def _encoding(path: Path) -> str:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     if path.suffix.lower() in SPREADSHEETS or start.startswith(_WORKBOOKS):
         raise UserError(f"{path} is a spreadsheet; save it as CSV UTF-8 (in Excel: File, Save As) and import that")
-    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    return next((name for mark, name in MARKS if start.startswith(mark)), "utf-8")
 
 
 def _text(path: Path, encoding: str | None) -> str:

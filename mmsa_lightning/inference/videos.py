@@ -1,0 +1,72 @@
+"""Utterances of videos, extracted as those were that a model was trained on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mmsa_lightning.data.formats import delimited
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.inference.about import About
+from mmsa_lightning.inference.inputs import Utterance
+from mmsa_lightning.media import clips
+from mmsa_lightning.media.install import required
+
+
+def are_named(source: Path) -> bool:
+    """Whether ``source`` is a video, a folder of videos, or a CSV with a column ``video``."""
+    if source.is_dir() or source.suffix.lower() in clips.SUFFIXES:
+        return True
+    if source.suffix.lower() not in delimited.SUFFIXES:
+        return False
+    columns, _ = delimited.stream(source, encoding=None, separator=None, usable=lambda c: "video" in c)
+    return "video" in columns
+
+
+def utterances(source: Path, about: About) -> Iterator[Utterance]:
+    """The utterances of videos, one after the other; memory does not grow with them.
+
+    Args:
+        source: see :func:`mmsa_lightning.media.clips.read`.
+        about: of the model.
+
+    Raises:
+        UserError: the model was trained on other features; an extractor or a video is not there, or not sound.
+    """
+    made = about.extraction
+    read = [m for m in ("audio", "vision") if m in about.modalities]
+    if read and made is None:
+        raise UserError(
+            f"{source}: this model reads features of {' and '.join(read)} that were not extracted from videos by mmsa "
+            "data extract; extract them as those of its training data were, and give a CSV with --audio and --vision"
+        )
+    listed = clips.read(source)
+    with required():
+        from mmsa_lightning.media.tools import NONE, Settings, Tools
+
+        settings = Settings(**{m: getattr(made, m) if m in read else NONE for m in ("audio", "vision")})
+        if made is not None:
+            settings = Settings(settings.audio, settings.vision, made.words)
+        tools = Tools(settings)
+    aligned = made is not None and made.aligned
+    _compare(about, tools.extraction(aligned=aligned).versions)
+    for clip in listed:
+        found = tools(clip)
+        features: dict[str, np.ndarray] = {m: found.by_words(m) if aligned else found.values[m] for m in read}
+        text = " ".join(word.text for word in found.said)
+        yield Utterance(clip.id, text, clip.label, features)
+
+
+def _compare(about: About, here: dict[str, str]) -> None:
+    """Say which packages are not those that made the features of training."""
+    known = about.extraction.versions if about.extraction else {}
+    other = [
+        f"{name} {known[name]} there and {here[name]} here"
+        for name in known
+        if here.get(name, known[name]) != known[name]
+    ]
+    if other:
+        print(f"warning: features of training were made by {', '.join(other)}", file=sys.stderr)

@@ -1,0 +1,169 @@
+"""Sound and pictures of a stretch of a local video file, by PyAV (ffmpeg)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.files import check_content
+
+SPEECH_RATE = 16_000  # Hz: what recognisers of speech read
+# Containers of one file. A playlist (HLS, DASH, concat, …) would open other files or addresses.
+CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,wav,flac,mp3,aac,m4v,gif"
+LARGEST = 960  # pixels of a picture's longer side: more would only take time
+EDGE = 0.1  # seconds of sound before and after a stretch, for the resampler
+SLACK = 0.5  # seconds before a stretch that are decoded too: a seek may end behind the first frame that it needs
+
+T = TypeVar("T")
+
+av.logging.set_level(av.logging.PANIC)  # ffmpeg's own lines are for its developers
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a file says of itself, which need not be true.
+
+    Attributes:
+        seconds: how long it is; None: it does not say.
+        sound, picture: whether there is a track of it.
+    """
+
+    seconds: float | None
+    sound: bool
+    picture: bool
+
+
+def describe(path: Path) -> Described:
+    """What is in a file.
+
+    Raises:
+        UserError: there is none, or it is no video or sound that ffmpeg reads.
+    """
+    with _opened(path) as container:
+        seconds = None if container.duration is None else container.duration / av.time_base
+        return Described(seconds, bool(container.streams.audio), bool(_pictures(container)))
+
+
+def sound(path: Path, start: float, end: float | None, rate: int = SPEECH_RATE) -> np.ndarray | None:
+    """The sound of a stretch, all channels mixed.
+
+    Args:
+        path: the file.
+        start, end: in seconds from the file's start; None: to its end.
+        rate: in Hz, what the sound is resampled to.
+
+    Returns:
+        float32 (samples,) in [-1, 1], from ``start`` on: where the track has a gap, or begins later, there is silence.
+        None: the file has no sound.
+
+    Raises:
+        UserError: as :func:`describe`; the sound cannot be decoded.
+    """
+    with _opened(path) as container:
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        blocks: list[tuple[int, np.ndarray]] = []  # place of the first sample, samples
+        resampler = AudioResampler(format="flt", layout="mono", rate=rate)
+        for seconds, frame in _frames(container, stream, start - EDGE, None if end is None else end + EDGE):
+            frame.time_base = Fraction(1, frame.sample_rate)
+            frame.pts = round(seconds * frame.sample_rate)
+            blocks += [(_place(out, start, rate), out.to_ndarray()[0]) for out in resampler.resample(frame)]
+        blocks += [(_place(out, start, rate), out.to_ndarray()[0]) for out in resampler.resample(None)]
+    last = max((place + len(samples) for place, samples in blocks), default=0)
+    wave = np.zeros(max(0, last if end is None else round((end - start) * rate)), np.float32)
+    for place, samples in blocks:
+        kept = samples[max(0, -place) : len(wave) - place if place < len(wave) else 0]
+        wave[max(0, place) : max(0, place) + len(kept)] = kept
+    return np.clip(wave, -1, 1)
+
+
+def frames(path: Path, start: float, end: float | None, rate: float) -> Iterator[tuple[float, np.ndarray]]:
+    """Pictures of a stretch, at most ``rate`` a second, one at a time: memory does not grow with the stretch.
+
+    Yields:
+        seconds from ``start``, uint8 (height, width, 3) in red, green, blue, turned as the file says it is to be seen,
+        the longer side no longer than :data:`LARGEST`.
+
+    Raises:
+        UserError: as :func:`describe`; a picture cannot be decoded.
+    """
+    with _opened(path) as container:
+        pictures = _pictures(container)
+        if not pictures:
+            return
+        stretch = ((seconds - start, frame) for seconds, frame in _frames(container, pictures[0], start, end))
+        for at, frame in thinned(stretch, rate):
+            yield at, _picture(frame)
+
+
+def thinned(frames: Iterator[tuple[float, T]], rate: float) -> Iterator[tuple[float, T]]:
+    """The first frame of each 1 / ``rate`` seconds; it may begin two milliseconds early, as rounded times do."""
+    last = None
+    for at, frame in frames:
+        slot = int((at + 0.002) * rate)
+        if slot != last:
+            last = slot
+            yield at, frame
+
+
+def _picture(frame: Any) -> np.ndarray:
+    share = min(1.0, LARGEST / max(frame.width, frame.height))
+    size = {"width": max(1, round(frame.width * share)), "height": max(1, round(frame.height * share))}
+    picture = frame.reformat(**size, format="rgb24", interpolation="AREA").to_ndarray()
+    # Quarter turns, counter-clockwise: a phone held on end says so beside the picture.
+    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file's container; nothing but this file is opened, whatever is in it."""
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    check_content(path)
+    try:
+        with path.open("rb") as file, av.open(file, options={"format_whitelist": CONTAINERS}) as container:
+            yield container
+    except av.FFmpegError as error:
+        raise UserError(f"{path} cannot be read as a video ({_reason(error)})") from error
+
+
+def _reason(error: av.FFmpegError) -> str:
+    return (error.strerror or os.strerror(error.errno or 0)).lower()
+
+
+def _pictures(container: Any) -> list[Any]:
+    """Video tracks, without the cover of a song."""
+    return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+
+
+def _frames(container: Any, stream: Any, start: float, end: float | None) -> Iterator[tuple[float, Any]]:
+    """Decoded frames that lie in a stretch, each after its time in seconds from the file's start."""
+    stream.thread_count = 1
+    zero = (container.start_time or 0) / av.time_base
+    if start > SLACK:
+        container.seek(int((start - SLACK + zero) * av.time_base), backward=True)
+    for packet in container.demux(stream):
+        for frame in packet.decode():
+            if frame.pts is None:
+                continue
+            seconds = float(frame.pts * frame.time_base) - zero
+            if end is not None and seconds >= end:
+                return
+            length = frame.samples / frame.sample_rate if hasattr(frame, "samples") else 0.0
+            if seconds + length >= start and (length or seconds >= start - 1e-6):
+                yield seconds, frame
+
+
+def _place(frame: Any, start: float, rate: int) -> int:
+    return round(float(frame.pts * frame.time_base) * rate - start * rate)

@@ -1,0 +1,279 @@
+"""From videos to a store: utterance by utterance, in several processes, and on from where it was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmsa_lightning import files
+from mmsa_lightning.data.formats.divide import divide
+from mmsa_lightning.data.importer import import_source, known_range
+from mmsa_lightning.data.source import Sequences, Source, SourceSplit
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.media import clips as listing
+from mmsa_lightning.media.clips import Clip
+from mmsa_lightning.media.parts import Parts
+from mmsa_lightning.media.tools import Extracted, Settings, Tools
+
+UNALIGNED = "_unaligned"  # of the second store's name
+REPORT = "_extraction.csv"
+PARTS = "_parts"  # a folder, until all is done
+
+
+@dataclass(frozen=True)
+class Importing:
+    """What a store is made with, as :func:`mmsa_lightning.data.importer.import_file` takes it.
+
+    Attributes:
+        dataset: the data set's name.
+        split: shares of train, valid and test where the list has none.
+        label_range: the lowest and the highest label that there can be.
+        text_encoder: whose tokenizer makes word pieces.
+        keep_case: leave an upper-case transcript as it is.
+    """
+
+    dataset: str
+    split: tuple[float, float, float] | None = None
+    label_range: tuple[float, float] | None = None
+    text_encoder: str | None = None
+    keep_case: bool = False
+
+
+@dataclass
+class Outcome:
+    """What an extraction wrote.
+
+    Attributes:
+        written: files, the main one first.
+        report: one line for each thing worth telling.
+        failed: for each utterance that could not be extracted, what was wrong.
+    """
+
+    written: list[Path]
+    report: list[str]
+    failed: dict[str, str]
+
+
+def extract(source: Path, out: Path, settings: Settings, importing: Importing, *, workers: int = 1) -> Outcome:
+    """Extract words, sound and face of every utterance, and write them.
+
+    Args:
+        source: see :func:`mmsa_lightning.media.clips.read`.
+        out: a store, ``.h5``: on the words' steps, and another beside it with the steps of sound and face themselves.
+            It needs labels. A folder otherwise: ``utterances.csv`` and one ``.npz`` a modality on the words' steps, as
+            ``mmsa predict`` and ``mmsa data import`` read them.
+        settings: what extracts.
+        importing: what a store is made with.
+        workers: how many processes extract.
+
+    Raises:
+        UserError: the list or an extractor is not sound; no utterance can be extracted; ``out`` is not what it should
+            be. What was extracted stays beside ``out``, and the same command goes on from there.
+    """
+    is_store = out.suffix.lower() in (".h5", ".hdf5")
+    known_range(importing.dataset, importing.label_range)
+    clips = listing.read(source)
+    if is_store:
+        _check_labels(source, clips, importing.split)
+    if workers < 1:
+        raise UserError(f"--workers {workers}: at least one is needed")
+    folder = out.with_name(f"{out.stem}{PARTS}")
+    with files.held(folder):
+        files.remove_unfinished(folder)
+        tools = Tools(settings)
+        parts = Parts(folder, tools.extraction(aligned=False))
+        failed = _extract_all(clips, parts, tools, workers)
+        good = [clip for clip in clips if clip.id not in failed]
+        if not good:
+            raise UserError(f"{source}: no utterance could be extracted: {next(iter(failed.values()))}")
+        found = {clip.id: parts.read(clip) for clip in good}
+        report = _report(found, failed)
+        if is_store:
+            written = _write_stores(source, out, good, found, tools, report, importing)
+        else:
+            written = _write_folder(out, good, found, tools)
+        table = out.with_name(f"{out.stem}{REPORT}") if is_store else out / "extraction.csv"
+        rows = [found[clip.id].row for clip in good] + [{"id": id, "notes": wrong} for id, wrong in failed.items()]
+        files.write_rows(table, rows)
+        if not failed:
+            shutil.rmtree(folder)
+    return Outcome([*written, table], report, failed)
+
+
+def _check_labels(source: Path, clips: Sequence[Clip], split: tuple[float, float, float] | None) -> None:
+    """What a store needs and a list may lack, before hours of work."""
+    if unlabelled := [clip.id for clip in clips if math.isnan(clip.label)]:
+        raise UserError(
+            f"{source}: {len(unlabelled)} of {len(clips)} utterances have no label, such as {unlabelled[0]}, and a "
+            "store needs them; with a folder as --out, mmsa predict reads what is written without labels"
+        )
+    undivided = [clip.id for clip in clips if clip.split == "all"]
+    if undivided and len(undivided) < len(clips):
+        raise UserError(f"{source}: {len(undivided)} of {len(clips)} utterances have no split, such as {undivided[0]}")
+    if undivided and split is None:
+        raise UserError(
+            f"{source} is not divided into train, valid and test; divide it by video with: --split 70 15 15"
+        )
+    if split is not None and not undivided:
+        raise UserError(f"{source} is divided already; leave out --split")
+
+
+def _extract_all(clips: Sequence[Clip], parts: Parts, tools: Tools, workers: int) -> dict[str, str]:
+    """Extract what is not there yet; what was wrong with each utterance that cannot be extracted."""
+    failed: dict[str, str] = {}
+    columns = (TextColumn("extract"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task("extract", total=len(clips))
+        for clip, wrong in _outcomes(clips, parts, tools, workers):
+            if wrong is not None:
+                failed[clip.id] = wrong
+            progress.advance(task)
+    return {clip.id: failed[clip.id] for clip in clips if clip.id in failed}
+
+
+def _outcomes(clips: Sequence[Clip], parts: Parts, tools: Tools, workers: int) -> Iterator[tuple[Clip, str | None]]:
+    """Each utterance as it is done, with what was wrong."""
+    left = []
+    for clip in clips:
+        if parts.path(clip).is_file():
+            yield clip, None
+        else:
+            left.append(clip)
+    if workers == 1 or len(left) < 2:
+        for clip in left:
+            yield clip, _one(clip, parts, tools)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _prepare, (parts, tools.settings)) as pool:
+        jobs: dict[Future[str | None], Clip] = {pool.submit(_one_here, clip): clip for clip in left}
+        for job in as_completed(jobs):
+            yield jobs[job], job.result()
+
+
+def _one(clip: Clip, parts: Parts, tools: Tools) -> str | None:
+    try:
+        parts.write(clip, tools(clip))
+    except UserError as error:
+        return " ".join(str(error).split())
+    return None
+
+
+_here: list[Callable[[Clip], str | None]] = []  # of a worker
+
+
+def _prepare(parts: Parts, settings: Settings) -> None:
+    torch.set_num_threads(1)
+    tools = Tools(settings)
+    _here[:] = [lambda clip: _one(clip, parts, tools)]
+
+
+def _one_here(clip: Clip) -> str | None:
+    return _here[0](clip)
+
+
+def _report(found: dict[str, Extracted], failed: dict[str, str]) -> list[str]:
+    """What is worth knowing of all utterances together."""
+    report = [f"{id} is left out: {wrong}" for id, wrong in failed.items()]
+    sources: dict[str, int] = {}
+    for extracted in found.values():
+        sources[extracted.row["words_from"]] = sources.get(extracted.row["words_from"], 0) + 1
+    report.append("words: " + ", ".join(f"{name} for {n} utterances" for name, n in sorted(sources.items())))
+    if silent := [id for id, extracted in found.items() if not extracted.words]:
+        report.append(f"words: {len(silent)} utterances have none, such as {silent[0]}: one step stands for all of it")
+    for m in ("audio", "vision"):
+        steps = [extracted.values[m] for extracted in found.values() if m in extracted.values]
+        if steps:
+            there = np.concatenate([values.any(axis=1) for values in steps])
+            absent = sum(not values.any() for values in steps)
+            report.append(
+                f"{m}: {there.mean():.0%} of its frames hold something; absent throughout in {absent} utterances"
+            )
+    return report
+
+
+def _write_stores(
+    source: Path,
+    out: Path,
+    clips: Sequence[Clip],
+    found: dict[str, Extracted],
+    tools: Tools,
+    report: list[str],
+    importing: Importing,
+) -> list[Path]:
+    written, sha256 = [], _sha256(source, clips)
+    for aligned, path in ((True, out), (False, out.with_name(f"{out.stem}{UNALIGNED}{out.suffix}"))):
+        splits = {
+            name: _split([clip for clip in clips if clip.split == name], found, list(tools.names), aligned)
+            for name in dict.fromkeys(clip.split for clip in clips)
+        }
+        made = Source("media", splits, aligned, list(report), tools.names)
+        import_source(
+            made if importing.split is None else divide(made, importing.split),
+            path,
+            dataset=importing.dataset,
+            name=source.resolve().name,
+            sha256=sha256,
+            tokenizer=importing.text_encoder,
+            keep_case=importing.keep_case,
+            label_range=known_range(importing.dataset, importing.label_range),
+            extraction=tools.extraction(aligned=aligned),
+        )
+        written.append(path)
+    return written
+
+
+def _split(clips: Sequence[Clip], found: dict[str, Extracted], modalities: list[str], aligned: bool) -> SourceSplit:
+    words = [[word.text for word in found[clip.id].said] for clip in clips]
+    features = {
+        m: Sequences([found[clip.id].by_words(m) if aligned else found[clip.id].values[m] for clip in clips])
+        for m in modalities
+    }
+    unimodal = dict.fromkeys(m for clip in clips for m in clip.unimodal)
+    return SourceSplit(
+        ids=[clip.id for clip in clips],
+        label=np.array([clip.label for clip in clips]),
+        raw_text=[" ".join(word.text for word in found[clip.id].words) for clip in clips],
+        words=words if aligned else None,
+        features=features,
+        unimodal={m: np.array([clip.unimodal.get(m, math.nan) for clip in clips]) for m in unimodal},
+    )
+
+
+def _sha256(source: Path, clips: Sequence[Clip]) -> str:
+    """Of the list and of every video."""
+    digest = hashlib.sha256(source.read_bytes() if source.suffix and source.is_file() else b"")
+    for video in sorted({clip.video for clip in clips}):
+        digest.update(f"{video.name} {files.sha256(video)}\n".encode())
+    return digest.hexdigest()
+
+
+def _write_folder(out: Path, clips: Sequence[Clip], found: dict[str, Extracted], tools: Tools) -> list[Path]:
+    """A table and one npz a modality, on the words' steps, and what made them."""
+    out.mkdir(parents=True, exist_ok=True)
+    said = {clip.id: [word.text for word in found[clip.id].said] for clip in clips}
+    files.write_rows(out / "utterances.csv", [{"id": id, "text": " ".join(words)} for id, words in said.items()])
+    written = [out / "utterances.csv"]
+    for m, names in tools.names.items():
+        rows = [found[clip.id].by_words(m) for clip in clips]
+        with files.aside(out / f"{m}.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                id=np.array([clip.id for clip in clips]),
+                features=np.concatenate(rows),
+                lengths=np.array([len(values) for values in rows]),
+                names=np.array(names),
+            )
+        written.append(out / f"{m}.npz")
+    files.write_text(out / "extraction.json", json.dumps(asdict(tools.extraction(aligned=True)), indent=2) + "\n")
+    return [*written, out / "extraction.json"]

@@ -1,0 +1,27 @@
+"""What a user without the extra ``media`` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmsa_lightning.errors import UserError
+
+PACKAGES = ("av", "librosa", "pocketsphinx", "ai_edge_litert", "silero_vad")
+
+
+@contextmanager
+def required() -> Iterator[None]:
+    """Turn a missing package into how to install it.
+
+    Raises:
+        UserError: one of the extra's packages is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in PACKAGES:
+            raise
+        raise UserError(
+            f"videos need the package {error.name}; install it with: pip install 'mmsa-lightning[media]'"
+        ) from error

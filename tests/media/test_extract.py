@@ -1,0 +1,180 @@
+"""From videos to stores and tables, killed and gone on with, with a video that is broken among them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmsa_lightning.data.store import Store
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.media import extract as module
+from mmsa_lightning.media.extract import Importing, extract
+from mmsa_lightning.media.pooling import by_words
+from mmsa_lightning.media.tools import Settings, Tools
+from tests.helpers import videos
+
+QUICK = Settings(audio="librosa", vision="none", words="none")
+TEXTS = {"train": "A good film", "valid": "Not a good film", "test": "A film that is bad"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three videos of two utterances each, and their list."""
+    path = tmp_path_factory.mktemp("videos")
+    rows = ["id,video,start,end,text,label,label_audio,split"]
+    for i, (split, text) in enumerate(TEXTS.items()):
+        videos.write(path / f"{split}.mp4", 2.0, sound=videos.tone(2.0, 200.0 * (i + 1)))
+        rows += [f"{split}$_${j},{split}.mp4,{j},{j + 1},{text},{i - 1}.5,{'' if j else 0.5},{split}" for j in (0, 1)]
+    (path / "list.csv").write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tone counts as a voice: speech itself is in the recordings, which are not everywhere."""
+    monkeypatch.setattr("mmsa_lightning.media.voice.probabilities", lambda sound: np.ones(-(-len(sound) // 512)))
+
+
+def test_both_stores(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "made.h5"
+    found = extract(folder / "list.csv", out, QUICK, Importing("own", label_range=(-2, 2)))
+    assert [path.name for path in found.written] == ["made.h5", "made_unaligned.h5", "made_extraction.csv"]
+    assert not found.failed
+    aligned, unaligned = Store(out), Store(tmp_path / "made_unaligned.h5")
+    assert (aligned.meta.aligned, unaligned.meta.aligned) == (True, False)
+    tools = Tools(QUICK)
+    assert aligned.meta.feature_names == {"audio": tools.audio.names if tools.audio else None}
+    for store in (aligned, unaligned):
+        assert store.meta.extraction == tools.extraction(aligned=store is aligned)
+        for name, text in TEXTS.items():
+            split = store.splits[name]
+            assert split.ids == [f"{name}$_$0", f"{name}$_$1"]
+            assert split.raw_text == [text, text]
+            np.testing.assert_array_equal(split.unimodal["audio"], np.array([0.5, np.nan], np.float32))
+    clip = module.listing.read(folder / "list.csv")[-1]
+    said = tools(clip)
+    assert [word.text for word in said.words] == TEXTS["test"].split()
+    assert 0 <= said.words[0].start < said.words[-1].end <= 1.0
+    np.testing.assert_array_equal(unaligned.splits["test"].sequences["audio"][1], said.values["audio"])
+    on_words = by_words(said.times["audio"], said.values["audio"], said.words)
+    on_pieces = aligned.splits["test"].sequences["audio"][1]
+    assert len(on_pieces) == len(aligned.splits["test"].sequences["tokens"][1])
+    np.testing.assert_allclose(on_pieces[1:-1], on_words)  # each of these words is one piece
+    rows = list(csv.DictReader((tmp_path / "made_extraction.csv").open()))
+    assert [row["words_from"] for row in rows] == ["text"] * 6
+    assert not (tmp_path / "made_parts").exists()
+
+
+def test_a_folder_needs_no_labels(folder: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    videos.write(clips / "a.mp4", 1.0, sound=videos.tone(1.0))
+    videos.write(clips / "b.mp4", 1.0)
+    (clips / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nGood film\n")
+    found = extract(clips, tmp_path / "out", Settings(vision="face_mesh", words="none"), Importing("own"))
+    rows = list(csv.DictReader((tmp_path / "out" / "utterances.csv").open()))
+    assert rows == [{"id": "a$_$0", "text": "Good film"}, {"id": "b$_$0", "text": "?"}]
+    with np.load(tmp_path / "out" / "audio.npz") as audio, np.load(tmp_path / "out" / "vision.npz") as vision:
+        assert audio["lengths"].tolist() == vision["lengths"].tolist() == [2, 1]
+        assert audio["features"][:2].any(axis=1).all()
+        assert not audio["features"][2].any()  # b has no sound
+        assert not vision["features"].any()  # and there is no face
+    made = json.loads((tmp_path / "out" / "extraction.json").read_text())
+    assert (made["audio"], made["vision"], made["rates"]["vision"]) == ("librosa", "face_mesh", 15.0)
+    notes = {row["id"]: row["notes"] for row in csv.DictReader((tmp_path / "out" / "extraction.csv").open())}
+    assert "no audio: the file has no sound track" in notes["b$_$0"]
+    assert "a face in 0 of 10 frames (0%)" in notes["a$_$0"]
+    assert any(line.startswith("words: 1 utterances have none, such as b$_$0") for line in found.report)
+
+
+def test_a_broken_video_costs_its_own_row_alone(folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "valid.mp4").read_bytes()
+    (tmp_path / "list.csv").write_text(
+        (folder / "list.csv").read_text()
+        + "bad$_$0,bad.mp4,,,broken,0.5,,test\nlate$_$0,valid.mp4,9,10,late,0.5,,test\n"
+    )
+    for video in folder.glob("*.mp4"):
+        (tmp_path / video.name).write_bytes(video.read_bytes())
+    (tmp_path / "bad.mp4").write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "made.h5"
+    found = extract(tmp_path / "list.csv", out, QUICK, Importing("own", label_range=(-2, 2)))
+    assert list(found.failed) == ["bad$_$0", "late$_$0"]
+    assert "bad.mp4 cannot be read as a video" in found.failed["bad$_$0"]
+    assert "starts at 9 s, and" in found.failed["late$_$0"]
+    assert len(Store(out).splits["test"]) == 2
+    assert (tmp_path / "made_parts").exists()  # so that the same command tries these two alone
+    (tmp_path / "bad.mp4").write_bytes(whole)
+    assert list(extract(tmp_path / "list.csv", out, QUICK, Importing("own", label_range=(-2, 2))).failed) == [
+        "late$_$0"
+    ]
+    assert len(Store(out).splits["test"]) == 3
+
+
+def test_what_is_there_is_not_extracted_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    one = module._one
+    monkeypatch.setattr(module, "_one", lambda clip, *others: done.append(clip.id) or one(clip, *others))
+    monkeypatch.setattr(module.shutil, "rmtree", lambda folder: None)
+    out = tmp_path / "made.h5"
+    for settings, expected in ((QUICK, 6), (QUICK, 0), (Settings("librosa", "none", "pocketsphinx"), 6)):
+        done.clear()
+        extract(folder / "list.csv", out, settings, Importing("own", label_range=(-2, 2)))
+        assert len(done) == expected
+    videos.write(folder / "train.mp4", 2.0, sound=videos.tone(2.0, 500.0))  # another video of that name
+    done.clear()
+    extract(folder / "list.csv", out, QUICK, Importing("own", label_range=(-2, 2)))
+    assert done == ["train$_$0", "train$_$1"]
+
+
+@pytest.mark.slow
+def test_killed_or_with_several_workers_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    def run(name: str, *options: str) -> subprocess.Popen[bytes]:
+        code = "import sys; from mmsa_lightning.cli import main; main(sys.argv[1:])"
+        command = [sys.executable, "-c", code, "data", "extract", str(folder / "list.csv")]
+        given = ["--out", str(tmp_path / name), "--vision", "none", "--label-range", "-2", "2", *options]
+        return subprocess.Popen([*command, *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    for extracted in (1, 4):
+        process = run("killed.h5")
+        while process.poll() is None and len(list((tmp_path / "killed_parts").glob("*.npz"))) < extracted:
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert run("killed.h5").wait() == 0
+    workers = run("workers.h5", "--workers", "2")
+    assert workers.wait() == 0, workers.stderr.read().decode()  # type: ignore[union-attr]
+    for suffix in ("", "_unaligned"):
+        first, second = ((tmp_path / f"{name}{suffix}.h5").read_bytes() for name in ("killed", "workers"))
+        assert first == second
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "words"),
+    [
+        ("id,video", "x,train.mp4", "1 of 1 utterances have no label, such as x, and a store needs them"),
+        ("id,video,label", "x,train.mp4,1", "is not divided into train, valid and test"),
+    ],
+)
+def test_what_a_store_needs_is_said_before_the_work(
+    folder: Path, tmp_path: Path, columns: str, row: str, words: str
+) -> None:
+    (folder / "short.csv").write_text(f"{columns}\n{row}\n")
+    with pytest.raises(UserError, match=words):
+        extract(folder / "short.csv", tmp_path / "a.h5", QUICK, Importing("own"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_video_without_an_end_may_not_be_a_film(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmsa_lightning.media.tools.LONGEST", 1.5)
+    with pytest.raises(UserError, match=r"train.mp4 lasts 2 s, and an utterance 1.5 s at most"):
+        extract(folder / "train.mp4", tmp_path / "out", QUICK, Importing("own"))
