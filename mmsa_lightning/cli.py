@@ -192,7 +192,12 @@ def models() -> None:
 
 @data.command("import", cls=Command)
 def import_(
-    source: Annotated[Path, argument("SOURCE", "Pickle of MMSA, MulT, MISA, MMIM or MAG-BERT, a folder, or a CSV.")],
+    source: Annotated[
+        list[Path],
+        argument(
+            "SOURCE", "Pickle of MMSA, MulT, MISA, MMIM or MAG-BERT, a folder, a CSV, or one or more .csd of the SDK."
+        ),
+    ],
     dataset: Annotated[str, option("NAME", "mosi, mosei, sims or a name of your own.")],
     out: Annotated[Path | None, option("PATH", "The store; default: stores/<dataset>.h5.")] = None,
     text_encoder: Annotated[
@@ -210,7 +215,10 @@ def import_(
     ] = None,
     separator: Annotated[str | None, option("CHAR", "Of a CSV's columns, or tab; default: as in the header.")] = None,
     encoding: Annotated[str | None, option("NAME", "Of a CSV, such as gbk; default: UTF-8 or by its BOM.")] = None,
-    audio: Annotated[Path | None, option("X.npz", "Audio features to add, or to use instead of the source's.")] = None,
+    audio: Annotated[
+        Path | None,
+        option("X.npz", "Audio features to add, or to use instead of the source's; beside .csd also a .csd."),
+    ] = None,
     vision: Annotated[Path | None, option("X.npz", "Vision features, likewise.")] = None,
     text: Annotated[Path | None, option("X.npz", "Text features, likewise.")] = None,
     word_vectors: Annotated[Path | None, option("X.npz", "Text features: a vector for each word of the text.")] = None,
@@ -226,9 +234,10 @@ def import_(
         raise UserError(f"--text-encoder {text_encoder} and its older name, --tokenizer {tokenizer}, differ: give one")
     out = out or Path("stores", f"{dataset}.h5")
     meta = import_file(
-        source,
+        source[0],
         dataset,
         out,
+        more=source[1:],
         tokenizer=text_encoder or tokenizer,
         keep_case=keep_case,
         split=split,

@@ -175,7 +175,7 @@ def test_negative_numbers_and_an_older_name_are_read(got):
         main(["data", "import", *options, "--", "-x.csv"])
     ((args, options),) = got
     assert args == (Path("-x.csv"), "mine", Path("stores/mine.h5"))
-    given = {name: value for name, value in options.items() if value not in (None, False)}
+    given = {name: value for name, value in options.items() if value}
     assert given == {"label_range": (-1.0, -0.5), "text": Path("t.npz"), "split": (7.0, 2.0, 1.0)}
 
 

@@ -20,12 +20,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sequences
 import wandb
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mmsa_lightning import cli
+from mmsa_lightning.data.folds import folds as folds_of
 from mmsa_lightning.experiment import app, config
 from mmsa_lightning.experiment.overrides import arrange
 from mmsa_lightning.training import optim, trainer
@@ -210,6 +212,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "unaligned_39.pkl").write_bytes(
         pickle.dumps({split: pickled(split, n, rng, largest=1) for split, n in counts.items()})
     )
+    (tmp_path / "CMU_MOSI").mkdir()
+    official = folds_of("mosi") or {}
+    recorded = {"words": sequences.words("so it is good"), "COVAREP": rng.normal(size=(4, 74)),
+                "FACET_4.2": rng.normal(size=(4, 47)), "labels": rng.uniform(-3, 3, (4, 1))}  # fmt: skip
+    for name, features in recorded.items():
+        for folder in (tmp_path, tmp_path / "CMU_MOSI"):
+            entries = {video: (features, sequences.regular(0, 1, 4)) for video in official}
+            sequences.write(folder / f"{name}.csd", name, entries, None)
     monkeypatch.chdir(tmp_path)
     wandb.teardown()  # it reads its variables once
     monkeypatch.setenv("WANDB_MODE", "offline")

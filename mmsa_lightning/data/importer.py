@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,14 @@ def import_file(
     separator: str | None = None,
     encoding: str | None = None,
     keep_case: bool = False,
+    more: Sequence[Path] = (),
     **features: Path | None,
 ) -> Meta:
     """Read ``source``, whatever its layout, and write a store at ``out``.
 
     Args:
-        source: see :func:`mmsa_lightning.data.formats.read`, as for ``split``, ``separator``, ``encoding`` and
-            ``features``.
+        source: see :func:`mmsa_lightning.data.formats.read`, as for ``more``, ``split``, ``separator``, ``encoding``
+            and ``features``.
         dataset: ``mosi``, ``mosei`` or the user's own name.
         out: the store's place; one that is there is replaced.
         tokenizer, keep_case: see :func:`import_source`.
@@ -45,8 +47,10 @@ def import_file(
     """
     label_range = known_range(dataset, label_range)
     with formats.unforeseen(source):
-        found = formats.read(source, split=split, separator=separator, encoding=encoding, **features)
-        return _import(found, source, dataset, out, tokenizer, keep_case, label_range, features)
+        found = formats.read(
+            source, more=more, dataset=dataset, split=split, separator=separator, encoding=encoding, **features
+        )
+        return _import(found, [source, *more], dataset, out, tokenizer, keep_case, label_range, features)
 
 
 def known_range(dataset: str, stated: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -69,7 +73,7 @@ def known_range(dataset: str, stated: tuple[float, float] | None) -> tuple[float
 
 def _import(
     found: Source,
-    source: Path,
+    sources: list[Path],
     dataset: str,
     out: Path,
     tokenizer: str | None,
@@ -80,13 +84,15 @@ def _import(
     for option, file in features.items():
         if file is not None:
             found.report.append(f"{option.replace('_', ' ')}: from {file.name}, SHA-256 {sha256([file])}")
-    files = [source / name for name in sorted(formats.FOLDS)] if source.is_dir() else [source]
-    name = source.resolve().name
+    files = formats.computational_sequences(*sources)
+    if not files:
+        (source,) = sources
+        files = [source / name for name in sorted(formats.FOLDS)] if source.is_dir() else [source]
     return import_source(
         found,
         out,
         dataset=dataset,
-        name=name,
+        name=", ".join(source.resolve().name for source in sources),
         sha256=sha256(files),
         tokenizer=tokenizer,
         keep_case=keep_case,

@@ -32,8 +32,9 @@ import numpy as np
 from mmsa_lightning import files
 from mmsa_lightning.annotations import fits
 from mmsa_lightning.batch import MODALITIES
-from mmsa_lightning.data import extraction
+from mmsa_lightning.data import extraction, hdf5
 from mmsa_lightning.data.extraction import Extraction
+from mmsa_lightning.data.hdf5 import Malformed
 from mmsa_lightning.data.ragged import Ragged, Stored
 from mmsa_lightning.data.releases import protocol
 from mmsa_lightning.errors import UserError
@@ -205,10 +206,10 @@ class Store:
         try:
             with h5py.File(self.path, "r") as file:
                 if file.attrs.get("format") != FORMAT:
-                    raise _Malformed(f"its format is {file.attrs.get('format')!r}, not {FORMAT!r}")
+                    raise Malformed(f"its format is {file.attrs.get('format')!r}, not {FORMAT!r}")
                 self.meta = _read_meta(file.attrs["meta"])
                 raw = self.path.open("rb", buffering=0)
-                self.splits = {name: _read_split(_group(file, name), raw) for name in SPLITS}
+                self.splits = {name: _read_split(hdf5.group(file, name), raw) for name in SPLITS}
                 self._check_widths()
         except Exception as error:  # HDF5 raises nearly anything on a damaged file
             raise UserError(f"{self.path} is not a usable store ({error}); import the source again") from error
@@ -219,7 +220,7 @@ class Store:
     def _check_widths(self) -> None:
         shapes = [{name: s.dim for name, s in split.sequences.items()} for split in self.splits.values()]
         if not shapes[0] or any(shape != shapes[0] for shape in shapes):
-            raise _Malformed("its splits do not hold the same sequences")
+            raise Malformed("its splits do not hold the same sequences")
 
     @property
     def dims(self) -> dict[str, int | None]:
@@ -233,10 +234,6 @@ class Store:
         return [m for m in ("text", "audio", "vision") if m in present]
 
 
-class _Malformed(Exception):
-    """The file breaks the layout."""
-
-
 def _read_meta(text: str) -> Meta:
     found = dict(json.loads(text))
     if found.get("extraction") is not None:
@@ -244,77 +241,53 @@ def _read_meta(text: str) -> Meta:
     meta = Meta(**found)
     for name, hint in get_type_hints(Meta).items():
         if not fits(getattr(meta, name), hint):
-            raise _Malformed(f"its {name} is {getattr(meta, name)!r}")
+            raise Malformed(f"its {name} is {getattr(meta, name)!r}")
     if len(meta.label_range) != 2 or meta.label_range[0] > meta.label_range[1]:
-        raise _Malformed(f"its label_range is {meta.label_range}")
+        raise Malformed(f"its label_range is {meta.label_range}")
     return meta
-
-
-def _group(parent: h5py.Group, name: str) -> h5py.Group:
-    return _member(parent, name, h5py.Group)
-
-
-def _member(parent: h5py.Group, name: str, kind: type) -> Any:
-    """A member that lies in this very file: soft and external links are refused."""
-    if not isinstance(parent.get(name, getlink=True), h5py.HardLink) or not isinstance(parent[name], kind):
-        raise _Malformed(f"{parent.name}/{name} is missing, a link, or not a {kind.__name__}".replace("//", "/"))
-    return parent[name]
 
 
 def _dataset(parent: h5py.Group, name: str) -> h5py.Dataset:
     """A dataset whose values lie contiguously in this very file, so that it cannot claim a size it does not have."""
-    found = _member(parent, name, h5py.Dataset)
-    if found.chunks or found.external or found.is_virtual or found.nbytes > Path(parent.file.filename).stat().st_size:
-        raise _Malformed(f"{found.name} is not contiguous in the file")
+    found = hdf5.dataset(parent, name)
+    if found.chunks or found.nbytes > hdf5.size(found):
+        raise Malformed(f"{found.name} is not contiguous in the file")
     return found
-
-
-def _read_text(parent: h5py.Group, name: str) -> list[str]:
-    """Strings, read a few at a time: HDF5 keeps them elsewhere in the file, and many could be the same long one."""
-    found, size = _dataset(parent, name).asstr(), Path(parent.file.filename).stat().st_size
-    texts: list[str] = []
-    total = 0
-    for start in range(0, len(found), 64):
-        texts += map(str, found[start : start + 64])
-        total += sum(map(len, texts[start:]))
-        if total > size:
-            raise _Malformed(f"{parent.name}/{name} is longer than the file")
-    return texts
 
 
 def _read_column(parent: h5py.Group, name: str, n: int, *, blank: bool = False) -> np.ndarray:
     """float32 (n,): finite, or NaN where it may be ``blank``."""
     column = _dataset(parent, name)
     if column.shape != (n,) or column.dtype != np.float32:
-        raise _Malformed(f"{column.name} does not hold a number for each utterance")
+        raise Malformed(f"{column.name} does not hold a number for each utterance")
     values = column[:]
     if not (np.isfinite(values) | (blank & np.isnan(values))).all():
-        raise _Malformed(f"{column.name} does not hold a number for each utterance")
+        raise Malformed(f"{column.name} does not hold a number for each utterance")
     return values
 
 
 def _read_split(group: h5py.Group, raw: FileIO) -> Split:
-    ids = _read_text(group, "id")
-    raw_text = _read_text(group, "raw_text") if "raw_text" in group else None
+    ids = hdf5.strings(_dataset(group, "id"))
+    raw_text = hdf5.strings(_dataset(group, "raw_text")) if "raw_text" in group else None
     if not ids or len(raw_text or ids) != len(ids):
-        raise _Malformed(f"{group.name} is empty, or holds columns of different lengths")
+        raise Malformed(f"{group.name} is empty, or holds columns of different lengths")
     label = _read_column(group, "label", len(ids))
-    known = _group(group, "unimodal") if "unimodal" in group else {}
+    known = hdf5.group(group, "unimodal") if "unimodal" in group else {}
     unimodal = {m: _read_column(known, m, len(ids), blank=True) for m in MODALITIES if m in known}
-    sequences = {name: _ragged(_group(group, name), name, len(ids), raw) for name in SEQUENCES if name in group}
+    sequences = {name: _ragged(hdf5.group(group, name), name, len(ids), raw) for name in SEQUENCES if name in group}
     return Split(ids, label, sequences, raw_text, unimodal)
 
 
 def _ragged(group: h5py.Group, name: str, n: int, raw: FileIO) -> Ragged:
     values, stored = _dataset(group, "values"), _dataset(group, "offsets")
     if (values.dtype, values.ndim) != ((np.int32, 1) if name == "tokens" else (np.float32, 2)) or 0 in values.shape:
-        raise _Malformed(f"{group.name}/values are {values.dtype} of shape {values.shape}")
+        raise Malformed(f"{group.name}/values are {values.dtype} of shape {values.shape}")
     if stored.shape != (n + 1,) or stored.dtype != np.int64:
-        raise _Malformed(f"{group.name}/offsets are {stored.dtype} of shape {stored.shape}")
+        raise Malformed(f"{group.name}/offsets are {stored.dtype} of shape {stored.shape}")
     offsets = stored[:]
     if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 1).any():
-        raise _Malformed(f"{group.name}/offsets do not divide its values")
+        raise Malformed(f"{group.name}/offsets do not divide its values")
     ragged = Stored(raw, values.id.get_offset(), offsets, values.dtype, values.shape[1] if values.ndim == 2 else None)
     if name == "tokens" and min(int(block.min()) for block in ragged.blocks()) < 0:
-        raise _Malformed(f"{group.name}/values has token ids below 0")
+        raise Malformed(f"{group.name}/values has token ids below 0")
     return ragged

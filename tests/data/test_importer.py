@@ -451,11 +451,11 @@ def test_real_segments_of_the_sdk_are_not_those_of_mmsa(tmp_path, real_data, cap
     assert "CMU's SDK counts segments from 0, MMSA from 1" in capsys.readouterr().err
 
 
-def test_a_real_computational_sequence_is_no_layout(tmp_path, real_data, capsys):
+def test_a_real_computational_sequence_of_words_needs_labels(tmp_path, real_data, capsys):
     with pytest.raises(SystemExit) as end:
         run_import(real_data / "words.csd", tmp_path / "x.h5")
     assert end.value.code == 2
-    assert "words.csd has no known layout: a computational sequence" in capsys.readouterr().err
+    assert "no file holds labels" in capsys.readouterr().err
 
 
 def test_what_no_check_foresees_is_one_line_too(tmp_path, layouts, capsys):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmsa_lightning.data.formats import delimited, misa, mmsa, mult, table
+from mmsa_lightning.data.formats import csd, delimited, misa, mmsa, mult, table
 from mmsa_lightning.data.formats.archive import FIRST, load_archive
 from mmsa_lightning.data.formats.divide import divide
 from mmsa_lightning.data.formats.features import add_features, add_vectors
@@ -20,11 +20,10 @@ from mmsa_lightning.files import check_content
 
 KNOWN = (
     "MMSA's aligned_50.pkl and unaligned_50.pkl, MulT's mosi_data.pkl, MISA's or MMIM's folder of train.pkl, "
-    "dev.pkl and test.pkl or one of them, MAG-BERT's mosi.pkl, or a CSV with the columns "
-    "id, text, label, split or those of MMSA's label.csv"
+    "dev.pkl and test.pkl or one of them, MAG-BERT's mosi.pkl, .csd of CMU's SDK or a folder of them, or a CSV with "
+    "the columns id, text, label, split or those of MMSA's label.csv"
 )
 _OTHERS = {
-    ".csd": ": a computational sequence of CMU's SDK is one modality without labels",
     ".npz": ": an .npz adds features to a source, with --audio, --vision or --text",
 }
 FOLDS = ("train.pkl", "dev.pkl", "test.pkl")
@@ -33,6 +32,8 @@ FOLDS = ("train.pkl", "dev.pkl", "test.pkl")
 def read(
     path: Path,
     *,
+    more: Sequence[Path] = (),
+    dataset: str | None = None,
     split: tuple[float, float, float] | None = None,
     separator: str | None = None,
     encoding: str | None = None,
@@ -41,36 +42,50 @@ def read(
     """Read ``path`` in whichever layout it has.
 
     Args:
-        path: a pickle, a file of ``torch.save``, a folder of MISA's or MMIM's pickles, or a CSV.
+        path: a pickle, a file of ``torch.save``, a folder of MISA's or MMIM's pickles, a CSV, a computational sequence
+            (``.csd``), or a folder of these.
+        more: further computational sequences.
+        dataset: whose official folds computational sequences are divided by.
         split: shares of train, valid and test, for a source that is not divided, or has no test split.
         separator, encoding: of a CSV, if they cannot be guessed; see :mod:`.delimited`.
-        features: files of ``text``, ``audio``, ``vision`` or ``word_vectors`` to add; see :mod:`.features`.
+        features: files of ``text``, ``audio``, ``vision`` or ``word_vectors`` to add; see :mod:`.features`. Beside
+            computational sequences, one may be of ``text``, ``audio`` or ``vision``.
 
     Raises:
         UserError: nothing is there, a file is empty or a Git LFS pointer, the layout is unknown or broken, or an option
             does not fit it.
     """
-    if not path.exists():
-        raise UserError(f"there is no {path}")
-    for given in [*(path / name for name in FOLDS), path, *filter(None, features.values())]:
-        if given.is_file():
-            check_content(given)
+    for given in (path, *more):
+        if not given.exists():
+            raise UserError(f"there is no {given}")
+    sequences = computational_sequences(path, *more)
+    stated = {modality: file for modality, file in features.items() if file and _is_sequence(file)}
+    if stated and not sequences:
+        option, file = next(iter(stated.items()))
+        raise UserError(
+            f"--{option} {file}: a computational sequence adds to other .csd; for {path}, make an .npz of it"
+        )
+    for file in [*(path / name for name in FOLDS), path, *sequences, *filter(None, features.values())]:
+        if file.is_file():
+            check_content(file)
     if features.get("word_vectors") and features.get("text"):
         raise UserError("--text and --word-vectors both give the text's features; choose one")
     if path.suffix.lower() in (*delimited.SUFFIXES, *delimited.SPREADSHEETS):
         source = table.read(path, separator=separator, encoding=encoding)
     elif separator is not None or encoding is not None:
         raise UserError(f"--separator and --encoding are for a CSV, and {path} is not one")
+    elif sequences:
+        source = csd.read(sequences, stated, dataset)
     elif path.is_dir():
         source = _read_folder(path)
     elif path.suffix.lower() in (".pkl", ".pickle", ".pt", ".pth"):
         source = _read_pickle(path)
     else:
         raise UserError(f"{path} has no known layout{_OTHERS.get(path.suffix.lower(), '')}; known layouts: {KNOWN}")
-    for modality, file in features.items():
-        if file is not None:
-            with naming(file):
-                add_vectors(source, file) if modality == "word_vectors" else add_features(source, modality, file)
+    for modality, extra in features.items():
+        if extra is not None and modality not in stated:
+            with naming(extra):
+                add_vectors(source, extra) if modality == "word_vectors" else add_features(source, modality, extra)
     with naming(path):
         source = once(source)
 
@@ -82,6 +97,28 @@ def read(
     return source if split is None else divide(source, split)
 
 
+def _is_sequence(path: Path) -> bool:
+    return path.suffix.lower() == csd.SUFFIX
+
+
+def computational_sequences(*paths: Path) -> list[Path]:
+    """The ``.csd`` among ``paths`` and in those that are folders; none if the one path is another source.
+
+    Raises:
+        UserError: several paths are given, and one of them is another source.
+    """
+    found: dict[Path, list[Path]] = {}
+    for path in paths:
+        pickles = all((path / name).is_file() for name in FOLDS)  # some recipes keep both in one folder
+        inside = sorted(path.iterdir()) if path.is_dir() and not pickles else [path]
+        found[path] = [file for file in inside if _is_sequence(file)]
+    if len(paths) > 1:
+        for path, files in found.items():
+            if not files:
+                raise UserError(f"{path} is not a .csd, and only these are imported several at once")
+    return list({file.resolve(): file for files in found.values() for file in files}.values())
+
+
 def _read_folder(path: Path) -> Source:
     if missing := [name for name in FOLDS if not (path / name).is_file()]:
         raise UserError(f"the folder {path} has no {', '.join(missing)}; known layouts: {KNOWN}")
@@ -90,7 +127,10 @@ def _read_folder(path: Path) -> Source:
         if not isinstance(fold, list):
             raise UserError(f"{path / name}.pkl holds {_described(fold)}, not a list of utterances as MISA's does")
     with naming(path):
-        return misa.read(folds)
+        source = misa.read(folds)
+    if any(map(_is_sequence, path.iterdir())):
+        source.report.append("the pickles were read, and not the .csd beside them: name these to read them")
+    return source
 
 
 def _read_pickle(path: Path) -> Source:

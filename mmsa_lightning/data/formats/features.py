@@ -19,7 +19,7 @@ from mmsa_lightning.data.formats.npz import Archive
 from mmsa_lightning.data.source import Sequences, Source
 from mmsa_lightning.errors import UserError
 
-SDK = ("misa", "mult")  # the layouts that name segments as CMU's SDK does: VIDEO[3]
+SDK = ("misa", "mult", "csd")  # the layouts that name segments as CMU's SDK does: VIDEO[3]
 _UNKNOWN = ("<unk>", "unk", "[unk]", "<unknown>", "unknown")
 
 
@@ -182,6 +182,9 @@ def add_vectors(source: Source, path: Path) -> None:
     unknown = next((word for word in _UNKNOWN if word in row_of), None)
     vector_of_unknown = np.zeros(vectors.shape[1], vectors.dtype) if unknown is None else vectors[row_of[unknown]]
     table = np.vstack([vectors, vector_of_unknown])
+    if any("text" in split.features for split in source.splits.values()):
+        source.report.append(f"text: {path.name} replaces the source's own features")
+    source.names.pop("text", None)
     total = missed = 0
     for split in source.splits.values():
         if split.words is None:

@@ -176,6 +176,14 @@ def test_features_beside_any_layout_add_a_modality_or_replace_one(tmp_path, layo
                 np.testing.assert_array_equal(one, two)
 
 
+def test_features_beside_mmsas_pickle_are_found_by_id_or_refused(tmp_path, layouts):
+    path = save(tmp_path / "x.pkl", layouts.mmsa(True))
+    ids = [name for split in read(path).splits.values() for name in split.ids]
+    np.savez(tmp_path / "v.npz", id=[*ids[:-1], "valid_video$_$99"], features=np.ones((len(ids), 4)))
+    with pytest.raises(UserError, match=rf"v\.npz has no features for 1 of {len(ids)} utterances: test_video\$_\$3; "):
+        read(path, audio=tmp_path / "v.npz")
+
+
 @pytest.mark.parametrize("option", ["--text", "--text-features"])
 def test_one_vector_an_utterance_beside_tokens_is_repeated_over_them(tmp_path, layouts, option):
     path = save(tmp_path / "x.pkl", layouts.mmsa(True))
@@ -198,6 +206,13 @@ def test_word_vectors_beside_a_pickle_of_words(tmp_path, layouts):
     np.savez(tmp_path / "w.npz", words=["so", "bad"], vectors=np.eye(2, dtype=np.float32))
     source = read(save(tmp_path / "x.pkl", folds), word_vectors=tmp_path / "w.npz")
     np.testing.assert_array_equal(source.splits["train"].features["text"].values[1], [[0, 0], [0, 1]])
+
+
+def test_word_vectors_replace_a_sources_own_features_and_say_so(tmp_path, layouts):
+    np.savez(tmp_path / "w.npz", words=["words"], vectors=np.ones((1, 2)))
+    source = read(save(tmp_path / "x.pkl", layouts.mmsa(True)), word_vectors=tmp_path / "w.npz")
+    assert "text: w.npz replaces the source's own features" in source.report
+    assert source.splits["valid"].features["text"].values[0].tolist() == [[1, 1], [0, 0], [0, 0], [0, 0]]
 
 
 def test_word_vectors_beside_a_source_without_words_are_refused(tmp_path, layouts):
