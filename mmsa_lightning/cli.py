@@ -376,7 +376,7 @@ def package(
 @app.command(cls=Command)
 def predict(
     model: Annotated[str, argument("MODEL", "A package's folder, .zip or name on the hub, or a run's directory.")],
-    source: Annotated[str, argument("INPUT", "A store, a CSV of utterances, or - for a line of text each.")],
+    source: Annotated[str, argument("INPUT", "A store, a CSV of utterances, videos, or - for a line of text each.")],
     out: Annotated[Path, option("FILE", "Predictions, as .csv or .jsonl.")],
     audio: Annotated[Path | None, option("X.npz", "Audio features of a CSV's utterances, by their ids.")] = None,
     vision: Annotated[Path | None, option("X.npz", "Vision features, likewise.")] = None,

@@ -195,7 +195,7 @@ def test_a_reader_that_has_had_enough_is_no_error(argument):
     ("line", "words"),
     [
         ("mmsa da", ["dashboard", "data"]),
-        ("mmsa data ", ["encode", "import", "inspect", "tokenize"]),
+        ("mmsa data ", ["encode", "extract", "import", "inspect", "tokenize"]),
         ("mmsa table --pa", ["--partial"]),
         ("mmsa data import --text-", ["--text-encoder"]),
         ("mmsa train --m", []),

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sequences
+import videos
 import wandb
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -220,6 +221,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for folder in (tmp_path, tmp_path / "CMU_MOSI"):
             entries = {video: (features, sequences.regular(0, 1, 4)) for video in official}
             sequences.write(folder / f"{name}.csd", name, entries, None)
+    (tmp_path / "videos").mkdir()
+    listed = [f"v{i}$_$0,v{i}.mp4,{i}.1 is good,{i}" for i in range(3)]
+    (tmp_path / "videos" / "list.csv").write_text("\n".join(["id,video,text,label", *listed]))
+    for name in ("videos/v0.mp4", "videos/v1.mp4", "videos/v2.mp4", "new_clip.mp4", "clip.mp4"):
+        videos.write(tmp_path / name, 0.5, sound=videos.tone(0.5))
     monkeypatch.chdir(tmp_path)
     wandb.teardown()  # it reads its variables once
     monkeypatch.setenv("WANDB_MODE", "offline")

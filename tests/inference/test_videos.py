@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import videos
 
 from mmsa_lightning.cli import main
 from mmsa_lightning.inference import about
 from mmsa_lightning.inference.export import package
-from tests.helpers import videos
 
 TEXTS = ["a good film", "it was bad", "the film was fine", "awful and dull", "great", "it was a film"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import videos
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.media import decode
-from tests.helpers import videos
 
 
 @pytest.fixture(scope="module")

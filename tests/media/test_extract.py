@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import videos
 
 from mmsa_lightning.data.store import Store
 from mmsa_lightning.errors import UserError
@@ -19,7 +20,6 @@ from mmsa_lightning.media import extract as module
 from mmsa_lightning.media.extract import Importing, extract
 from mmsa_lightning.media.pooling import by_words
 from mmsa_lightning.media.tools import Settings, Tools
-from tests.helpers import videos
 
 QUICK = Settings(audio="librosa", vision="none", words="none")
 TEXTS = {"train": "A good film", "valid": "Not a good film", "test": "A film that is bad"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import videos
 
 from mmsa_lightning.media import voice
-from tests.helpers import videos
 
 
 @pytest.mark.parametrize("name", ["silence", "tone", "noise", "nothing"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import videos
 
 from mmsa_lightning.media.audio import extractor
-from tests.helpers import videos
 
 pytest.importorskip("opensmile", reason="opensmile, an extra of its own, is not installed")
 

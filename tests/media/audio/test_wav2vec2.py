@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import videos
 from transformers import BertConfig, BertModel, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.media.audio import extractor
-from tests.helpers import videos
 
 
 @pytest.fixture(scope="module")
