@@ -533,6 +533,22 @@ def compare(
 
 
 @app.command(cls=Command)
+def watch(
+    model: Annotated[str, argument("MODEL", "A package of a model whose data mmsa data extract made.")],
+    videos: Annotated[Path, argument("VIDEOS", "A video, a folder of videos, or a list of utterances.")],
+    out: Annotated[Path, option("FILE", "The page.")] = Path("watch.html"),
+) -> None:
+    """Show what a model makes of a video, as one page of HTML that opens offline."""
+    from mmsa_lightning.media.install import required
+
+    with extra("report"), required():
+        from mmsa_lightning.inference.load import load
+        from mmsa_lightning.report.video import write_video
+    count = write_video(load(model), videos, out)
+    print(f"{out}: {count} utterances")
+
+
+@app.command(cls=Command)
 def dashboard(
     numbers: Annotated[list[str] | None, argument("N", "3 to 6; default: all.")] = None,
     project: Annotated[str, option("NAME", "In W&B.", envvar="WANDB_PROJECT", show_envvar=True)] = "mmsa-lightning",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +15,11 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About
 from mmsa_lightning.inference.inputs import Utterance
 from mmsa_lightning.media import clips
+from mmsa_lightning.media.clips import Clip
 from mmsa_lightning.media.install import required
+
+if TYPE_CHECKING:
+    from mmsa_lightning.media.tools import Extracted
 
 
 def are_named(source: Path) -> bool:
@@ -28,6 +34,14 @@ def are_named(source: Path) -> bool:
 
 def utterances(source: Path, about: About) -> Iterator[Utterance]:
     """The utterances of videos, one after the other; memory does not grow with them.
+
+    Args, Raises: see :func:`extracted`.
+    """
+    return (utterance for _, _, utterance in extracted(source, about))
+
+
+def extracted(source: Path, about: About) -> Iterator[tuple[Clip, Extracted, Utterance]]:
+    """The utterances of videos: where each lies, what was found in it, and what a model reads of that.
 
     Args:
         source: see :func:`mmsa_lightning.media.clips.read`.
@@ -48,16 +62,14 @@ def utterances(source: Path, about: About) -> Iterator[Utterance]:
         from mmsa_lightning.media.tools import NONE, Settings, Tools
 
         settings = Settings(**{m: getattr(made, m) if m in read else NONE for m in ("audio", "vision")})
-        if made is not None:
-            settings = Settings(settings.audio, settings.vision, made.words)
-        tools = Tools(settings)
+        tools = Tools(settings if made is None else replace(settings, words=made.words))
     aligned = made is not None and made.aligned
     _compare(about, tools.extraction(aligned=aligned).versions)
     for clip in listed:
         found = tools(clip)
         features: dict[str, np.ndarray] = {m: found.by_words(m) if aligned else found.values[m] for m in read}
         text = " ".join(word.text for word in found.said)
-        yield Utterance(clip.id, text, clip.label, features)
+        yield clip, found, Utterance(clip.id, text, clip.label, features)
 
 
 def _compare(about: About, here: dict[str, str]) -> None:

@@ -20,8 +20,8 @@ def required() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in PACKAGES:
+        package = (error.name or "").partition(".")[0]
+        if package not in PACKAGES:
             raise
-        raise UserError(
-            f"videos need the package {error.name}; install it with: pip install 'mmsa-lightning[media]'"
-        ) from error
+        install = "pip install 'mmsa-lightning[media]'"
+        raise UserError(f"videos need the package {package}; install it with: {install}") from error

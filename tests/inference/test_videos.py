@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,19 @@ def test_a_package_says_how_its_features_were_made(packed: Path, folder: Path) -
     assert (found.extraction.audio, found.extraction.vision) == ("librosa", "none")
     assert found.extraction.aligned is (packed.stem == "aligned")
     assert "librosa" in found.extraction.versions
+
+
+@pytest.mark.slow
+def test_a_page_of_videos(packed: Path, folder: Path, tmp_path: Path) -> None:
+    main(["watch", str(packed), str(folder / "list.csv"), "--out", str(tmp_path / "page.html")])
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page)  # it opens offline
+    assert page.count("<h2>v") == 6
+    for text in TEXTS:
+        for word in text.split():
+            assert f">{word}</span>" in page
+    assert page.count("data:image/jpeg") == sum(min(4, len(text.split())) for text in TEXTS)
+    assert page.count("Without text: ") == 6
 
 
 @pytest.mark.slow
