@@ -48,28 +48,49 @@ def extracted(source: Path, about: About) -> Iterator[tuple[Clip, Extracted, Utt
         about: of the model.
 
     Raises:
-        UserError: the model was trained on other features; an extractor or a video is not there, or not sound.
+        UserError: as :class:`VideoReader`; a video is not there, or not sound.
     """
-    made = about.extraction
-    read = [m for m in ("audio", "vision") if m in about.modalities]
-    if read and made is None:
-        raise UserError(
-            f"{source}: this model reads features of {' and '.join(read)} that were not extracted from videos by mmsa "
-            "data extract; extract them as those of its training data were, and give a CSV with --audio and --vision"
-        )
-    listed = clips.read(source)
-    with required():
-        from mmsa_lightning.media.tools import NONE, Settings, Tools
+    reader = VideoReader(about)
+    for clip in clips.read(source):
+        yield clip, *reader(clip)
 
-        settings = Settings(**{m: getattr(made, m) if m in read else NONE for m in ("audio", "vision")})
-        tools = Tools(settings if made is None else replace(settings, words=made.words))
-    aligned = made is not None and made.aligned
-    _compare(about, tools.extraction(aligned=aligned).versions)
-    for clip in listed:
-        found = tools(clip)
-        features: dict[str, np.ndarray] = {m: found.by_words(m) if aligned else found.values[m] for m in read}
+
+class VideoReader:
+    """Reads clips as those were that a model was trained on.
+
+    Args:
+        about: of the model.
+
+    Raises:
+        UserError: the model was trained on other features; an extractor is not there.
+    """
+
+    def __init__(self, about: About) -> None:
+        made = about.extraction
+        self.read = [m for m in ("audio", "vision") if m in about.modalities]
+        if self.read and made is None:
+            raise UserError(
+                f"this model reads features of {' and '.join(self.read)} that were not extracted from videos by mmsa "
+                "data extract: extract them as those of its training data were, and give a CSV, --audio and --vision"
+            )
+        with required():
+            from mmsa_lightning.media.tools import NONE, Settings, Tools
+
+            settings = Settings(**{m: getattr(made, m) if m in self.read else NONE for m in ("audio", "vision")})
+            self.tools = Tools(settings if made is None else replace(settings, words=made.words))
+        self.aligned = made is not None and made.aligned
+        _compare(about, self.tools.extraction(aligned=self.aligned).versions)
+
+    def __call__(self, clip: Clip) -> tuple[Extracted, Utterance]:
+        """What is found in a clip, and what the model reads of it.
+
+        Raises:
+            UserError: the video is not readable.
+        """
+        found = self.tools(clip)
+        features: dict[str, np.ndarray] = {m: found.by_words(m) if self.aligned else found.values[m] for m in self.read}
         text = " ".join(word.text for word in found.said)
-        yield clip, found, Utterance(clip.id, text, clip.label, features)
+        return found, Utterance(clip.id, text, clip.label, features)
 
 
 def _compare(about: About, here: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,13 +55,16 @@ def describe(path: Path) -> Described:
         return Described(seconds, bool(container.streams.audio), bool(_pictures(container)))
 
 
-def sound(path: Path, start: float, end: float | None, rate: int = SPEECH_RATE) -> np.ndarray | None:
+def sound(
+    path: Path, start: float, end: float | None, rate: int = SPEECH_RATE, *, most: float = math.inf
+) -> np.ndarray | None:
     """The sound of a stretch, all channels mixed.
 
     Args:
         path: the file.
         start, end: in seconds from the file's start; None: to its end.
         rate: in Hz, what the sound is resampled to.
+        most: seconds after which decoding ends, if ``end`` is None: a small file may hold many hours of silence.
 
     Returns:
         float32 (samples,) in [-1, 1], from ``start`` on: where the track has a gap, or begins later, there is silence.
@@ -74,14 +78,15 @@ def sound(path: Path, start: float, end: float | None, rate: int = SPEECH_RATE) 
             return None
         stream = container.streams.audio[0]
         blocks: list[tuple[int, np.ndarray]] = []  # place of the first sample, samples
+        last = start + most if end is None else end + EDGE
         resampler = AudioResampler(format="flt", layout="mono", rate=rate)
-        for seconds, frame in _frames(container, stream, start - EDGE, None if end is None else end + EDGE):
+        for seconds, frame in _frames(container, stream, start - EDGE, last):
             frame.time_base = Fraction(1, frame.sample_rate)
             frame.pts = round(seconds * frame.sample_rate)
             blocks += [(_place(out, start, rate), out.to_ndarray()[0]) for out in resampler.resample(frame)]
         blocks += [(_place(out, start, rate), out.to_ndarray()[0]) for out in resampler.resample(None)]
-    last = max((place + len(samples) for place, samples in blocks), default=0)
-    wave = np.zeros(max(0, last if end is None else round((end - start) * rate)), np.float32)
+    behind = max((place + len(samples) for place, samples in blocks), default=0)
+    wave = np.zeros(max(0, behind if end is None else round((end - start) * rate)), np.float32)
     for place, samples in blocks:
         kept = samples[max(0, -place) : len(wave) - place if place < len(wave) else 0]
         wave[max(0, place) : max(0, place) + len(kept)] = kept

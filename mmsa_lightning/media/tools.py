@@ -105,7 +105,7 @@ class Tools:
         seconds: dict[str, float] = {}
         with _timed(seconds, "decode"):
             described = decode.describe(clip.video)
-            speech = decode.sound(clip.video, clip.start, clip.end)
+            speech = decode.sound(clip.video, clip.start, clip.end, most=LONGEST + 1)
         length = self._length(clip, described, speech)
         found = Extracted([], notes=[])
         with _timed(seconds, "voice"):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import filmed
 import pytest
 
 from mmsa_lightning.data.demo import generate
@@ -20,6 +21,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = generate(0, {"train": 40, "valid": 10, "test": 21})
     import_source(source, path, dataset="x", name="x", sha256="", tokenizer="minilm")
     return path
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory, tiny_bert: str) -> Path:
+    """See :func:`filmed.write`."""
+    folder = tmp_path_factory.mktemp("films")
+    filmed.write(folder, tiny_bert)
+    return folder
 
 
 @pytest.fixture(scope="session")

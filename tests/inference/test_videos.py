@@ -5,53 +5,34 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
+import filmed
 import pytest
-import videos
 
 from mmsa_lightning.cli import main
 from mmsa_lightning.inference import about
-from mmsa_lightning.inference.export import package
 
-TEXTS = ["a good film", "it was bad", "the film was fine", "awful and dull", "great", "it was a film"]
+TEXTS = filmed.TEXTS
 
 
 @pytest.fixture(scope="module", autouse=True)
-def heard() -> object:
+def heard() -> Iterator[None]:
     """A tone counts as a voice."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mmsa_lightning.media.voice.probabilities", lambda sound: np.ones(-(-len(sound) // 512)))
+    with filmed.tones_are_voices():
         yield
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six videos with text and labels."""
-    path = tmp_path_factory.mktemp("videos")
-    rows = ["id,video,text,label,split"]
-    for i, text in enumerate(TEXTS):
-        videos.write(path / f"v{i}.mp4", 1.0, sound=videos.tone(1.0, 100.0 * (i + 1)))
-        rows.append(f"v{i}$_$0,v{i}.mp4,{text},{i - 2.5},{('train', 'valid', 'test')[i // 2]}")
-    (path / "list.csv").write_text("\n".join(rows) + "\n")
-    return path
+def folder(films: Path) -> Path:
+    return films
 
 
 @pytest.fixture(scope="module", params=["aligned", "unaligned"])
-def packed(request: pytest.FixtureRequest, folder: Path, tiny_bert: str) -> Path:
+def packed(request: pytest.FixtureRequest, films: Path) -> Path:
     """An epoch on what was extracted, on the words' steps and on those of sound."""
-    out = folder / f"{request.param}.h5"
-    main(["data", "extract", str(folder / "list.csv"), "--out", str(folder / "aligned.h5"), "--vision", "none"])
-    if request.param == "unaligned":
-        shutil.move(folder / "aligned_unaligned.h5", out)
-    data = ["data=own", f"data.path={out}", f"text_encoder={tiny_bert}", f"runs={folder / request.param}"]
-    model = ["model=self_mm"] if request.param == "unaligned" else []
-    main(["train", *data, *model, "trainer=cpu", "trainer.max_epochs=1", "trainer.enable_progress_bar=false"])
-    (run,) = (path.parent for path in (folder / request.param).rglob("result.json"))
-    package([run], folder / f"{request.param}.zip")
-    return folder / f"{request.param}.zip"
+    return films / f"{request.param}.zip"
 
 
 def predicted(*arguments: str | Path) -> dict[str, float]:

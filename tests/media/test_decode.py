@@ -62,6 +62,14 @@ def test_a_sound_that_begins_late_and_ends_early_is_silent_there(tmp_path: Path)
     assert loud[-1] / 16_000 == pytest.approx(2.0, abs=0.01)
 
 
+def test_decoding_ends_after_the_most_that_is_wanted(video: Path) -> None:
+    found = decode.sound(video, 0.0, None, most=1.5)
+    assert found is not None
+    assert 1.5 <= len(found) / 16_000 < 1.6
+    stated = decode.sound(video, 0.0, 3.0, most=1.5)
+    assert stated is not None and len(stated) == 48_000
+
+
 def test_no_sound_track_is_none_and_not_silence(tmp_path: Path) -> None:
     assert decode.sound(videos.write(tmp_path / "a.mp4", 1.0), 0.0, None) is None
 

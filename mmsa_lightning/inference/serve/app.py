@@ -24,7 +24,8 @@ from mmsa_lightning.inference.inputs import Utterance
 from mmsa_lightning.inference.predictor import Predictor
 from mmsa_lightning.inference.serve.answers import Answers
 from mmsa_lightning.inference.serve.batching import Batcher, Full, Job
-from mmsa_lightning.inference.serve.bounds import LATER, Bounded
+from mmsa_lightning.inference.serve.bounds import CLIP, LATER, Bounded
+from mmsa_lightning.inference.serve.clips import Clips
 from mmsa_lightning.inference.serve.description import describe
 from mmsa_lightning.inference.serve.limits import Limits
 from mmsa_lightning.inference.serve.metrics import Counted, Metrics
@@ -38,6 +39,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: {"model": Problem, "description": "The model cannot read what is given."},
     503: {"model": Problem, "description": "Too many requests wait, or the server is stopping."},
     504: {"model": Problem, "description": "The answer was not there in time."},
+}
+A_VIDEO: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}}
 }
 
 
@@ -59,6 +63,7 @@ def create_app(
     limits = limits or Limits()
     metrics = Metrics()
     batcher = Batcher(Answers(predictor), limits, metrics)
+    clips = Clips(predictor.about, limits)
     page, policy = _page()
 
     @asynccontextmanager
@@ -97,6 +102,19 @@ def create_app(
     async def measured() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+    async def answered(job: Job) -> Answer:
+        try:
+            batcher.put(job)
+            async with asyncio.timeout(limits.answer_s):
+                answer: Answer = await asyncio.wrap_future(job.answer)
+                return answer
+        except Full:
+            raise HTTPException(503, "too many requests wait; try again in a second", LATER) from None
+        except TimeoutError:
+            raise HTTPException(504, f"no answer after {limits.answer_s:g} s; send fewer utterances") from None
+        except UserError as error:
+            raise HTTPException(422, " ".join(str(error).split())) from error
+
     @app.post("/v1/predict", responses=PROBLEMS)
     async def predict(question: Question) -> Answer:
         """Predict the sentiment of utterances."""
@@ -105,20 +123,24 @@ def create_app(
         if question.attention and not predictor.attends:
             raise HTTPException(422, f"{described.name} has no attention weights to tell of")
         utterances = [_utterance(given, i, limits.characters) for i, given in enumerate(question.utterances)]
-        job = Job(utterances, question.attention, question.contributions)
-        try:
-            batcher.put(job)
-            async with asyncio.timeout(limits.answer_s):
-                answer: Answer = await asyncio.wrap_future(job.answer)
-        except Full:
-            raise HTTPException(503, "too many requests wait; try again in a second", LATER) from None
-        except TimeoutError:
-            raise HTTPException(504, f"no answer after {limits.answer_s:g} s; send fewer utterances") from None
-        except UserError as error:
-            raise HTTPException(422, " ".join(str(error).split())) from error
+        answer = await answered(Job(utterances, question.attention, question.contributions))
         metrics.utterances.inc(len(utterances))
         for i, (given, prediction) in enumerate(zip(question.utterances, answer.predictions, strict=True)):
             prediction.id = given.id if given.id is not None else str(i + 1)
+        return answer
+
+    @app.post(CLIP, responses=PROBLEMS, openapi_extra=A_VIDEO)
+    async def clip(request: Request) -> Answer:
+        """Predict the sentiment of a video: its words are heard, its sound and its face are read."""
+        try:
+            utterance = await clips.read(request.stream())
+        except Full:
+            raise HTTPException(503, "too many clips wait; try again in a second", LATER) from None
+        except UserError as error:
+            raise HTTPException(422, " ".join(str(error).split())) from error
+        answer = await answered(Job([utterance], predictor.attends, True))
+        metrics.utterances.inc(1)
+        answer.predictions[0].heard = utterance.text
         return answer
 
     @app.exception_handler(RequestValidationError)

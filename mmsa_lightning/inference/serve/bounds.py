@@ -14,6 +14,7 @@ from mmsa_lightning.inference.serve.limits import Limits
 
 CLOSE = {"Connection": "close"}  # nobody reads what is left of a body
 LATER = {"Retry-After": "1"}
+CLIP = "/v1/clip"  # whose bodies are videos
 
 
 class Bounded:
@@ -23,7 +24,7 @@ class Bounded:
 
     Args:
         app: the application.
-        limits: of which ``body`` and ``body_s``.
+        limits: of which ``body``, ``clip`` and ``body_s``.
         draining: whether the server stops: then whatever has not begun is refused, but for its health.
     """
 
@@ -40,14 +41,15 @@ class Bounded:
             refused = JSONResponse({"error": "the server is stopping"}, 503, headers=CLOSE | LATER)
             await refused(scope, receive, send)
             return
-        left = self.limits.body
+        most = self.limits.clip if scope["path"] == CLIP else self.limits.body
+        left = most
         declared = int(Headers(scope=scope).get("content-length", 0))  # which the server has read as a number
         deadline: float | None = asyncio.get_running_loop().time() + self.limits.body_s
 
         async def bounded() -> Message:
             nonlocal left, deadline
-            if declared > self.limits.body:
-                raise self._too_long()
+            if declared > most:
+                raise _too_long(most)
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
@@ -55,12 +57,13 @@ class Bounded:
                 raise HTTPException(408, f"the body was not there after {self.limits.body_s:g} s", CLOSE) from None
             left -= len(message.get("body", b""))
             if left < 0:
-                raise self._too_long()
+                raise _too_long(most)
             if not message.get("more_body"):
                 deadline = None
             return message
 
         await self.app(scope, bounded, send)
 
-    def _too_long(self) -> HTTPException:
-        return HTTPException(413, f"the body has more than {self.limits.body} bytes; send fewer utterances", CLOSE)
+
+def _too_long(most: int) -> HTTPException:
+    return HTTPException(413, f"the body has more than {most} bytes; send less at once", CLOSE)

@@ -36,6 +36,7 @@ def describe(predictor: Predictor, limits: Limits) -> Model:
             if None not in values
         },
         needs=needs(about),
+        clips=about.extraction is not None,
         utterances=limits.utterances,
         characters=limits.characters,
         version=version("mmsa-lightning"),
@@ -46,7 +47,7 @@ def needs(about: About) -> str | None:
     """Why texts alone are not enough for the model, in one sentence; None where they are."""
     features = {name: m for name, m in about.modalities.items() if m.width is not None}
     named = " and ".join(f"{name} ({m.width} features, {STEPS[m.steps]})" for name, m in features.items())
-    how = "POST /v1/predict takes them"
+    how = "POST /v1/predict takes them" + (", and POST /v1/clip a video" if about.extraction else "")
     if len(features) == len(about.modalities):
         return f"This model reads no text as written, but features of {named}: {how}."
     if features and about.missing is None:

@@ -13,6 +13,9 @@ class Limits:
         body: bytes of a request's body.
         utterances: in a request.
         characters: of a text.
+        clip: bytes of a video.
+        clip_s: seconds that a video may last.
+        clips: videos that wait for being read, one of them at a time.
         body_s: seconds in which a request's body has to be there.
         idle_s: seconds in which a connection has to begin a request, with all of its headers.
         answer_s: seconds that a request waits for its answer.
@@ -25,6 +28,9 @@ class Limits:
     body: int = 8 << 20
     utterances: int = 256
     characters: int = 10_000
+    clip: int = 64 << 20
+    clip_s: float = 60.0
+    clips: int = 4
     body_s: float = 10.0
     idle_s: int = 5
     answer_s: float = 60.0

@@ -49,6 +49,7 @@ class Prediction(BaseModel):
     attention: list[tuple[str, float]] | None = Field(
         None, description="Words as the model reads them, with their share of its attention."
     )
+    heard: str | None = Field(default=None, description="Of a clip: its words.")
     contributions: dict[str, float | None] | None = Field(
         None, description="`sentiment` minus what it is without the modality; null for one that the utterance lacks."
     )
@@ -90,6 +91,7 @@ class Model(BaseModel):
     members: int
     test: dict[str, float] = Field(description="Figures on the test split, the mean over its members.")
     needs: str | None = Field(description="Why texts alone are not enough; null: they are.")
+    clips: bool = Field(description="Whether POST /v1/clip takes a video.")
     utterances: int = Field(description="In a request, at most.")
     characters: int = Field(description="Of a text, at most.")
     version: str = Field(description="Of mmsa-lightning.")

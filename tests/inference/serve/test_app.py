@@ -177,7 +177,7 @@ def test_what_texts_alone_are_not_enough_for(trained: Callable[..., Path], tmp_p
 
 def test_the_api_describes_itself(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
-    assert set(described["paths"]) == {"/v1/model", "/v1/predict", "/health"}
+    assert set(described["paths"]) == {"/v1/model", "/v1/predict", "/v1/clip", "/health"}
     assert {"200", "413", "422", "503"} <= set(described["paths"]["/v1/predict"]["post"]["responses"])
     assert client.get("/docs").status_code == 404  # its scripts lie elsewhere
 
