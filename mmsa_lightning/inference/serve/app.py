@@ -40,6 +40,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "Too many requests wait, or the server is stopping."},
     504: {"model": Problem, "description": "The answer was not there in time."},
 }
+# A page of elsewhere cannot make a browser send these without asking the server first, which does not let it.
+OF_A_VIDEO = re.compile(r"(video|audio)/|application/octet-stream", re.IGNORECASE)
 A_VIDEO: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -132,6 +134,8 @@ def create_app(
     @app.post(CLIP, responses=PROBLEMS, openapi_extra=A_VIDEO)
     async def clip(request: Request) -> Answer:
         """Predict the sentiment of a video: its words are heard, its sound and its face are read."""
+        if not OF_A_VIDEO.match(request.headers.get("content-type", "")):
+            raise HTTPException(415, "send the video with its Content-Type, such as video/mp4")
         try:
             utterance = await clips.read(request.stream())
         except Full:
