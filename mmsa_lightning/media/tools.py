@@ -19,6 +19,7 @@ from mmsa_lightning.media.pooling import by_words
 from mmsa_lightning.media.words import Cue, Word, spread
 
 NONE = "none"  # of a modality that is left out
+BEYOND = 0.5  # seconds that an utterance may end behind its video: lists are rounded
 SPOKEN = 1 / 3  # of a frame must lie in voice for it to count
 UNSAID = "?"  # stands for the words of an utterance that has none
 
@@ -142,8 +143,10 @@ class Tools:
             length = len(speech) / decode.SPEECH_RATE
         else:
             length = (described.seconds or 0.0) - clip.start
-        if described.seconds is not None and clip.start >= described.seconds:
-            raise UserError(f"{clip.id} starts at {clip.start:g} s, and {clip.video} ends at {described.seconds:.2f} s")
+        last = described.seconds
+        if last is not None and (clip.start >= last or (clip.end or 0.0) > last + BEYOND):
+            stated = f"{clip.start:g} s" if clip.end is None else f"{clip.start:g} to {clip.end:g} s"
+            raise UserError(f"{clip.id} is {stated} of {clip.video}, which lasts {last:.2f} s")
         if length > LONGEST:
             raise UserError(
                 f"{clip.video} lasts {length:.0f} s, and an utterance {LONGEST:g} s at most: list its utterances with "

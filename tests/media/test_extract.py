@@ -108,7 +108,7 @@ def test_a_broken_video_costs_its_own_row_alone(folder: Path, tmp_path: Path) ->
     found = extract(tmp_path / "list.csv", out, QUICK, Importing("own", label_range=(-2, 2)))
     assert list(found.failed) == ["bad$_$0", "late$_$0"]
     assert "bad.mp4 cannot be read as a video" in found.failed["bad$_$0"]
-    assert "starts at 9 s, and" in found.failed["late$_$0"]
+    assert "late$_$0 is 9 to 10 s of" in found.failed["late$_$0"]
     assert len(Store(out).splits["test"]) == 2
     assert (tmp_path / "made_parts").exists()  # so that the same command tries these two alone
     (tmp_path / "bad.mp4").write_bytes(whole)
@@ -178,3 +178,27 @@ def test_a_video_without_an_end_may_not_be_a_film(
     monkeypatch.setattr("mmsa_lightning.media.tools.LONGEST", 1.5)
     with pytest.raises(UserError, match=r"train.mp4 lasts 2 s, and an utterance 1.5 s at most"):
         extract(folder / "train.mp4", tmp_path / "out", QUICK, Importing("own"))
+
+
+def test_a_header_that_claims_a_hundred_hours(tmp_path: Path) -> None:
+    """A film of a second without sound: nobody waits for the rest, or makes room for it."""
+    path = videos.write(tmp_path / "a.mp4", 1.0)
+    content = bytearray(path.read_bytes())
+    header = content.find(b"mvhd")
+    scale = int.from_bytes(content[header + 16 : header + 20], "big")
+    for box, at in ((b"mvhd", 20), (b"tkhd", 24)):
+        place = content.find(box) + at
+        content[place : place + 4] = (360_000 * scale).to_bytes(4, "big")
+    path.write_bytes(content)
+    extract(path, tmp_path / "out", QUICK, Importing("own"))
+    (row,) = csv.DictReader((tmp_path / "out" / "extraction.csv").open())
+    assert float(row["seconds"]) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("start", "end", "stated"), [(0, 9, "0 to 9 s"), (3, 4, "3 to 4 s"), (2.5, "", "2.5 s")])
+def test_an_utterance_behind_its_videos_end(
+    folder: Path, tmp_path: Path, start: float, end: float, stated: str
+) -> None:
+    (folder / "behind.csv").write_text(f"id,video,start,end\nx,train.mp4,{start},{end}\n")
+    with pytest.raises(UserError, match=f"x is {stated} of .*train.mp4, which lasts 2.0"):
+        extract(folder / "behind.csv", tmp_path / "out", QUICK, Importing("own"))
