@@ -79,6 +79,7 @@ class VideoReader:
             settings = Settings(**{m: getattr(made, m) if m in self.read else NONE for m in ("audio", "vision")})
             self.tools = Tools(settings if made is None else replace(settings, words=made.words))
         self.aligned = made is not None and made.aligned
+        self.told = False
         _compare(about, self.tools.extraction(aligned=self.aligned).versions)
 
     def __call__(self, clip: Clip) -> tuple[Extracted, Utterance]:
@@ -88,6 +89,10 @@ class VideoReader:
             UserError: the video is not readable.
         """
         found = self.tools(clip)
+        recognise = self.tools.recognise
+        if recognise is not None and found.row["words_from"] == self.tools.settings.words and not self.told:
+            print(f"warning: {recognise.quality}", file=sys.stderr)
+            self.told = True
         features: dict[str, np.ndarray] = {m: found.by_words(m) if self.aligned else found.values[m] for m in self.read}
         text = " ".join(word.text for word in found.said)
         return found, Utterance(clip.id, text, clip.label, features)

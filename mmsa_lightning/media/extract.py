@@ -98,7 +98,7 @@ def extract(source: Path, out: Path, settings: Settings, importing: Importing, *
         if not good:
             raise UserError(f"{source}: no utterance could be extracted: {next(iter(failed.values()))}")
         found = {clip.id: parts.read(clip) for clip in good}
-        report = _report(found, failed)
+        report = _report(found, failed, tools)
         if is_store:
             written = _write_stores(source, out, good, found, tools, report, importing)
         else:
@@ -182,13 +182,15 @@ def _one_here(clip: Clip) -> str | None:
     return _here[0](clip)
 
 
-def _report(found: dict[str, Extracted], failed: dict[str, str]) -> list[str]:
+def _report(found: dict[str, Extracted], failed: dict[str, str], tools: Tools) -> list[str]:
     """What is worth knowing of all utterances together."""
     report = [f"{id} is left out: {wrong}" for id, wrong in failed.items()]
     sources: dict[str, int] = {}
     for extracted in found.values():
         sources[extracted.row["words_from"]] = sources.get(extracted.row["words_from"], 0) + 1
     report.append("words: " + ", ".join(f"{name} for {n} utterances" for name, n in sorted(sources.items())))
+    if tools.recognise is not None and tools.settings.words in sources:
+        report.append(f"words: {tools.recognise.quality}")
     if silent := [id for id, extracted in found.items() if not extracted.words]:
         report.append(f"words: {len(silent)} utterances have none, such as {silent[0]}: one step stands for all of it")
     for m in ("audio", "vision"):

@@ -95,6 +95,16 @@ def test_a_folder_needs_no_labels(folder: Path, tmp_path: Path) -> None:
     assert any(line.startswith("words: 1 utterances have none, such as b$_$0") for line in found.report)
 
 
+def test_how_far_recognised_words_can_be_trusted_is_told(tmp_path: Path) -> None:
+    heard = videos.write(tmp_path / "a.mp4", 1.0, sound=videos.tone(1.0))
+    for words, told in (("pocketsphinx", True), ("none", False)):
+        found = extract(heard, tmp_path / words, Settings("librosa", "none", words), Importing("own"))
+        assert (
+            any("PocketSphinx's packaged English model, which gets many of them wrong" in x for x in found.report)
+            is told
+        )
+
+
 def test_a_broken_video_costs_its_own_row_alone(folder: Path, tmp_path: Path) -> None:
     whole = (folder / "valid.mp4").read_bytes()
     (tmp_path / "list.csv").write_text(
