@@ -50,7 +50,7 @@ def predict(
     Raises:
         UserError: the model or the input is not as it must be.
     """
-    if source != "-" and not Path(source).exists():
+    if source != "-" and not (Path(source).is_file() or Path(source).is_dir()):
         raise UserError(f"there is no file {source}; give a store, a CSV of utterances, videos, or - for lines of text")
     if out.exists() and any(path.exists() and out.samefile(path) for path in (Path(source), *features.values())):
         raise UserError(f"--out {out} is the input: give another name")

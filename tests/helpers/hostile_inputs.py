@@ -106,7 +106,8 @@ cases("is a spreadsheet", a_spreadsheet=table(b"PK\x03\x04"))
 cases("no such encoding", no_encoding=lambda c: (c.table(TABLE), c.more.extend(["--encoding", "none"])))
 cases("half a character", half_a_character=lambda c: (c.table("id,text\na,fine \\ud800\n"),
                                                      c.more.extend(["--encoding", "unicode_escape"])))  # fmt: skip
-cases("there is no file", no_input=lambda c: None, a_folder=lambda c: (c.folder / "x.csv").mkdir(),
+cases("holds no video or sound", a_folder=lambda c: (c.folder / "x.csv").mkdir())
+cases("there is no file", no_input=lambda c: None,
       a_fifo_for_a_table=lambda c: os.mkfifo(c.folder / "x.csv"),
       a_device=lambda c: (c.folder / "x.csv").symlink_to("/dev/zero"))  # fmt: skip
 cases(
