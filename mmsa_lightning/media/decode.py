@@ -139,7 +139,8 @@ def _opened(path: Path) -> Iterator[Any]:
         raise UserError(f"there is no file {path}")
     check_content(path)
     try:
-        with path.open("rb") as file, av.open(file, options={"format_whitelist": CONTAINERS}) as container:
+        options: dict[str, Any] = {"options": {"format_whitelist": CONTAINERS}, "metadata_errors": "replace"}
+        with path.open("rb") as file, av.open(file, **options) as container:
             yield container
     except av.FFmpegError as error:
         raise UserError(f"{path} cannot be read as a video ({_reason(error)})") from error

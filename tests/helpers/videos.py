@@ -22,6 +22,7 @@ def write(
     pictures: bool = True,
     codecs: tuple[str, str] | None = None,
     options: dict[str, str] | None = None,
+    title: str = "",
 ) -> Path:
     """A video whose picture is as bright as it is late: grey 20 at its start, 220 at its end.
 
@@ -34,8 +35,10 @@ def write(
         pictures: whether there is a picture track.
         codecs: of pictures and sound; None: some that suit the file.
         options: of the container.
+        title: that stands in it.
     """
     with av.open(str(path), "w", options=options or {}) as container:
+        container.metadata["title"] = title
         tracks = []
         if pictures:
             video = container.add_stream(codecs[0] if codecs else "libx264", fps)

@@ -70,6 +70,12 @@ def test_a_stretch_of_a_stream_without_an_index(tmp_path: Path, name: str, codec
     assert np.abs(heard.reshape(-1, 1600)).max(axis=1).min() > 0.4
 
 
+def test_a_title_in_an_old_encoding(tmp_path: Path) -> None:
+    path = videos.write(tmp_path / "a.mkv", 1.0, title="Gruss")
+    path.write_bytes(path.read_bytes().replace(b"Gruss", "Gruß!".encode("latin-1")))
+    assert decode.describe(path).picture
+
+
 def test_a_film_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
     """As a browser's recorder writes it."""
     path = videos.write(tmp_path / "live.mkv", 2.0, options={"live": "1"})
