@@ -139,6 +139,14 @@ def _check_labels(source: Path, clips: Sequence[Clip], split: tuple[float, float
         )
     if split is not None and not undivided:
         raise UserError(f"{source} is divided already; leave out --split")
+    first: dict[Path, Clip] = {}
+    for clip in clips if split is not None else ():
+        other = first.setdefault(clip.video, clip)
+        if clip.id.split("$_$")[0] != other.id.split("$_$")[0]:
+            raise UserError(
+                f"{source}: {other.id} and {clip.id} are of one video, {clip.video.name}, and could come into two "
+                f"splits: --split goes by what stands before $_$ in an id, as in {clip.video.stem}$_$1"
+            )
 
 
 def _extract_all(clips: Sequence[Clip], parts: Parts, tools: Tools, workers: int) -> dict[str, str]:
@@ -264,7 +272,7 @@ def _split(clips: Sequence[Clip], found: dict[str, Extracted], modalities: list[
     return SourceSplit(
         ids=[clip.id for clip in clips],
         label=np.array([clip.label for clip in clips]),
-        raw_text=[" ".join(word.text for word in found[clip.id].words) for clip in clips],
+        raw_text=[" ".join(said) for said in words],
         words=words if aligned else None,
         features=features,
         unimodal={m: np.array([clip.unimodal.get(m, math.nan) for clip in clips]) for m in unimodal},

@@ -162,6 +162,7 @@ def test_killed_or_with_several_workers_the_same_bytes(folder: Path, tmp_path: P
     [
         ("id,video", "x,train.mp4", "1 of 1 utterances have no label, such as x, and a store needs them"),
         ("id,video,label", "x,train.mp4,1", "is not divided into train, valid and test"),
+        ("id,video,start,end,label", "x,train.mp4,0,1,1\ny,train.mp4,1,2,1", "x and y are of one video, train.mp4"),
     ],
 )
 def test_what_a_store_needs_is_said_before_the_work(
@@ -169,7 +170,12 @@ def test_what_a_store_needs_is_said_before_the_work(
 ) -> None:
     (folder / "short.csv").write_text(f"{columns}\n{row}\n")
     with pytest.raises(UserError, match=words):
-        extract(folder / "short.csv", tmp_path / "a.h5", QUICK, Importing("own"))
+        extract(
+            folder / "short.csv",
+            tmp_path / "a.h5",
+            QUICK,
+            Importing("own", (70, 15, 15) if "start" in columns else None),
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -269,3 +275,12 @@ def test_pictures_that_go_on_after_the_sound_have_a_bound_too(tmp_path: Path, mo
     video = videos.write(tmp_path / "a.mp4", 6.0, sound=videos.tone(1.0))
     with pytest.raises(UserError, match=r"a.mp4 lasts 3 s, and an utterance 2 s at most"):
         Tools(Settings("none", "face_mesh", "none"))(module.Clip("a", video))
+
+
+def test_an_utterance_without_words_has_one_text_in_both_stores(folder: Path, tmp_path: Path) -> None:
+    """The one that ``mmsa predict`` gives it, too."""
+    rows = [f"{split}$_$0,{split}.mp4,0,1,1,{split}" for split in TEXTS]
+    (folder / "wordless.csv").write_text("\n".join(["id,video,start,end,label,split", *rows]) + "\n")
+    extract(folder / "wordless.csv", tmp_path / "a.h5", QUICK, Importing("own", label_range=(-2, 2)))
+    for name in ("a", "a_unaligned"):
+        assert Store(tmp_path / f"{name}.h5").splits["test"].raw_text == ["?"]
