@@ -17,9 +17,10 @@ from mmsa_lightning.inference.inputs import Utterance
 from mmsa_lightning.media import clips
 from mmsa_lightning.media.clips import Clip
 from mmsa_lightning.media.install import required
+from mmsa_lightning.models.layers.pretrained import encoder_hash
 
 if TYPE_CHECKING:
-    from mmsa_lightning.media.tools import Extracted
+    from mmsa_lightning.media.tools import Extracted, Settings
 
 
 def are_named(source: Path) -> bool:
@@ -68,7 +69,7 @@ class VideoReader:
     def __init__(self, about: About) -> None:
         made = about.extraction
         self.read = [m for m in ("audio", "vision") if m in about.modalities]
-        if self.read and made is None:
+        if self.read and (made is None or any(getattr(made, m) == "none" for m in self.read)):
             raise UserError(
                 f"this model reads features of {' and '.join(self.read)} that were not extracted from videos by mmsa "
                 "data extract: extract them as those of its training data were, and give a CSV, --audio and --vision"
@@ -77,7 +78,9 @@ class VideoReader:
             from mmsa_lightning.media.tools import NONE, Settings, Tools
 
             settings = Settings(**{m: getattr(made, m) if m in self.read else NONE for m in ("audio", "vision")})
-            self.tools = Tools(settings if made is None else replace(settings, words=made.words))
+            settings = settings if made is None else replace(settings, words=made.words)
+            _check_weights(settings)
+            self.tools = Tools(settings)
         self.aligned = made is not None and made.aligned
         self.told = False
         _compare(about, self.tools.extraction(aligned=self.aligned).versions)
@@ -96,6 +99,20 @@ class VideoReader:
         features: dict[str, np.ndarray] = {m: found.by_words(m) if self.aligned else found.values[m] for m in self.read}
         text = " ".join(word.text for word in found.said)
         return found, Utterance(clip.id, text, clip.label, features)
+
+
+def _check_weights(settings: Settings) -> None:
+    """A package that a stranger made has nothing fetched: weights that it names have to be here."""
+    from mmsa_lightning.media.recognition import PACKAGED
+    from mmsa_lightning.media.tools import NONE
+
+    heard_by = "" if settings.words in (NONE, PACKAGED) else settings.words
+    for name in filter(None, (settings.audio.partition(":")[2], heard_by)):
+        if encoder_hash(name) is None:
+            raise UserError(
+                f"features of training were made with the weights {name!r}, which are not on this machine: if you "
+                "trust them, put them there, or fetch them with: hf download NAME"
+            )
 
 
 def _compare(about: About, here: dict[str, str]) -> None:

@@ -24,6 +24,7 @@ CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,wav,fl
 LARGEST = 960  # pixels of a picture's longer side: more would only take time
 EDGE = 0.1  # seconds of sound before and after a stretch, for the resampler
 SLACK = 0.5  # seconds before a stretch that are decoded too: a seek may end behind the first frame that it needs
+BEFORE = 10.0  # seconds before a file's start from which on a seek finds its first packet
 
 T = TypeVar("T")
 
@@ -35,7 +36,8 @@ class Described:
     """What a file says of itself, which need not be true.
 
     Attributes:
-        seconds: how long it is; None: it does not say.
+        seconds: how long it is; where it does not say, as the films of a browser's recorder, when its last packet ends.
+            None: its packets say nothing either.
         sound, picture: whether there is a track of it.
     """
 
@@ -51,7 +53,7 @@ def describe(path: Path) -> Described:
         UserError: there is none, or it is no video or sound that ffmpeg reads.
     """
     with _opened(path) as container:
-        seconds = None if container.duration is None else container.duration / av.time_base
+        seconds = _last(container) if container.duration is None else container.duration / av.time_base
         return Described(seconds, bool(container.streams.audio), bool(_pictures(container)))
 
 
@@ -137,7 +139,8 @@ def _opened(path: Path) -> Iterator[Any]:
         raise UserError(f"there is no file {path}")
     check_content(path)
     try:
-        with path.open("rb") as file, av.open(file, options={"format_whitelist": CONTAINERS}) as container:
+        options: dict[str, Any] = {"options": {"format_whitelist": CONTAINERS}, "metadata_errors": "replace"}
+        with path.open("rb") as file, av.open(file, **options) as container:
             yield container
     except av.FFmpegError as error:
         raise UserError(f"{path} cannot be read as a video ({_reason(error)})") from error
@@ -156,18 +159,55 @@ def _frames(container: Any, stream: Any, start: float, end: float | None) -> Ite
     """Decoded frames that lie in a stretch, each after its time in seconds from the file's start."""
     stream.thread_count = 1
     zero = (container.start_time or 0) / av.time_base
-    if start > SLACK:
-        container.seek(int((start - SLACK + zero) * av.time_base), backward=True)
+    for seconds, frame in _from(container, stream, start, zero):
+        if end is not None and seconds >= end:
+            return
+        length = frame.samples / frame.sample_rate if hasattr(frame, "samples") else 0.0
+        if seconds + length >= start and (length or seconds >= start - 1e-6):
+            yield seconds, frame
+
+
+def _from(container: Any, stream: Any, start: float, zero: float) -> Iterator[tuple[float, Any]]:
+    """Decoded frames from one on that is no later than ``start``, or from the track's first.
+
+    MPEG streams have no index: a seek there may end far behind the picture that the next ones are made of.
+    """
+    slack = SLACK
+    while start > slack:
+        container.seek(int((start - slack + zero) * av.time_base), backward=True)
+        found = _decoded(container, stream, zero, cut=True)
+        first = next(found, None)
+        if first is not None and first[0] <= start:
+            yield first
+            yield from found
+            return
+        slack *= 4
+    if slack > SLACK:
+        container.seek(int((zero - BEFORE) * av.time_base), backward=True)
+    yield from _decoded(container, stream, zero, cut=False)
+
+
+def _decoded(container: Any, stream: Any, zero: float, *, cut: bool) -> Iterator[tuple[float, Any]]:
+    """Each frame after its time; the first packet is not whole, perhaps, where the stream was ``cut`` by a seek."""
     for packet in container.demux(stream):
-        for frame in packet.decode():
-            if frame.pts is None:
-                continue
-            seconds = float(frame.pts * frame.time_base) - zero
-            if end is not None and seconds >= end:
-                return
-            length = frame.samples / frame.sample_rate if hasattr(frame, "samples") else 0.0
-            if seconds + length >= start and (length or seconds >= start - 1e-6):
-                yield seconds, frame
+        try:
+            decoded = packet.decode()
+        except av.InvalidDataError:
+            if not cut:
+                raise
+            continue
+        for frame in decoded:
+            if frame.pts is not None:
+                cut = False
+                yield float(frame.pts * frame.time_base) - zero, frame
+
+
+def _last(container: Any) -> float | None:
+    """When the last packet of a file ends, in seconds from the file's start."""
+    zero = (container.start_time or 0) / av.time_base
+    ends = (float((p.pts + (p.duration or 0)) * p.time_base) for p in container.demux() if p.pts is not None)
+    last = max(ends, default=None)
+    return None if last is None else last - zero
 
 
 def _place(frame: Any, start: float, rate: int) -> int:

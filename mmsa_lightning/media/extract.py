@@ -6,9 +6,10 @@ import hashlib
 import json
 import math
 import multiprocessing
-import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def extract(source: Path, out: Path, settings: Settings, importing: Importing, *
     clips = listing.read(source)
     if is_store:
         _check_labels(source, clips, importing.split)
+    _check_place(out, is_store)
     if workers < 1:
         raise UserError(f"--workers {workers}: at least one is needed")
     folder = out.with_name(f"{out.stem}{PARTS}")
@@ -107,8 +109,18 @@ def extract(source: Path, out: Path, settings: Settings, importing: Importing, *
         rows = [found[clip.id].row for clip in good] + [{"id": id, "notes": wrong} for id, wrong in failed.items()]
         files.write_rows(table, rows)
         if not failed:
-            shutil.rmtree(folder)
+            parts.remove()
     return Outcome([*written, table], report, failed)
+
+
+def _check_place(out: Path, is_store: bool) -> None:
+    """That what is found can be written there, before hours of work."""
+    if not out.name:
+        raise UserError(f"--out {out} has no name of its own: name a new folder in it, or a store, NAME.h5")
+    if is_store and out.is_dir():
+        raise UserError(f"--out {out} is a folder, and a store is a file: give another name")
+    if not is_store and out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file, and without .h5 a folder is written: give another name")
 
 
 def _check_labels(source: Path, clips: Sequence[Clip], split: tuple[float, float, float] | None) -> None:
@@ -127,6 +139,14 @@ def _check_labels(source: Path, clips: Sequence[Clip], split: tuple[float, float
         )
     if split is not None and not undivided:
         raise UserError(f"{source} is divided already; leave out --split")
+    first: dict[Path, Clip] = {}
+    for clip in clips if split is not None else ():
+        other = first.setdefault(clip.video, clip)
+        if clip.id.split("$_$")[0] != other.id.split("$_$")[0]:
+            raise UserError(
+                f"{source}: {other.id} and {clip.id} are of one video, {clip.video.name}, and could come into two "
+                f"splits: --split goes by what stands before $_$ in an id, as in {clip.video.stem}$_$1"
+            )
 
 
 def _extract_all(clips: Sequence[Clip], parts: Parts, tools: Tools, workers: int) -> dict[str, str]:
@@ -157,8 +177,16 @@ def _outcomes(clips: Sequence[Clip], parts: Parts, tools: Tools, workers: int) -
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _prepare, (parts, tools.settings)) as pool:
         jobs: dict[Future[str | None], Clip] = {pool.submit(_one_here, clip): clip for clip in left}
-        for job in as_completed(jobs):
-            yield jobs[job], job.result()
+        try:
+            for job in as_completed(jobs):
+                yield jobs[job], job.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"one of {workers} processes was killed, perhaps for want of memory: the same command goes on from "
+                "here; give it fewer --workers"
+            ) from error
+        finally:  # a full disk, or Ctrl-C, does not wait for what is left
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _one(clip: Clip, parts: Parts, tools: Tools) -> str | None:
@@ -173,6 +201,7 @@ _here: list[Callable[[Clip], str | None]] = []  # of a worker
 
 
 def _prepare(parts: Parts, settings: Settings) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the process that waits for this one
     torch.set_num_threads(1)
     tools = Tools(settings)
     _here[:] = [lambda clip: _one(clip, parts, tools)]
@@ -245,7 +274,7 @@ def _split(clips: Sequence[Clip], found: dict[str, Extracted], modalities: list[
     return SourceSplit(
         ids=[clip.id for clip in clips],
         label=np.array([clip.label for clip in clips]),
-        raw_text=[" ".join(word.text for word in found[clip.id].words) for clip in clips],
+        raw_text=[" ".join(said) for said in words],
         words=words if aligned else None,
         features=features,
         unimodal={m: np.array([clip.unimodal.get(m, math.nan) for clip in clips]) for m in unimodal},

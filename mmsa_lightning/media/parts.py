@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.media.clips import Clip
 from mmsa_lightning.media.tools import Extracted
 from mmsa_lightning.media.words import Word
+
+_OURS = re.compile(r"[0-9a-f]{32}\.npz")
 
 
 class Parts:
@@ -74,6 +78,14 @@ class Parts:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged: remove it, and the utterance is extracted again") from error
+
+    def remove(self) -> None:
+        """The utterances' files, and the folder if nothing else is in it."""
+        for path in self.folder.iterdir():
+            if _OURS.fullmatch(path.name):
+                path.unlink()
+        with contextlib.suppress(OSError):  # a user's own folder of that name
+            self.folder.rmdir()
 
 
 def _escaped(stem: str) -> str:

@@ -112,7 +112,7 @@ class Tools:
         with _timed(seconds, "voice"):
             voiced = None if speech is None else voice.voiced(speech)
         with _timed(seconds, "words"):
-            found.words, how = self._words(clip, speech, voiced, length, found.notes)
+            found.words, how = self._words(clip, speech, voiced, length, described.seconds, found.notes)
         if self.audio is not None:
             with _timed(seconds, "audio"):
                 self._hear(clip, voiced, length, found)
@@ -147,23 +147,32 @@ class Tools:
         if last is not None and (clip.start >= last or (clip.end or 0.0) > last + BEYOND):
             stated = f"{clip.start:g} s" if clip.end is None else f"{clip.start:g} to {clip.end:g} s"
             raise UserError(f"{clip.id} is {stated} of {clip.video}, which lasts {last:.2f} s")
-        if length > LONGEST:
-            raise UserError(
-                f"{clip.video} lasts {length:.0f} s, and an utterance {LONGEST:g} s at most: list its utterances with "
-                "start and end in a CSV"
-            )
+        _check_length(clip, length)
         return length
 
     def _words(
-        self, clip: Clip, speech: np.ndarray | None, voiced: np.ndarray | None, length: float, notes: list[str]
+        self,
+        clip: Clip,
+        speech: np.ndarray | None,
+        voiced: np.ndarray | None,
+        length: float,
+        last: float | None,
+        notes: list[str],
     ) -> tuple[list[Word], str]:
-        """Its words by time, and where they come from."""
+        """Its words by time, and where they come from; ``last`` is when its video ends."""
         beside = transcript.beside(clip.video) if clip.text is None else None
         if clip.text is not None or beside is not None:
             if beside is None:
                 cues, how = [Cue(clip.text or "", 0.0, length, None)], "text"
             else:
-                said = transcript.between(transcript.read(beside), clip.start, clip.start + length)
+                whole = transcript.read(beside)
+                late = max(whole, key=lambda cue: cue.start)
+                if last is not None and late.start > last + BEYOND:
+                    raise UserError(
+                        f"{beside} says {late.text[:40]!r} at {late.start:.1f} s, but {clip.video.name} ends at "
+                        f"{last:.1f} s: is it of another video?"
+                    )
+                said = transcript.between(whole, clip.start, clip.start + length)
                 cues, how = [_moved(cue, clip.start, length) for cue in said], beside.suffix.lstrip(".").lower()
             if speech is None or not len(speech):
                 notes.append("no sound: its words are spread over its time")
@@ -202,7 +211,10 @@ class Tools:
             self._nothing("vision", self.vision, length, found)
             found.notes.append("no vision: the file has no pictures")
             return
-        track = self.vision.of_video(clip.video, clip.start, clip.end, speech)
+        end = clip.start + LONGEST + 1 if clip.end is None else clip.end  # sound and header may say less than there is
+        track = self.vision.of_video(clip.video, clip.start, end, speech)
+        if clip.end is None:
+            _check_length(clip, float(track.times[:, 0].max(initial=0.0)))
         found.times["vision"], found.values["vision"] = track.times, track.values
         found.notes += track.report
         if not len(track.values):
@@ -212,6 +224,14 @@ class Tools:
         """One missing step: a modality that is absent throughout."""
         found.times[m] = np.array([[0.0, length]])
         found.values[m] = np.zeros((1, len(tool.names)), np.float32)
+
+
+def _check_length(clip: Clip, length: float) -> None:
+    if length > LONGEST:
+        raise UserError(
+            f"{clip.video} lasts {length:.0f} s, and an utterance {LONGEST:g} s at most: list its utterances with "
+            "start and end in a CSV"
+        )
 
 
 def _moved(cue: Cue, start: float, length: float) -> Cue:

@@ -20,6 +20,9 @@ def write(
     sound_rate: int = 48_000,
     delay: float = 0.0,
     pictures: bool = True,
+    codecs: tuple[str, str] | None = None,
+    options: dict[str, str] | None = None,
+    title: str = "",
 ) -> Path:
     """A video whose picture is as bright as it is late: grey 20 at its start, 220 at its end.
 
@@ -30,16 +33,21 @@ def write(
         sound: float32 (samples,) at ``sound_rate``; None: no sound track.
         delay: seconds after the pictures' start at which the sound begins.
         pictures: whether there is a picture track.
+        codecs: of pictures and sound; None: some that suit the file.
+        options: of the container.
+        title: that stands in it.
     """
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=options or {}) as container:
+        container.metadata["title"] = title
         tracks = []
         if pictures:
-            video = container.add_stream("libx264", fps)
+            video = container.add_stream(codecs[0] if codecs else "libx264", fps)
             video.width = video.height = SIDE
             video.pix_fmt = "yuv420p"
             tracks.append(video)
         if sound is not None:
-            audio = container.add_stream("pcm_s16le" if path.suffix in (".wav", ".mov") else "aac", sound_rate)
+            fitting = "pcm_s16le" if path.suffix in (".wav", ".mov") else "aac"
+            audio = container.add_stream(codecs[1] if codecs else fitting, sound_rate)
             audio.layout = "mono"
             tracks.append(audio)
         for i in range(round(seconds * fps) if pictures else 0):

@@ -7,12 +7,16 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import filmed
 import pytest
 
 from mmsa_lightning.cli import main
+from mmsa_lightning.data.extraction import Extraction
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference import about
+from mmsa_lightning.inference.videos import VideoReader
 
 TEXTS = filmed.TEXTS
 
@@ -101,3 +105,17 @@ def test_features_that_were_made_elsewhere_cannot_be_made_of_a_video(
         "this model reads features of audio and vision that were not extracted from videos" in capsys.readouterr().err
     )
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_package_whose_features_of_a_modality_are_not_of_videos() -> None:
+    made = Extraction("none", "none", "none", aligned=True, rates={}, versions={})
+    with pytest.raises(UserError, match="this model reads features of audio that were not extracted from videos"):
+        VideoReader(SimpleNamespace(extraction=made, modalities={"audio": None}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("audio", "words"), [("wav2vec2:stranger/weights", "none"), ("librosa", "stranger/weights")])
+def test_weights_that_a_package_names_are_not_fetched(audio: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmsa_lightning.media.tools.Tools", None)  # nothing is loaded
+    made = Extraction(audio, "none", words, aligned=True, rates={}, versions={})
+    with pytest.raises(UserError, match="made with the weights 'stranger/weights', which are not on this machine"):
+        VideoReader(SimpleNamespace(extraction=made, modalities={"audio": None}))  # type: ignore[arg-type]

@@ -52,6 +52,36 @@ def test_the_sound_of_a_stretch(video: Path, rate: int) -> None:
         assert np.abs(part - same).max() < 0.05
 
 
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [("a.ts", ("libx264", "aac")), ("a.mpg", ("mpeg2video", "mp2")), ("a.mkv", ("libx264", "aac"))],
+)
+def test_a_stretch_of_a_stream_without_an_index(tmp_path: Path, name: str, codecs: tuple[str, str]) -> None:
+    """Of the ten seconds only the first picture is whole in H.264: the others are changes of it."""
+    path, seconds = tmp_path / name, 10.0
+    videos.write(path, seconds, sound=videos.tone(seconds), codecs=codecs)
+    found = list(decode.frames(path, 6.0, 8.0, 10))
+    assert len(found) == pytest.approx(20, abs=1)
+    for at, picture in found:
+        assert picture[48, 48].mean() == pytest.approx(videos.brightness(6.0 + at, seconds), abs=8)
+    heard = decode.sound(path, 6.0, 8.0)
+    assert heard is not None
+    assert hertz(heard, 16_000) == pytest.approx(440, abs=1)
+    assert np.abs(heard.reshape(-1, 1600)).max(axis=1).min() > 0.4
+
+
+def test_a_title_in_an_old_encoding(tmp_path: Path) -> None:
+    path = videos.write(tmp_path / "a.mkv", 1.0, title="Gruss")
+    path.write_bytes(path.read_bytes().replace(b"Gruss", "Gruß!".encode("latin-1")))
+    assert decode.describe(path).picture
+
+
+def test_a_film_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
+    """As a browser's recorder writes it."""
+    path = videos.write(tmp_path / "live.mkv", 2.0, options={"live": "1"})
+    assert decode.describe(path).seconds == pytest.approx(2.0, abs=0.01)
+
+
 def test_a_sound_that_begins_late_and_ends_early_is_silent_there(tmp_path: Path) -> None:
     path = videos.write(tmp_path / "late.mov", 3.0, sound=videos.tone(1.0), delay=1.0)
     found = decode.sound(path, 0.0, 3.0)

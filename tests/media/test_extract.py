@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_what_is_there_is_not_extracted_again(folder: Path, tmp_path: Path, monk
     done: list[str] = []
     one = module._one
     monkeypatch.setattr(module, "_one", lambda clip, *others: done.append(clip.id) or one(clip, *others))
-    monkeypatch.setattr(module.shutil, "rmtree", lambda folder: None)
+    monkeypatch.setattr(module.Parts, "remove", lambda parts: None)
     out = tmp_path / "made.h5"
     for settings, expected in ((QUICK, 6), (QUICK, 0), (Settings("librosa", "none", "pocketsphinx"), 6)):
         done.clear()
@@ -171,6 +172,7 @@ def test_killed_or_with_several_workers_the_same_bytes(folder: Path, tmp_path: P
     [
         ("id,video", "x,train.mp4", "1 of 1 utterances have no label, such as x, and a store needs them"),
         ("id,video,label", "x,train.mp4,1", "is not divided into train, valid and test"),
+        ("id,video,start,end,label", "x,train.mp4,0,1,1\ny,train.mp4,1,2,1", "x and y are of one video, train.mp4"),
     ],
 )
 def test_what_a_store_needs_is_said_before_the_work(
@@ -178,7 +180,12 @@ def test_what_a_store_needs_is_said_before_the_work(
 ) -> None:
     (folder / "short.csv").write_text(f"{columns}\n{row}\n")
     with pytest.raises(UserError, match=words):
-        extract(folder / "short.csv", tmp_path / "a.h5", QUICK, Importing("own"))
+        extract(
+            folder / "short.csv",
+            tmp_path / "a.h5",
+            QUICK,
+            Importing("own", (70, 15, 15) if "start" in columns else None),
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -212,3 +219,78 @@ def test_an_utterance_behind_its_videos_end(
     (folder / "behind.csv").write_text(f"id,video,start,end\nx,train.mp4,{start},{end}\n")
     with pytest.raises(UserError, match=f"x is {stated} of .*train.mp4, which lasts 2.0"):
         extract(folder / "behind.csv", tmp_path / "out", QUICK, Importing("own"))
+
+
+def test_a_folder_of_the_users_own_stays(tmp_path: Path) -> None:
+    """Its name happens to be that of the folder in which utterances are kept until all is done."""
+    own = tmp_path / "own_parts"
+    own.mkdir()
+    videos.write(own / "a.mp4", 1.0, sound=videos.tone(1.0))
+    extract(own, tmp_path / "own", QUICK, Importing("own"))
+    assert [path.name for path in own.iterdir()] == ["a.mp4"]
+
+
+def test_a_place_that_is_something_else_is_told_before_the_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Tools", None)  # nothing is extracted
+    (tmp_path / "taken.h5").mkdir()
+    (tmp_path / "taken").write_text("a file")
+    for out, words in (
+        (tmp_path / "taken.h5", "taken.h5 is a folder, and a store is a file"),
+        (tmp_path / "taken", "taken is a file, and without .h5 a folder is written"),
+        (Path(), "--out . has no name of its own"),
+    ):
+        with pytest.raises(UserError, match=words):
+            extract(folder / "list.csv", out, QUICK, Importing("own", label_range=(-2, 2)))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_one_here", killed)
+    with pytest.raises(UserError, match="one of 2 processes was killed"):
+        extract(folder / "list.csv", tmp_path / "out", QUICK, Importing("own"), workers=2)
+
+
+@pytest.mark.slow
+def test_what_ends_the_work_does_not_wait_for_the_rest(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_one_here", slept)
+    monkeypatch.setattr(module, "as_completed", lambda jobs: (_ for _ in ()).throw(KeyboardInterrupt))
+    clips = [module.Clip(str(i), folder / "train.mp4") for i in range(40)]
+    begun = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        module._extract_all(clips, module.Parts(tmp_path, Tools(QUICK).extraction(aligned=False)), Tools(QUICK), 2)
+    assert time.perf_counter() - begun < 20
+
+
+def killed(clip: module.Clip) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def slept(clip: module.Clip) -> None:
+    time.sleep(2)
+
+
+def test_a_transcript_that_goes_on_after_its_video(folder: Path, tmp_path: Path) -> None:
+    video = videos.write(tmp_path / "a.mp4", 1.0, sound=videos.tone(1.0))
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\ngood\n\n2\n00:01:00,000 --> 00:01:01,000\nbad\n")
+    with pytest.raises(UserError, match=r"a.srt says 'bad' at 60.0 s, but a.mp4 ends at 1.0 s: is it of another"):
+        Tools(QUICK)(module.Clip("a", video))
+
+
+def test_pictures_that_go_on_after_the_sound_have_a_bound_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmsa_lightning.media.tools.LONGEST", 2.0)
+    video = videos.write(tmp_path / "a.mp4", 6.0, sound=videos.tone(1.0))
+    with pytest.raises(UserError, match=r"a.mp4 lasts 3 s, and an utterance 2 s at most"):
+        Tools(Settings("none", "face_mesh", "none"))(module.Clip("a", video))
+
+
+def test_an_utterance_without_words_has_one_text_in_both_stores(folder: Path, tmp_path: Path) -> None:
+    """The one that ``mmsa predict`` gives it, too."""
+    rows = [f"{split}$_$0,{split}.mp4,0,1,1,{split}" for split in TEXTS]
+    (folder / "wordless.csv").write_text("\n".join(["id,video,start,end,label,split", *rows]) + "\n")
+    extract(folder / "wordless.csv", tmp_path / "a.h5", QUICK, Importing("own", label_range=(-2, 2)))
+    for name in ("a", "a_unaligned"):
+        assert Store(tmp_path / f"{name}.h5").splits["test"].raw_text == ["?"]

@@ -12,6 +12,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.media.audio import Frames
+from mmsa_lightning.models.layers import pretrained
 
 
 class Wav2Vec2:
@@ -27,6 +28,7 @@ class Wav2Vec2:
     def __init__(self, name: str) -> None:
         local = Path(name).is_dir()
         try:
+            pretrained.check_files(name)
             self.reader: Any = AutoFeatureExtractor.from_pretrained(name, local_files_only=local)
             self.encoder: Any = AutoModel.from_pretrained(name, local_files_only=local, trust_remote_code=False).eval()
         except Exception as error:  # for a hub or config problem, transformers and torch raise nearly anything
@@ -41,7 +43,10 @@ class Wav2Vec2:
         self.rate = self.sample_rate / float(np.prod(strides))
         self.shortest = _receptive_field(self.encoder.config.conv_kernel, strides)
         self.names = [f"hidden_{i + 1}" for i in range(self.encoder.config.hidden_size)]
-        self.versions = {"transformers": transformers.__version__, "weights": name}
+        self.versions = {
+            "transformers": transformers.__version__,
+            "weights": " ".join(filter(None, (name, pretrained.encoder_hash(name)))),
+        }
 
     @torch.inference_mode()
     def __call__(self, sound: np.ndarray) -> Frames:

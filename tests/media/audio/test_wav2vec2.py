@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,14 @@ def test_what_cannot_be_loaded_is_one_line(saved: Path, tmp_path: Path) -> None:
 def test_a_name_that_is_none(name: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         extractor(name)
+
+
+def test_its_weights_are_known_by_their_bytes(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "a")
+    before = extractor(f"wav2vec2:{tmp_path / 'a'}").versions
+    assert before["weights"].startswith(str(tmp_path / "a"))
+    model = Wav2Vec2Model.from_pretrained(tmp_path / "a")
+    torch.nn.init.zeros_(model.feature_projection.projection.bias)
+    torch.nn.init.ones_(model.feature_projection.projection.weight)
+    model.save_pretrained(tmp_path / "a")
+    assert extractor(f"wav2vec2:{tmp_path / 'a'}").versions != before
