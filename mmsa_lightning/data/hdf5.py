@@ -47,8 +47,10 @@ def strings(found: h5py.Dataset, errors: str = "strict") -> list[str]:
     texts: list[str] = []
     total, most = found.dtype.itemsize, size(found)
     for start in range(0, len(found), 64):
+        if total <= most:
+            block = [text.decode("utf-8", errors) for text in found[start : start + 64].ravel()]
+            texts += block
+            total += sum(map(len, block))
         if total > most:
             raise Malformed(f"{found.name} is longer than the file")
-        texts += [text.decode("utf-8", errors) for text in found[start : start + 64].ravel()]
-        total += sum(map(len, texts[start:]))
     return texts
