@@ -91,6 +91,29 @@ def _sha256(path: Path, *_: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_published(folder: Path, expected: Mapping[str, str], advice: str, whose: str = "") -> None:
+    """Check that a folder holds files as they were published.
+
+    Args:
+        folder: where they are.
+        expected: by name the SHA-256 of each.
+        advice: what to do where one differs.
+        whose: of what they are, such as ``MiniLM's``.
+
+    Raises:
+        UserError: one is not there, not readable, or another.
+    """
+    of = f"{whose} " if whose else ""
+    for name, known in expected.items():
+        path = folder / name
+        try:
+            found = sha256(path)
+        except OSError as error:
+            raise UserError(f"cannot read {of}{path} ({error.strerror or error}); {advice}") from error
+        if found != known:
+            raise UserError(f"{path} has SHA-256 {found}, not {of}{known}; {advice}")
+
+
 def check_content(path: Path) -> None:
     """Check that a file that was copied or downloaded holds something.
 

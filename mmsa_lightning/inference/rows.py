@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from mmsa_lightning.data.formats import delimited
 from mmsa_lightning.data.formats.features import Features, read_features
+from mmsa_lightning.data.formats.fields import finite
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.files import check_content
 from mmsa_lightning.inference.about import About
@@ -100,11 +101,8 @@ def _lacks(columns: list[str], about: About) -> list[str]:
 
 
 def _number(cell: str, where: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = finite(cell)
+    if math.isnan(value):
         raise UserError(f"{where}: label is {cell!r}, not a number; leave it blank where it is not known")
     return value
 

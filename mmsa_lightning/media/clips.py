@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.formats import delimited
-from mmsa_lightning.data.formats.fields import SPLIT_NAMES
+from mmsa_lightning.data.formats.fields import SPLIT_NAMES, finite
 from mmsa_lightning.errors import UserError
 
 NEEDED = ("id", "video")
@@ -153,11 +153,8 @@ def _video(name: str, folder: Path, where: str) -> Path:
 def _number(cell: str | None, column: str, where: str) -> float:
     if cell is None or cell.lower() in ("", "nan"):
         return math.nan
-    try:
-        number = float(cell)
-    except ValueError:
-        number = math.inf
-    if not math.isfinite(number):
+    number = finite(cell)
+    if math.isnan(number):
         raise UserError(f"{where}: {column} is {cell!r}, not a number")
     return number
 

@@ -7,10 +7,11 @@ import json
 import math
 import multiprocessing
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def extract(source: Path, out: Path, settings: Settings, importing: Importing, *
             be. What was extracted stays beside ``out``, and the same command goes on from there.
     """
     is_store = out.suffix.lower() in (".h5", ".hdf5")
-    known_range(importing.dataset, importing.label_range)
+    importing = replace(importing, label_range=known_range(importing.dataset, importing.label_range))
     clips = listing.read(source)
     if is_store:
         _check_labels(source, clips, importing.split)
@@ -214,9 +215,7 @@ def _one_here(clip: Clip) -> str | None:
 def _report(found: dict[str, Extracted], failed: dict[str, str], tools: Tools) -> list[str]:
     """What is worth knowing of all utterances together."""
     report = [f"{id} is left out: {wrong}" for id, wrong in failed.items()]
-    sources: dict[str, int] = {}
-    for extracted in found.values():
-        sources[extracted.row["words_from"]] = sources.get(extracted.row["words_from"], 0) + 1
+    sources = Counter(extracted.row["words_from"] for extracted in found.values())
     report.append("words: " + ", ".join(f"{name} for {n} utterances" for name, n in sorted(sources.items())))
     if tools.recognise is not None and tools.settings.words in sources:
         report.append(f"words: {tools.recognise.quality}")
@@ -257,7 +256,7 @@ def _write_stores(
             sha256=sha256,
             tokenizer=importing.text_encoder,
             keep_case=importing.keep_case,
-            label_range=known_range(importing.dataset, importing.label_range),
+            label_range=importing.label_range,
             extraction=tools.extraction(aligned=aligned),
         )
         written.append(path)

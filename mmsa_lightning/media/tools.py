@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -165,7 +167,7 @@ class Tools:
             if beside is None:
                 cues, how = [Cue(clip.text or "", 0.0, length, None)], "text"
             else:
-                whole = transcript.read(beside)
+                whole = _cues(beside, beside.stat().st_mtime_ns)
                 late = max(whole, key=lambda cue: cue.start)
                 if last is not None and late.start > last + BEYOND:
                     raise UserError(
@@ -232,6 +234,12 @@ def _check_length(clip: Clip, length: float) -> None:
             f"{clip.video} lasts {length:.0f} s, and an utterance {LONGEST:g} s at most: list its utterances with "
             "start and end in a CSV"
         )
+
+
+@lru_cache(maxsize=1)  # the utterances of one video come one after another
+def _cues(path: Path, changed: int) -> Sequence[Cue]:
+    """A transcript, read once as long as its file does not change."""
+    return transcript.read(path)
 
 
 def _moved(cue: Cue, start: float, length: float) -> Cue:

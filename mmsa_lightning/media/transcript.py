@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmsa_lightning.data.formats.delimited import MARKS
@@ -60,7 +61,7 @@ def read(path: Path) -> list[Cue]:
     return cues
 
 
-def between(cues: list[Cue], start: float, end: float) -> list[Cue]:
+def between(cues: Sequence[Cue], start: float, end: float) -> list[Cue]:
     """What is said from ``start`` to ``end``, in seconds: each word whose middle lies there.
 
     A cue without words belongs there as a whole if its middle does.

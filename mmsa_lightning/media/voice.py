@@ -21,7 +21,8 @@ PACKAGE = "silero_vad"
 CHUNK = 512  # samples that it judges at once, 32 ms
 LIKELY = 0.5  # probability of voice from which a chunk counts, the detector's own
 HOLD = 5  # chunks: a pause shorter than this, 160 ms, belongs to the speech around it
-SHA256 = "e1122837f4154c511485fe0b9c64455f7b929c96fbb8d79fbdb336383ebd3720"  # of silero_vad.jit, version 6.2.3
+MODEL = "silero_vad.jit"
+SHA256 = {MODEL: "e1122837f4154c511485fe0b9c64455f7b929c96fbb8d79fbdb336383ebd3720"}  # of version 6.2.3
 
 
 @cache
@@ -30,12 +31,11 @@ def _detector() -> Any:
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise UserError("silero-vad is not installed; install it with: pip install 'mmsa-lightning[media]'")
-    path = Path(spec.submodule_search_locations[0]) / "data" / "silero_vad.jit"
-    if not path.is_file() or files.sha256(path) != SHA256:
-        raise UserError(f"{path} is not that of silero-vad 6.2.3; install it with: pip install silero-vad==6.2.3")
+    folder = Path(spec.submodule_search_locations[0]) / "data"
+    files.check_published(folder, SHA256, "install it with: pip install silero-vad==6.2.3")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # its authors publish no other form that needs torch alone
-        return torch.jit.load(path).eval()
+        return torch.jit.load(folder / MODEL).eval()
 
 
 def versions() -> dict[str, str]:

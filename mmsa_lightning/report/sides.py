@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mmsa_lightning.data.formats.fields import finite
 from mmsa_lightning.data.releases import protocol
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
@@ -178,11 +179,8 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _number(value: str, what: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+    number = finite(value)
+    if math.isnan(number):
         raise UserError(f"{what} is {value!r}, not a number")
     return number
 

@@ -33,6 +33,15 @@ def by_split(data: dict[str, Any]) -> dict[str, Any]:
     return parts
 
 
+def finite(cell: str) -> float:
+    """The number in a cell of a table; NaN where it holds none, or an infinite one."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
 def is_missing(value: Any) -> bool:
     """Whether it is None or NaN, which pandas uses for a missing text."""
     return value is None or (isinstance(value, float | np.floating) and bool(value != value))

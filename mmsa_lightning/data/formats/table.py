@@ -16,7 +16,7 @@ import numpy as np
 
 from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.formats import delimited
-from mmsa_lightning.data.formats.fields import SPLIT_NAMES
+from mmsa_lightning.data.formats.fields import SPLIT_NAMES, finite
 from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.errors import UserError
 
@@ -125,11 +125,11 @@ def _row(cells: dict[str, str], names: dict[str, str], where: str, spelled: dict
     parts = [cells[part] for part in ("id", *_PARTS) if part in cells]
     if not all(parts):
         raise UserError(f"{where}: the id is empty")
-    labels = {role: _number(value) for role, value in cells.items() if role.startswith("label")}
+    labels = {role: finite(value) for role, value in cells.items() if role.startswith("label")}
     for role, number in labels.items():
         blank = role != "label" and cells[role].strip().lower() in ("", "nan")
         if not math.isfinite(number) and not blank:
-            comma = ": write a point, not a comma" if math.isfinite(_number(cells[role].replace(",", "."))) else ""
+            comma = ": write a point, not a comma" if math.isfinite(finite(cells[role].replace(",", "."))) else ""
             raise UserError(f"{where}: {names[role]} is {cells[role]!r}, not a number{comma}")
     split = "all"
     if "split" in cells:
@@ -141,10 +141,3 @@ def _row(cells: dict[str, str], names: dict[str, str], where: str, spelled: dict
             raise UserError(f"{where}: {names['split']} is {called}, but {spelled[split]} above: give a split one name")
     unimodal = {m: labels[f"label_{m}"] for m in MODALITIES if f"label_{m}" in labels}
     return _Row("$_$".join(parts), cells["text"], labels["label"], split, unimodal)
-
-
-def _number(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        return math.nan

