@@ -65,7 +65,7 @@ test-quick: setup
 
 bench: setup  ## measure speed and memory, beside MMSA's Self-MM: the short form, ten minutes
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
-	$(BIN)/python experiments/benchmarks/compare.py
+	$(BIN)/python experiments/benchmarks/compare.py --models self_mm interactive_attention --record experiments/benchmarks/results/speed.csv
 	$(BIN)/python experiments/benchmarks/memory.py --counts 1600 200 400
 	$(BIN)/python experiments/benchmarks/ulgm.py --out $(OUT)
 	$(BIN)/python experiments/benchmarks/scaling.py
