@@ -130,7 +130,7 @@ def _read(path: Path, data: StoreDataModule, otherwise: str) -> dict[str, Any]:
             "identity": state.get("hyper_parameters", {}),
             "step": state["global_step"],
             "epochs": state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
-            "best": "best" in state,
+            "best": "best" in state and state["best"]["global_step"] <= state["global_step"],
             "waited": next(saved["wait_count"] for name, saved in state["callbacks"].items() if "Patience" in name),
         }
     except Exception as error:  # torch raises nearly anything on a damaged file
