@@ -202,13 +202,6 @@ def build_trainer(
             "trainer.precision=16-mixed scales losses, and this objective.weighting compares their gradients: use "
             "bf16-mixed or 32-true"
         )
-    saving: dict[str, Any] = {
-        "dirpath": run_dir / "checkpoints",
-        "filename": Path(BEST).stem,
-        "save_weights_only": True,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-    }
     last = run_dir / "checkpoints" / LAST
     interruption, io = Interruption(last), BackgroundCheckpointIO()
     own: dict[str, Any] = {
@@ -231,7 +224,14 @@ def build_trainer(
                 interruption,
                 Patience(MONITOR, patience=patience),
                 # Best comes first, so that last.ckpt records it.
-                Best(monitor=MONITOR, **saving),
+                Best(
+                    dirpath=run_dir / "checkpoints",
+                    filename=Path(BEST).stem,
+                    monitor=MONITOR,
+                    save_weights_only=True,
+                    save_on_train_epoch_end=True,
+                    enable_version_counter=False,
+                ),
                 Last(last, io, interruption),
                 *([RichProgressBar()] if options.get("enable_progress_bar", True) else []),
             ],
