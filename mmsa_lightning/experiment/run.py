@@ -32,12 +32,12 @@ from mmsa_lightning.models.layers.pretrained import encoder_hash
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import attends
 from mmsa_lightning.training import optim, ranks
+from mmsa_lightning.training.checkpoints import BEST, LAST
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
 from mmsa_lightning.training.protocols import PROTOCOLS
 from mmsa_lightning.training.schedules import build_schedule
 from mmsa_lightning.training.trainer import (
-    LAST,
     best_checkpoint,
     best_epoch,
     build_trainer,
@@ -222,7 +222,7 @@ def restore(run_dir: Path, plugins: Path | None = None) -> tuple[SentimentModule
         )
         raise UserError(f"{run_dir} was made with other {other} than {where}")
     module = build_module(config, data, plugins)
-    path = run_dir / "checkpoints" / "best.ckpt"
+    path = run_dir / "checkpoints" / BEST
     try:
         module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
     except Exception as error:

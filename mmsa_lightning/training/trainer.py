@@ -15,7 +15,7 @@ import lightning as L
 import torch
 import transformers
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
+from lightning.pytorch.callbacks import Callback, RichProgressBar, Timer
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
@@ -28,12 +28,11 @@ from mmsa_lightning.data.store import Split
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.objectives.base import Objective
 from mmsa_lightning.training import devices, ranks
-from mmsa_lightning.training.callbacks import AtomicCheckpointIO, Best, Finite, GeneratedLabels, History, Patience
+from mmsa_lightning.training.callbacks import Finite, GeneratedLabels, History, Patience
+from mmsa_lightning.training.checkpoints import BEST, LAST, BackgroundCheckpointIO, Best, Last
 from mmsa_lightning.training.interruption import Interrupted, Interruption
 from mmsa_lightning.training.module import SentimentModule
 
-BEST = "best.ckpt"  # the weights of the best epoch
-LAST = "last.ckpt"  # what a run goes on from
 MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
 
 # Keeps DDP from broadcasting buffers before every forward pass. Older versions of torch have one argument for this and
@@ -203,11 +202,8 @@ def build_trainer(
             "trainer.precision=16-mixed scales losses, and this objective.weighting compares their gradients: use "
             "bf16-mixed or 32-true"
         )
-    saving: dict[str, Any] = {
-        "dirpath": run_dir / "checkpoints",
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-    }
+    last = run_dir / "checkpoints" / LAST
+    interruption, io = Interruption(last), BackgroundCheckpointIO()
     own: dict[str, Any] = {
         "accelerator": "gpu" if gpus else "cpu",
         "devices": chosen if gpus else len(chosen),
@@ -225,14 +221,21 @@ def build_trainer(
                 Finite(train.ids),
                 GeneratedLabels(train.label, train.unimodal, label_limit, run_dir / "label_histograms.csv"),
                 History(run_dir / "metrics.csv"),
-                Interruption(run_dir / "checkpoints" / LAST),
+                interruption,
                 Patience(MONITOR, patience=patience),
                 # Best comes first, so that last.ckpt records it.
-                Best(filename=Path(BEST).stem, monitor=MONITOR, save_weights_only=True, **saving),
-                ModelCheckpoint(filename=Path(LAST).stem, **saving),
+                Best(
+                    dirpath=run_dir / "checkpoints",
+                    filename=Path(BEST).stem,
+                    monitor=MONITOR,
+                    save_weights_only=True,
+                    save_on_train_epoch_end=True,
+                    enable_version_counter=False,
+                ),
+                Last(last, io, interruption),
                 *([RichProgressBar()] if options.get("enable_progress_bar", True) else []),
             ],
-            plugins=[AtomicCheckpointIO(), ranks.environment()],
+            plugins=[io, ranks.environment()],
             # The generated labels and their centres are equal on every rank, and need no broadcast.
             strategy=DDPStrategy(**DDP_OPTIONS) if several else "auto",
             sync_batchnorm=several and gpus > 0,
@@ -255,6 +258,7 @@ def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resu
     """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        trainer.strategy.barrier()  # rank 0 has written the best weights, which every rank reads next
     except (Interrupted, SystemExit) as stop:  # SystemExit: Lightning's answer to Ctrl-C outside of an epoch
         if trainer.is_global_zero:
             print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
@@ -307,6 +311,7 @@ def quieten() -> None:
     for harmless in (
         "does not have many workers",  # a batch is read from the store faster than a worker could send it
         "exists and is not empty",  # the run directory of a run that is resumed
+        "callbacks used to create the checkpoint",  # an older version had others, whose state is not needed
         "The dirpath has changed",  # since the checkpoint was made: Best looks after that
         "your dataloader is not resumable",  # its sampler is, see Interruption
         "sync_dist=True",  # what is logged is the same on every rank
