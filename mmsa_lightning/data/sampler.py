@@ -85,8 +85,8 @@ class TrainingSampler(Sampler[list[int]]):
 class LengthSampler(Sampler[list[int]]):
     """Every utterance once, in batches by length; rank r takes every ``world``-th batch.
 
-    A batch has at most ``size`` times :data:`USUAL` steps, padding included: more utterances where they are short, fewer
-    where they are long, so that memory is bounded. One utterance that is longer than that is a batch of its own.
+    A batch has at most ``size`` times :data:`USUAL` steps, padding included, so that memory is bounded: more utterances
+    where they are short, fewer where they are long. An utterance that is longer than that is a batch of its own.
 
     The batches are the same for any number of ranks, so that predictions agree to the last digit. A rank left without a
     batch takes the first one again: the metrics need every rank, and ignore repeats.
