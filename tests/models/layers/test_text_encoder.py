@@ -16,7 +16,7 @@ from transformers import AutoModel, BertModel
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.candidate import longer
-from mmsa_lightning.models.layers import text_encoder
+from mmsa_lightning.models.layers import groups, text_encoder
 from mmsa_lightning.models.layers.families import FAMILIES
 from mmsa_lightning.models.layers.packing import Packing
 from mmsa_lightning.models.layers.text_encoder import Pack, TextEncoder
@@ -32,9 +32,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture
-def tokens(batch: Batch) -> Padded:
-    """Of 6, 3, 1 and 5 word pieces."""
+def tokens(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> Padded:
+    """Of 6, 3, 1 and 5 word pieces: attention pads 1 to 3 and 5 to 6."""
     assert batch.tokens is not None
+    monkeypatch.setattr(groups, "START", 15)
+    assert [some.tolist() for some in groups.like_lengths(batch.tokens.lengths)] == [[2, 1], [3, 0]]
     return batch.tokens
 
 
