@@ -18,13 +18,27 @@ from transformers.masking_utils import sdpa_mask
 
 from mmsa_lightning.batch import Padded
 from mmsa_lightning.models.layers.dropout import dropout
+from mmsa_lightning.precision import full
 
 NAME = "packed"
+TILE = 32  # tokens
+
+
+def whole_tiles(sequence: Padded) -> Tensor:
+    """Which steps are packed in half precision, bool (batch, time): the real ones, and padding up to a whole tile.
+
+    For every number of tokens that is new, oneDNN writes kernels for each product in bfloat16 and keeps them: that
+    takes nearly the time of the products themselves, and hundreds of megabytes. So there are few such numbers.
+    """
+    room = sequence.mask.shape[1] - sequence.lengths
+    wanted = -sequence.lengths.sum() % TILE
+    added = (wanted - (room.cumsum(0) - room)).clamp(min=0).minimum(room)  # to the first sequences that have room
+    return torch.arange(sequence.mask.shape[1]) < (sequence.lengths + added)[:, None]
 
 
 class Packing:
     """The places of the real steps in a padded batch. On a GPU a batch stays padded: there starting kernels takes the
-    time, not padding.
+    time, not padding. In half precision a little padding is among them, see :func:`whole_tiles`.
 
     Args:
         sequence: the padded batch.
@@ -33,20 +47,22 @@ class Packing:
 
     def __init__(self, sequence: Padded, padded: bool = False) -> None:
         self.mask = sequence.mask
-        leave = padded or sequence.mask.device.type != "cpu"
-        self.rows = None if leave else sequence.mask.flatten().nonzero().squeeze(1)
+        self.rows = None
+        if not padded and sequence.mask.device.type == "cpu":
+            kept = whole_tiles(sequence) if torch.is_autocast_enabled("cpu") else sequence.mask
+            self.rows = kept.flatten().nonzero().squeeze(1)
 
     def pack(self, padded: Tensor) -> Tensor:
         """(batch, time, ...) -> (1, tokens, ...)."""
         return padded if self.rows is None else padded.flatten(0, 1).index_select(0, self.rows).unsqueeze(0)
 
     def unpack(self, packed: Tensor) -> Tensor:
-        """(1, tokens, ...) -> (batch, time, ...), with zeros on padding."""
+        """(1, tokens, ...) -> (batch, time, ...), with zeros on padding that was left out."""
         if self.rows is None:
             return packed
         shape = packed.shape[2:]
         empty = packed.new_zeros(self.mask.numel(), *shape)
-        return empty.index_copy(0, self.rows, packed[0]).view(*self.mask.shape, *shape)
+        return empty.index_copy_(0, self.rows, packed[0]).view(*self.mask.shape, *shape)
 
     def first(self, packed: Tensor) -> Tensor:
         """The first step of each sequence: (1, tokens, ...) -> (batch, ...)."""
@@ -137,11 +153,18 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, p: float
     if p == 0 or query.device.type != "cpu":
         mask = allowed if bias is None else bias.to(query.dtype).masked_fill(~allowed, float("-inf"))
         return nn.functional.scaled_dot_product_attention(query, key, value, mask, p)
-    # With dropout, torch's own also takes these single steps on a CPU, and draws its random numbers more slowly.
-    scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
-    if bias is not None:
-        scores = scores + bias
-    return dropout(scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1), p, training=True) @ value
+    # With dropout, torch's own also takes single steps on a CPU, and draws its random numbers more slowly. In bfloat16
+    # softmax would lose more time than the products gain, and have kernels written for every length that is new.
+    with torch.autocast("cpu", enabled=False):
+        query, key, value = full(query), full(key), full(value)
+        added = (query.new_zeros(()) if bias is None else full(bias)).masked_fill(~allowed, float("-inf"))
+        scores = torch.baddbmm(
+            added.expand(*query.shape[:2], -1, -1).flatten(0, 1),
+            query.flatten(0, 1),
+            key.flatten(0, 1).transpose(1, 2),
+            alpha=1 / math.sqrt(query.shape[-1]),
+        )
+        return dropout(scores.softmax(dim=-1).unflatten(0, query.shape[:2]), p, training=True) @ value
 
 
 class RelativeAttention(nn.Module):

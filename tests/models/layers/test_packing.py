@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from mmsa_lightning.batch import Batch
-from mmsa_lightning.models.layers.packing import Packing, _attend
+from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.models.layers.packing import Packing, _attend, whole_tiles
 
 
 @pytest.mark.parametrize("biased", [False, True])
@@ -28,3 +29,15 @@ def test_packing_and_unpacking(batch: Batch) -> None:
     assert torch.equal(packed[0, 6:9], batch.audio.values[1, :3])
     assert torch.equal(packing.first(packed), batch.audio.values[:, 0])
     assert torch.equal(packing.unpack(packed), batch.audio.values)
+
+
+@pytest.mark.parametrize(("lengths", "kept"), [([40, 3, 1, 10], 64), ([40, 40, 40], 120), ([20, 12], 32), ([9, 8], 18)])
+def test_whole_tiles_are_the_real_steps_and_some_padding(lengths: list[int], kept: int) -> None:
+    """Up to a multiple of 32, or all that there is."""
+    sequence = Padded.from_arrays([np.ones(n, int) for n in lengths])
+    tiles = whole_tiles(sequence)
+    assert int(tiles.sum()) == kept
+    assert (tiles | ~sequence.mask).all()
+    assert Packing(sequence).rows.numel() == sum(lengths)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(Packing(sequence).rows, tiles.flatten().nonzero().squeeze(1))
