@@ -20,12 +20,26 @@ from transformers.masking_utils import sdpa_mask
 from mmsa_lightning.batch import Padded
 from mmsa_lightning.models.layers.dropout import dropout
 from mmsa_lightning.models.layers.groups import like_lengths
+from mmsa_lightning.precision import full
 
 NAME = "packed"
+TILE = 32  # tokens
+
+
+def whole_tiles(sequence: Padded) -> Tensor:
+    """Which steps are packed in half precision, bool (batch, time): the real ones, and padding up to a whole tile.
+
+    For every number of tokens that is new, oneDNN writes kernels for each product in bfloat16 and keeps them: that
+    takes nearly the time of the products themselves, and hundreds of megabytes. So there are few such numbers.
+    """
+    room = sequence.mask.shape[1] - sequence.lengths
+    wanted = -sequence.lengths.sum() % TILE
+    added = (wanted - (room.cumsum(0) - room)).clamp(min=0).minimum(room)  # to the first sequences that have room
+    return torch.arange(sequence.mask.shape[1]) < (sequence.lengths + added)[:, None]
 
 
 class Grid:
-    """The places of real steps among padded sequences.
+    """The places of packed steps among padded sequences.
 
     Args:
         mask: bool (batch, time), True on real steps.
@@ -42,17 +56,18 @@ class Grid:
         return padded if self.rows is None else padded.flatten(0, 1).index_select(0, self.rows).unsqueeze(0)
 
     def unpack(self, packed: Tensor) -> Tensor:
-        """(1, tokens, ...) -> (batch, time, ...), with zeros on padding."""
+        """(1, tokens, ...) -> (batch, time, ...), with zeros on padding that was left out."""
         if self.rows is None:
             return packed
         shape = packed.shape[2:]
         empty = packed.new_zeros(self.mask.numel(), *shape)
-        return empty.index_copy(0, self.rows, packed[0]).view(*self.mask.shape, *shape)
+        return empty.index_copy_(0, self.rows, packed[0]).view(*self.mask.shape, *shape)
 
 
 class Packing(Grid):
     """The real steps of a batch, sequence by sequence from the shortest to the longest. On a GPU a batch stays padded:
-    there starting kernels takes the time, not padding.
+    there starting kernels takes the time, not padding. In half precision a little padding is among them, see
+    :func:`whole_tiles`.
 
     Args:
         sequence: the padded batch.
@@ -68,14 +83,17 @@ class Packing(Grid):
         self.groups: list[Grid] = []
         if padded or sequence.mask.device.type != "cpu":
             return
-        found = like_lengths(sequence.lengths)
+        kept = whole_tiles(sequence) if torch.is_autocast_enabled("cpu") else sequence.mask
+        lengths = kept.sum(dim=1)
+        found = like_lengths(lengths)
         order = torch.cat(found)
-        number, step = sequence.mask[order].nonzero().unbind(1)
-        self.rows = order[number] * sequence.mask.shape[1] + step
-        lengths = sequence.lengths[order]
-        self.starts = (lengths.cumsum(0) - lengths)[order.argsort()]  # of each sequence, its first token
-        masks = [sequence.mask[some, : int(sequence.lengths[some].max())] for some in found]
-        self.groups = [Grid(mask, mask.flatten().nonzero().squeeze(1)) for mask in masks]
+        number, step = kept[order].nonzero().unbind(1)
+        self.rows = order[number] * kept.shape[1] + step
+        ends = lengths[order].cumsum(0)
+        self.starts = (ends - lengths[order])[order.argsort()]  # of each sequence, its first token
+        for some in found:
+            longest = int(lengths[some].max())
+            self.groups.append(Grid(sequence.mask[some, :longest], kept[some, :longest].flatten().nonzero().squeeze(1)))
 
     def first(self, packed: Tensor) -> Tensor:
         """The first step of each sequence: (1, tokens, ...) -> (batch, ...)."""
@@ -185,11 +203,18 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, p: float
     if p == 0 or query.device.type != "cpu":
         mask = allowed if bias is None else bias.to(query.dtype).masked_fill(~allowed, float("-inf"))
         return nn.functional.scaled_dot_product_attention(query, key, value, mask, p)
-    # With dropout, torch's own also takes these single steps on a CPU, and draws its random numbers more slowly.
-    scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
-    if bias is not None:
-        scores = scores + bias
-    return dropout(scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1), p, training=True) @ value
+    # With dropout, torch's own also takes single steps on a CPU, and draws its random numbers more slowly. In bfloat16
+    # softmax would lose more time than the products gain, and have kernels written for every length that is new.
+    with torch.autocast("cpu", enabled=False):
+        query, key, value = full(query), full(key), full(value)
+        added = (query.new_zeros(()) if bias is None else full(bias)).masked_fill(~allowed, float("-inf"))
+        scores = torch.baddbmm(
+            added.expand(*query.shape[:2], -1, -1).flatten(0, 1),
+            query.flatten(0, 1),
+            key.flatten(0, 1).transpose(1, 2),
+            alpha=1 / math.sqrt(query.shape[-1]),
+        )
+        return dropout(scores.softmax(dim=-1).unflatten(0, query.shape[:2]), p, training=True) @ value
 
 
 class RelativeAttention(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.models.layers.packing import Packing, _attend, attend
+from mmsa_lightning.models.layers.packing import Packing, _attend, attend, whole_tiles
 
 
 @pytest.mark.parametrize("biased", [False, True])
@@ -80,3 +80,15 @@ def test_what_attention_keeps_follows_each_sequence() -> None:
     alone = 2 * sum(n**2 for n in lengths)  # for two heads
     assert 3 * alone < sum(kept.values()) < 4 * alone + 10 * made.numel()
     assert 4 * alone + 10 * made.numel() < 2 * 32 * 345**2 / 3
+
+
+@pytest.mark.parametrize(("lengths", "kept"), [([40, 3, 1, 10], 64), ([40, 40, 40], 120), ([20, 12], 32), ([9, 8], 18)])
+def test_whole_tiles_are_the_real_steps_and_some_padding(lengths: list[int], kept: int) -> None:
+    """Up to a multiple of 32, or all that there is."""
+    sequence = Padded.from_arrays([np.ones(n, int) for n in lengths])
+    tiles = whole_tiles(sequence)
+    assert int(tiles.sum()) == kept
+    assert (tiles | ~sequence.mask).all()
+    assert Packing(sequence).rows.numel() == sum(lengths)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(Packing(sequence).rows.sort().values, tiles.flatten().nonzero().squeeze(1))

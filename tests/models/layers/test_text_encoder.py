@@ -111,6 +111,22 @@ def test_a_batch_that_is_not_packed_gives_the_same(
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", tiny.CONFIGS)
+def test_padding_up_to_a_whole_tile_changes_neither_values_nor_gradients(
+    tokens: Padded, saved: dict[str, str], name: str
+) -> None:
+    """In 64 bits, which autocast leaves as they are."""
+    encoder = TextEncoder(saved[name], dropout=0.0).double()
+
+    def run() -> tuple[list[Tensor], dict[str, Tensor]]:
+        found = [encoder(tokens)[tokens.mask], encoder.first(tokens)]
+        return found, gradients(found, encoder.bert)
+
+    expected = run()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(run(), expected, rtol=1e-10, atol=1e-10)
+
+
 def adding(added: Tensor, turn: int) -> Any:
     """A hook that adds to a module's output, at the turn-th call."""
     turns = iter(range(1, 100))
