@@ -14,7 +14,7 @@ def commands(target: str, *settings: str) -> list[list[str]]:
     """The last word of each program's path and its arguments, but those of the set-up."""
     made = subprocess.run(["make", "-n", target, *settings], cwd=ROOT, check=True, capture_output=True, text=True)
     lines = [line.split() for line in made.stdout.splitlines() if "train.py" in line or "/mmsa " in line]
-    return [[Path(word).name if "/" in word else word for word in line] for line in lines]
+    return [[word if "=" in word else Path(word).name for word in line] for line in lines]
 
 
 @pytest.mark.parametrize("number", [1, 2])

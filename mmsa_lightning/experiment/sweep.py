@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import logging
 import math
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -134,6 +135,8 @@ class Sweep(Callback):
         if _slot is not None:
             return
         _slot = contextlib.ExitStack()
+        # joblib's default way to start a process has a name that a rank, started by this process, does not know.
+        multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
         number = _free(self.progress.path.parent, self.progress.at_once, _slot)
         try:
             wanted, ranks = _devices(trainer)
