@@ -20,7 +20,9 @@ from mmsa_lightning.training.interruption import requeued
 from mmsa_lightning.training.schedules import SPREAD
 
 
-def checkpoint(run_dir: Path, config: dict[str, Any], identity: dict[str, Any], data: StoreDataModule) -> Path | None:
+def checkpoint(
+    run_dir: Path, config: dict[str, Any], identity: dict[str, Any], data: StoreDataModule, alone: bool = True
+) -> Path | None:
     """The checkpoint to go on from; None to start from the beginning.
 
     Args:
@@ -28,6 +30,7 @@ def checkpoint(run_dir: Path, config: dict[str, Any], identity: dict[str, Any], 
         config: its plain config.
         identity: what a run is known by; see :mod:`identity`.
         data: its data.
+        alone: whether to say, too, that there is nothing to go on from; most jobs of a sweep have nothing.
 
     Raises:
         UserError: the run was begun and ``ckpt_path`` does not say to go on; a checkpoint is damaged or of other data.
@@ -47,7 +50,7 @@ def checkpoint(run_dir: Path, config: dict[str, Any], identity: dict[str, Any], 
             raise UserError(f"{path} is of a run with other {other}; overwrite=true starts again")
         return path
     found, words = _shorter(run_dir, config, identity, data) if config["ckpt_path"] else (None, "")
-    if ranks.rank() == 0:
+    if ranks.rank() == 0 and (words or alone):
         print(words or f"nothing to resume in {run_dir}: starting from the beginning")
     return found
 
