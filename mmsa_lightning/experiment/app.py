@@ -65,9 +65,9 @@ def _train(cfg: DictConfig) -> float:
 def _import_run() -> None:
     """Import torch and its company, for which --help need not wait, as a launcher's own process does, too."""
     with uncollected():
-        from mmsa_lightning.training.lean import import_torchmetrics
+        from mmsa_lightning.training.lean import import_lean
 
-        import_torchmetrics()
+        import_lean()
 
 
 def main(argv: list[str] | None = None) -> None:

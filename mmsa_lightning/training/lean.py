@@ -1,4 +1,4 @@
-"""torchmetrics without what its other metrics need."""
+"""Lightning and transformers without what their metrics and losses of other tasks need."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class _Requirement(imports.RequirementCache):
         return self.requirement not in UNUSED and super().__bool__()
 
 
-def import_torchmetrics() -> None:
-    """Import torchmetrics, which Lightning needs, as if :data:`UNUSED` were not installed.
+def import_lean() -> None:
+    """Import torchmetrics, which Lightning needs, as if :data:`UNUSED` were not installed, and so the losses of DETR.
 
-    It imports them wherever they are. What needs one of them then says that it does; no figure changes. Call this
+    They are imported wherever they are. What needs one of them then says that it does; no figure changes. Call this
     before Lightning is imported, and only in a process that trains.
     """
     available = imports.package_available
@@ -27,4 +27,8 @@ def import_torchmetrics() -> None:
         mock.patch.object(imports, "RequirementCache", _Requirement),
         mock.patch.object(imports, "package_available", lambda name: name not in UNUSED and available(name)),
     ):
-        import torchmetrics  # noqa: F401  # here, where they are not there
+        import torchmetrics  # noqa: F401
+    import transformers.utils
+
+    with mock.patch.object(transformers.utils, "is_scipy_available", lambda: False):
+        import transformers.loss.loss_utils
