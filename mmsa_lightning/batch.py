@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MODALITIES = ("text", "audio", "vision")
-
 
 @dataclass
 class Padded:
@@ -57,7 +55,7 @@ class Batch:
         index: int64 (batch,), the utterance's position in its split.
         label: float32 (batch,), sentiment, in the range that the store states.
         tokens, text, audio, vision: the sequences; see :class:`Padded`.
-        dropped: bool (batch, 3), of each of :data:`MODALITIES` whether the utterance lacks it, as ``missing.mode:
+        dropped: bool (batch, 3), of each modality whether the utterance lacks it, as ``missing.mode:
             modality`` has it; None where whole modalities do not go missing. Their sequences hold zeros (tokens: the
             unknown one) and keep their lengths.
     """
@@ -74,7 +72,7 @@ class Batch:
         return len(self.index)
 
     def sequence(self, modality: str) -> Padded:
-        """The sequence of one of :data:`MODALITIES`; tokens stand for text where there are tokens."""
+        """The sequence of one of the modalities; tokens stand for text where there are tokens."""
         found = self.tokens if modality == "text" and self.tokens is not None else getattr(self, modality)
         if found is None:
             raise KeyError(f"this batch has no {modality}")

@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from mmsa_lightning.errors import UserError, one_line_errors
+from mmsa_lightning.imports import uncollected
 
 EXTRAS = {"report": "tables, figures and reports", "dashboard": "dashboards", "serve": "servers"}  # what needs them
 UsageError: Any = typer.BadParameter.__mro__[1]  # for which typer has no public name
@@ -48,9 +49,10 @@ def main(argv: list[str] | None = None) -> None:
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Say with which extra a package comes that is not there."""
+    """Import, and say with which extra a package comes that is not there."""
     try:
-        yield
+        with uncollected():
+            yield
     except ModuleNotFoundError as error:
         raise UserError(f"{error}: {EXTRAS[name]} need pip install 'mmsa-lightning[{name}]'") from error
 
@@ -185,7 +187,8 @@ def new_model(
 @app.command(cls=Command)
 def models() -> None:
     """List our models: paper, text, alignment, parameters."""
-    from mmsa_lightning.experiment.catalogue import print_models
+    with uncollected():
+        from mmsa_lightning.experiment.catalogue import print_models
 
     print_models()
 
@@ -391,7 +394,8 @@ def predict(
     config_dir: OwnModel = None,
 ) -> None:
     """Predict the sentiment of your own utterances."""
-    from mmsa_lightning.inference.command import predict
+    with uncollected():
+        from mmsa_lightning.inference.command import predict
 
     features = {name: path for name, path in (("text", text), ("audio", audio), ("vision", vision)) if path}
     lines = predict(

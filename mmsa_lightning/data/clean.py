@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data import padding
 from mmsa_lightning.data.formats.fields import some
 from mmsa_lightning.data.ragged import Loaded, Ragged
@@ -15,6 +14,7 @@ from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.data.store import SPLITS, Split
 from mmsa_lightning.data.tokens import MAX_PIECES, Pieces, on_pieces
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.modalities import MODALITIES
 
 NO_TEXT = ("nan", "None", "<NA>")  # str() of NaN, None and pandas.NA
 

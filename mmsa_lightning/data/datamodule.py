@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from mmsa_lightning.batch import MODALITIES, Batch
+from mmsa_lightning.batch import Batch
 from mmsa_lightning.data.missing import Masks, Missing
 from mmsa_lightning.data.ragged import Ragged
 from mmsa_lightning.data.sampler import ORDERS, LengthSampler, TrainingSampler
@@ -17,6 +17,7 @@ from mmsa_lightning.data.store import SPLITS, Store
 from mmsa_lightning.data.tokens import command, unknown_id
 from mmsa_lightning.data.utterances import Scale, Utterances, moments
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.modalities import MODALITIES
 
 
 class LazyLoader(DataLoader[Batch]):

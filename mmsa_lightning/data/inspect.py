@@ -6,9 +6,9 @@ import textwrap
 
 import numpy as np
 
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.releases import count_warning, range_warning
 from mmsa_lightning.data.store import SPLITS, Store
+from mmsa_lightning.modalities import MODALITIES
 
 WIDTH = 100
 PERCENTILES = (5, 25, 50, 75, 95, 100)

@@ -29,7 +29,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from mmsa_lightning.annotations import describe, fits
-from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.modalities import MODALITIES
 
 MODES = ("frames", "block", "modality")
 TRAIN = ("none", "same", "uniform", "uniform_half")

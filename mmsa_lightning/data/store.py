@@ -31,13 +31,13 @@ import numpy as np
 
 from mmsa_lightning import files
 from mmsa_lightning.annotations import fits
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data import extraction, hdf5
 from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.data.hdf5 import Malformed
 from mmsa_lightning.data.ragged import Ragged, Stored
 from mmsa_lightning.data.releases import protocol
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.modalities import MODALITIES
 
 FORMAT = "mmsa-lightning store 1"
 SPLITS = ("train", "valid", "test")

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data import store, tokens
 from mmsa_lightning.data.ragged import Loaded, Ragged
 from mmsa_lightning.data.store import SEQUENCES, SPLITS, Meta, Split, Store
 from mmsa_lightning.data.tokens import Pieces
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.modalities import MODALITIES
 
 
 def tokenize_store(path: Path, text_encoder: str, out: Path, *, keep_case: bool = False) -> Meta:

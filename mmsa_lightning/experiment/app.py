@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmsa_lightning.errors import UserError, one_line, one_line_errors
 from mmsa_lightning.experiment.config import config_dir
 from mmsa_lightning.experiment.overrides import arrange, explain
+from mmsa_lightning.imports import uncollected
 
 TRACEBACK = "HYDRA_FULL_ERROR"  # Hydra's own switch: 1 shows tracebacks
 MISTAKE = 2  # exit code
@@ -33,7 +35,8 @@ sweep_process = 0  # id of the process that collects them
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
 def _train(cfg: DictConfig) -> float:
-    from mmsa_lightning.experiment.run import run  # torch and its company, for which --help need not wait
+    _import_run()
+    from mmsa_lightning.experiment.run import run
 
     job = HydraConfig.get()
     try:
@@ -56,6 +59,15 @@ def _train(cfg: DictConfig) -> float:
             sys.exit(MISTAKE)
         failed_jobs.setdefault(line, []).append(job.runtime.output_dir)
         return float("inf")
+
+
+@functools.cache
+def _import_run() -> None:
+    """Import torch and its company, for which --help need not wait, as a launcher's own process does, too."""
+    with uncollected():
+        from mmsa_lightning.training.lean import import_lean
+
+        import_lean()
 
 
 def main(argv: list[str] | None = None) -> None:

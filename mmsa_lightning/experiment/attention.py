@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from mmsa_lightning import files
-from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.tokens import shown, tokenizer_of
 from mmsa_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from mmsa_lightning.data.datamodule import (
+        StoreDataModule,  # of Lightning, which reports of finished runs do without
+    )
 
 NAME = "attention.json"
 

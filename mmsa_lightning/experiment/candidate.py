@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from mmsa_lightning.batch import MODALITIES, Batch, Padded
+from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.demo import generate
 from mmsa_lightning.data.importer import import_source
 from mmsa_lightning.data.releases import LABEL_RANGES
 from mmsa_lightning.experiment.components import build
+from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.models.layers import minilm
 from mmsa_lightning.objectives.base import Objective
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.candidate import Candidate, alone, more_padding
+from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.training.optim import build_optimizer, parameter_groups
 
 CLOSE = 1e-5  # as far as float32 may move a prediction

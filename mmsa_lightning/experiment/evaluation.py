@@ -25,8 +25,6 @@ from mmsa_lightning.training.module import SentimentModule
 from mmsa_lightning.training.protocols import PROTOCOLS
 
 STANDARDIZE = ("run", "store")  # whose train split has the moments of audio and vision
-KEY = ("data_hash", "split", "standardize")  # the columns that say what was measured
-FAR = 5.0  # standard deviations between the means of a feature in two data sets
 SOURCES = {  # of what reads text
     "tokens": "tokens: import its source again with --text-encoder NAME",
     "text": "text features: mmsa data encode makes them of its tokens, mmsa data import --text NPZ reads them",
@@ -40,8 +38,8 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str, plugins: 
     standardisation: every metric of the store's own protocol; ``ratio``, by which predictions were multiplied, since
     labels may reach another limit than in the run's data; of the ``utterances``, how many were ``seen``, that is, have
     the id of one in the run's train or valid split; and how many features are ``far``, their mean more than
-    :data:`FAR` standard deviations from that of the run's train split. The second has a row an utterance: the label
-    and the prediction, times the ratio. Predictions are in 32 bits, whatever the run's precision.
+    :data:`result.FAR` standard deviations from that of the run's train split. The second has a row an utterance: the
+    label and the prediction, times the ratio. Predictions are in 32 bits, whatever the run's precision.
 
     Args:
         run_dir: of the run.
@@ -172,7 +170,7 @@ def _far(own: StoreDataModule, data: StoreDataModule, split: str, standardize: s
         mean, std = own.scale.get(name) or moments(own.store.splits["train"].sequences[name])
         other_mean, other_std = moments(data.store.splits[split].sequences[name])
         distance = np.abs(other_mean - mean) / np.minimum(std, other_std)
-        found |= {(modality, int(i)): float(distance[i]) for i in np.flatnonzero(distance > FAR)}
+        found |= {(modality, int(i)): float(distance[i]) for i in np.flatnonzero(distance > result.FAR)}
     return found
 
 
@@ -198,7 +196,7 @@ def _is_in(run_dir: Path, key: dict[str, str]) -> bool:
 
 
 def _is(row: dict[str, str], key: dict[str, str]) -> bool:
-    return all(row[name] == key[name] for name in KEY)
+    return all(row[name] == key[name] for name in result.KEY)
 
 
 def _append(path: Path, key: dict[str, str], rows: Sequence[Mapping[str, object]]) -> None:

@@ -20,7 +20,10 @@ from mmsa_lightning.experiment.config import PACKAGE
 
 NAME = "result.json"
 ROBUSTNESS, ROBUSTNESS_ERRORS = "robustness.csv", "robustness_errors.csv"  # of mmsa robustness
+RATES = tuple(step / 10 for step in range(11))  # of the former, as TFR-Net and EMT-DLFR
 EVALUATION, EVALUATION_PREDICTIONS = "evaluation.csv", "evaluation_predictions.csv"  # of mmsa evaluate
+KEY = ("data_hash", "split", "standardize")  # the columns of the former that say what was measured
+FAR = 5.0  # and what it calls far: standard deviations between the means of a feature in two data sets
 MEASURED_LATER = (ROBUSTNESS, ROBUSTNESS_ERRORS, EVALUATION, EVALUATION_PREDICTIONS)
 PACKAGES = ("mmsa-lightning", "torch", "lightning", "transformers", "hydra-core", "torchmetrics", "numpy", "h5py")
 

@@ -28,8 +28,6 @@ from mmsa_lightning.training.metrics import sentiment_metrics
 from mmsa_lightning.training.module import SentimentModule
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
 
-RATES = tuple(step / 10 for step in range(11))  # as TFR-Net and EMT-DLFR
-
 
 @dataclass(frozen=True)
 class Condition:
@@ -64,7 +62,7 @@ def conditions(trained: Missing, modalities: Sequence[str], mask_seeds: Sequence
     drawn = [
         Condition(mode, str(rate), seed, Missing(mode=mode, rate=rate, seed=seed))
         for mode in ("frames", "block")
-        for rate in RATES
+        for rate in result.RATES
         for seed in mask_seeds
     ]
     subsets = [s for n in range(1, len(modalities) + 1) for s in itertools.combinations(modalities, n)]

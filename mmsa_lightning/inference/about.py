@@ -11,11 +11,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from mmsa_lightning.annotations import describe, fits
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.data.missing import ABSENT, MODES
 from mmsa_lightning.data.tokens import MAX_PIECES
 from mmsa_lightning.data.utterances import Scale
+from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.training.protocols import PROTOCOLS
 
 FORMAT = "mmsa-lightning package 1"

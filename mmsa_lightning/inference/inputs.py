@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data import tokens
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import Split
 from mmsa_lightning.data.tokens import Pieces
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About, Modality
+from mmsa_lightning.modalities import MODALITIES
 
 FAR = 5.0  # standard deviations that the mean of a feature may lie from that of training
 SPLIT = "given"

@@ -27,7 +27,6 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About
 from mmsa_lightning.inference.inputs import Utterance
 from mmsa_lightning.inference.predictor import Predictions, Predictor, StoredUtterances
-from mmsa_lightning.training.metrics import sentiment_metrics
 from mmsa_lightning.training.protocols import PROTOCOLS, classes
 
 CHUNK = 256  # utterances that are in memory at once
@@ -189,6 +188,8 @@ def measure(predictor: Predictor, out: Path) -> tuple[int, dict[str, float]]:
         )
     if not found:
         return 0, {}
+    from mmsa_lightning.training.metrics import sentiment_metrics  # with torchmetrics, where labels are known
+
     metrics = sentiment_metrics("", PROTOCOLS[about.protocol])
     prediction, label = torch.tensor(found, dtype=torch.float64).T
     metrics.update(prediction, label, torch.arange(len(found)))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmsa_lightning.batch import MODALITIES, Batch
+from mmsa_lightning.batch import Batch
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.sampler import LengthSampler
 from mmsa_lightning.data.store import Store
@@ -22,6 +22,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About
 from mmsa_lightning.inference.inputs import SPLIT, Inputs, Reader, Utterance, far_features, far_note
 from mmsa_lightning.inference.stores import check_store
+from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import attends
 from mmsa_lightning.precision import full

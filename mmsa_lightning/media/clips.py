@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.formats import delimited
 from mmsa_lightning.data.formats.fields import SPLIT_NAMES, finite
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.modalities import MODALITIES
 
 NEEDED = ("id", "video")
 # Of videos and sounds.

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from mmsa_lightning import files
-from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.figures import agreement_figure, save_figure
 from mmsa_lightning.report.grid import Grid, write_grids

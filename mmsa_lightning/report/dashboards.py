@@ -9,9 +9,9 @@ import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.releases import LABEL_RANGES, protocol
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.report.history import FOLLOWED
 from mmsa_lightning.training.optim import GROUPS
 from mmsa_lightning.training.protocols import PROTOCOLS

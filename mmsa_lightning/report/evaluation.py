@@ -12,7 +12,7 @@ import numpy as np
 
 from mmsa_lightning import files
 from mmsa_lightning.experiment import result
-from mmsa_lightning.experiment.evaluation import FAR, KEY
+from mmsa_lightning.experiment.result import FAR, KEY
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.grid import Grid, write_grids

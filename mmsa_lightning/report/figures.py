@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mmsa_lightning import files
-from mmsa_lightning.batch import MODALITIES
+from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.history import FOLLOWED, together
 from mmsa_lightning.report.paper import Printed

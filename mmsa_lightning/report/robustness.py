@@ -17,7 +17,7 @@ from matplotlib.figure import Figure as Drawing
 from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
-from mmsa_lightning.experiment.robustness import RATES
+from mmsa_lightning.experiment.result import RATES
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.comparison import Figure

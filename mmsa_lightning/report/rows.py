@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from mmsa_lightning import files
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.releases import protocol
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
+from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr, mae
 

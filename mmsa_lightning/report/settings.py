@@ -12,7 +12,6 @@ from omegaconf.errors import OmegaConfBaseException
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.config import config_dir, plain
 from mmsa_lightning.experiment.overrides import explain
-from mmsa_lightning.experiment.run import build_data
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.paper import Printed
 
@@ -40,6 +39,8 @@ def counts_grid(configs: dict[str, dict[str, Any]], paper: dict[str, Printed]) -
     Raises:
         UserError: a store is not there; says how to import it.
     """
+    from mmsa_lightning.experiment.run import build_data  # with Lightning, for this table alone
+
     rows = {}
     for name, config in configs.items():
         splits = build_data(config).store.splits

@@ -9,8 +9,6 @@ from pathlib import Path
 from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention
-from mmsa_lightning.experiment.run import restore
-from mmsa_lightning.models.output import attends
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell, cells
 from mmsa_lightning.report.figures import attention_figure, losses_figure, rows_figure, save_figure
@@ -106,6 +104,9 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path, plugins: Path 
         UserError: no finished run, a model that does not tell its weights, an unknown id.
     """
     if ids:
+        from mmsa_lightning.experiment.run import restore  # with Lightning, for this alone
+        from mmsa_lightning.models.output import attends
+
         module, data = restore(run_dir, plugins)
         if not attends(module.model):
             raise UserError(f"{run_dir}: {type(module.model).__name__} has no attention over steps to show")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import numpy as np
 import torch
-import wandb
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
@@ -17,6 +16,9 @@ from torch import Tensor
 from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.training.protocols import corr
+
+if TYPE_CHECKING:
+    import wandb  # when it runs, with logger=wandb alone: its import takes a third of a second
 
 LOOK = 50  # steps
 BINS = 60  # of the histograms of generated labels
@@ -181,6 +183,8 @@ class GeneratedLabels(L.Callback):
             files.write_rows(self.path, self.rows)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and histograms:
+                import wandb
+
                 shown = {f"ulgm/label_{task}": wandb.Histogram(np_histogram=h) for task, h in histograms.items()}
                 logger.experiment.log(shown | {"trainer/global_step": trainer.global_step})
 
@@ -210,5 +214,7 @@ def _ignorant(trainer: L.Trainer) -> list[wandb.Run]:
 
 def _histogram(row: dict[str, Any]) -> wandb.Histogram:
     """Of a row that :class:`GeneratedLabels` wrote."""
+    import wandb
+
     edges, counts = zip(*((float(name), n) for name, n in row.items() if name not in ("epoch", "task")), strict=True)
     return wandb.Histogram(np_histogram=(np.array(counts), np.array([*edges, 2 * edges[-1] - edges[-2]])))

@@ -8,7 +8,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from mmsa_lightning.annotations import fits
@@ -44,14 +43,14 @@ def build_loggers(
     """
     options = dict(options)
     name = options.pop("name", None)
-    known: dict[str | None, set[str]] = {
-        "csv": set(),
-        "tensorboard": set(),
-        "wandb": {"offline", *inspect.signature(wandb.init).parameters} - {"dir"},  # a run's files are its own
-    }
-    if name not in known:
+    if name not in ("csv", "wandb", "tensorboard"):
         raise UserError(f"logger.name={name}: choose csv, wandb or tensorboard")
-    if unknown := set(options) - known[name]:
+    known: set[str] = set()
+    if name == "wandb":
+        import wandb  # not at the top, nor below: its import takes a third of a second, which no other logger needs
+
+        known = {"offline", *inspect.signature(wandb.init).parameters} - {"dir"}  # a run's files are its own
+    if unknown := set(options) - known:
         raise UserError(f"logger.{sorted(unknown)[0]} is not known to {name}")
     if name == "csv":
         return []  # metrics.csv is written anyway
@@ -111,6 +110,8 @@ def _mode(options: dict[str, Any]) -> str:
         return mode
     if offline is not None:
         return "offline" if offline else "online"
+    import wandb
+
     mode = wandb.setup().settings.mode
     if mode == "online" and not os.environ.get("WANDB_MODE") and not wandb.login(prompt=False, verify=False):
         return "offline"
@@ -132,6 +133,8 @@ def close_loggers(loggers: list[Logger], status: str) -> None:
     for logger in loggers:
         logger.finalize(status)
         if isinstance(logger, WandbLogger):
+            import wandb
+
             run, options = logger.experiment, []
             try:
                 wandb.finish(exit_code=int(status != "success"))

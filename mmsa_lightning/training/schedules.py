@@ -10,7 +10,6 @@ from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from transformers import get_linear_schedule_with_warmup
 
 from mmsa_lightning.annotations import describe, fits
 
@@ -26,6 +25,8 @@ def linear(optimizer: Optimizer, steps: int, *, warmup: float) -> dict[str, Any]
     """
     if not 0 <= warmup <= 1:
         raise ValueError(f"warmup={warmup}: give a share of all steps, from 0 to 1")
+    from transformers import get_linear_schedule_with_warmup  # which brings peft, where it is there
+
     return {"scheduler": get_linear_schedule_with_warmup(optimizer, int(warmup * steps), steps), "interval": "step"}
 
 

@@ -251,7 +251,8 @@ def test_a_published_path_names_its_class(kind: str, path: str) -> None:
 
 
 def test_what_a_users_own_files_import_is_where_the_documentation_says() -> None:
-    from mmsa_lightning.batch import MODALITIES, Batch, Padded
+    from mmsa_lightning.batch import Batch, Padded
+    from mmsa_lightning.modalities import MODALITIES
     from mmsa_lightning.models.output import ModelOutput
     from mmsa_lightning.objectives.base import Loss, Objective
 

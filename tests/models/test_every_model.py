@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.experiment import checks
 from mmsa_lightning.experiment.candidate import Candidate
 from mmsa_lightning.experiment.config import config_dir
 from mmsa_lightning.experiment.conformance import composed
+from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.training.optim import parameter_groups
 
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))

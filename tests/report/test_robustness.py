@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment.robustness import RATES
+from mmsa_lightning.experiment.result import RATES
 from mmsa_lightning.report.page import find_cells
 from mmsa_lightning.report.robustness import grids, read_curves, write_robustness
 from mmsa_lightning.training.protocols import MOSI

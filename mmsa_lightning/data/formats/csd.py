@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.folds import folds
 from mmsa_lightning.data.formats import lag
 from mmsa_lightning.data.formats.cut import Cut, by_time, by_word
@@ -32,6 +31,7 @@ from mmsa_lightning.data.formats.fields import sentiment, some
 from mmsa_lightning.data.formats.sequence import Budget, ComputationalSequence, Entry
 from mmsa_lightning.data.source import Sequences, Source, SourceSplit
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.modalities import MODALITIES
 
 SUFFIX = ".csd"
 # What a name says, in this order: the sequences of standard_datasets/CMU_MOSI and CMU_MOSEI, and plain names.

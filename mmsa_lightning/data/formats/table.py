@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmsa_lightning.batch import MODALITIES
 from mmsa_lightning.data.formats import delimited
 from mmsa_lightning.data.formats.fields import SPLIT_NAMES, finite
 from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.modalities import MODALITIES
 
 # What a column holds, and its name in MMSA's label.csv (https://github.com/thuiar/MMSA); an id is two columns there.
 _COLUMNS = {

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmsa_lightning.batch import MODALITIES, Batch
+from mmsa_lightning.batch import Batch
+from mmsa_lightning.modalities import MODALITIES
 
 
 class Absent(nn.Module):
