@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.cells import Cell
-from mmsa_lightning.report.rows import read_rows
+from mmsa_lightning.report.rows import read_rows, run_records
 from mmsa_lightning.training.protocols import MOSI, SIMS
 
 
@@ -38,6 +39,25 @@ def test_rows_hold_their_seeds_and_test_errors(tmp_path: Path):
     np.testing.assert_array_equal(tfn.errors, [[0.5, 1], [0.5, 2]])
     np.testing.assert_array_equal(tfn.test("corr"), [0.5, 0.5])
     assert tfn.text == "minilm"
+
+
+def test_what_a_table_was_made_of_is_listed_by_content(tmp_path: Path):
+    cells = [finished(tmp_path / "a", "tfn", 1, git_commit="abc"), finished(tmp_path / "a", "tfn", 2)]
+    first, second = run_records(read_rows(cells))
+    run_dir = tmp_path / "a" / "mosi" / "tfn" / "full" / "seed1"
+    assert first == {
+        **{"row": "tfn", "seed": 1, "run": "mosi/tfn/full/seed1", "config_hash": "c", "data_hash": "d"},
+        "git_commit": "abc",
+        "result_sha256": hashlib.sha256((run_dir / "result.json").read_bytes()).hexdigest(),
+        "predictions_sha256": hashlib.sha256((run_dir / "predictions.csv").read_bytes()).hexdigest(),
+    }
+    assert second["git_commit"] is None
+    finished(tmp_path / "b", "tfn", 1, git_commit="abc")  # the same elsewhere
+    elsewhere = Cell("tfn", 1, tmp_path / "b" / "mosi" / "tfn" / "full" / "seed1")
+    assert run_records(read_rows([elsewhere])) == [first]
+    (elsewhere.run_dir / "predictions.csv").write_text("split,id,label,prediction,text\ntest,a,1.0,1.25,\n")
+    (other,) = run_records(read_rows([elsewhere]))
+    assert [name for name in other if other[name] != first[name]] == ["predictions_sha256"]
 
 
 def test_undefined_is_not_a_number(tmp_path: Path):
