@@ -197,6 +197,7 @@ class InteractiveAttention(nn.Module):
     def _auxiliary_hidden(self, m: str, h: Tensor, mask: Tensor, attention: dict[str, Tensor]) -> Tensor:
         """The hidden layer of one auxiliary head, (3)-(5) and section 2.6: (batch, auxiliary_width)."""
         pool = self.pool_auxiliary[m]
+        assert isinstance(pool, Pooling)
         if not self.uni:
             return self.auxiliary[m](pool(h, mask))
         if self.level == "token":
