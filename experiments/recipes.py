@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from mmsa_lightning import files
@@ -69,6 +70,7 @@ class Table:
     title: str
     axes: list[str]
     rows: dict[str, Row]
+    detectable: list[float]
 
     def __getitem__(self, row: str) -> Row:
         return self.rows[row]
@@ -85,7 +87,12 @@ class Table:
             for row in self.rows.values()
         ]
         rules = ["---", *["---:"] * (len(header) - 1)]
-        return "\n".join([*[f"{self.title}\n"] * bool(self.title), *map(_line, [header, rules, *lines])])
+        parts = [self.title, "\n".join(map(_line, [header, rules, *lines]))]
+        if self.detectable:
+            least, median, most = (_figure("mae", str(q)) for q in np.quantile(self.detectable, (0, 0.5, 1)))
+            shown = f"{median} ({least} to {most})" if least != most else median
+            parts.append(f"Smallest difference in MAE that a test could have shown: {shown}.")
+        return "\n\n".join(filter(None, parts))
 
 
 def read() -> list[dict[str, Any]]:
@@ -124,7 +131,9 @@ def table(folder: str, given: Mapping[str, Any]) -> Table:
                 cells = {"n": own[0]["n"]} | {metric: cells[metric] for metric in cells if metric in HEADINGS}
             test = next((_test(x) for x in own if x.get("model_minus_row")), {})
             rows[" ".join([key, *values]) if len(places) > 1 else key] = Row(name, values, cells, test)
-    return Table(given.get("title", ""), axes, rows)
+    names = {row for row, _ in chosen.values()}
+    detectable = [float(line["detectable"]) for line in lines if line["row"] in names and line.get("detectable")]
+    return Table(given.get("title", ""), axes, rows, detectable)
 
 
 def tables(recipe: Mapping[str, Any]) -> dict[str, Table]:

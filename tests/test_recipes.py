@@ -86,14 +86,14 @@ def test_the_pages_are_up_to_date() -> None:
         assert text.count(recipes.BEGIN) == text.count(recipes.END) == 1
 
 
-LINES = """row,text,metric,n,mean,std,paper,minus_paper,model_minus_row,low,high,p,p_holm
-lmf,glove,mae,5,100.1449,25.4,,,-13.37,-15.71,-11.04,0.0002,0.0016
-lmf,glove,corr,5,,,,,,,,,
-lmf,glove,acc2,5,71.72,15.086,,,,,,,
-lmf,glove,generated_text,5,50.0,1.0,,,,,,,
-full,glove,mae,1,86.7744,,,,,,,,
-full,glove,corr,1,-2.9,,,,,,,,
-full,glove,acc2,1,79.65,,,,,,,,
+LINES = """row,text,metric,n,mean,std,paper,minus_paper,model_minus_row,low,high,p,p_holm,detectable
+lmf,glove,mae,5,100.1449,25.4,,,-13.37,-15.71,-11.04,0.0002,0.0016,3.27
+lmf,glove,corr,5,,,,,,,,,,
+lmf,glove,acc2,5,71.72,15.086,,,,,,,,
+lmf,glove,generated_text,5,50.0,1.0,,,,,,,,
+full,glove,mae,1,86.7744,,,,,,,,,
+full,glove,corr,1,-2.9,,,,,,,,,
+full,glove,acc2,1,79.65,,,,,,,,,
 """
 
 
@@ -117,6 +117,7 @@ def test_a_section_is_made_of_the_csv(results: Path) -> None:
     assert table[0] == "|  | n | MAE | Corr | Acc2 | Δ MAE, 95 % interval, p |"
     assert table[2] == "| LMF | 5 | 1.001 ± .254 | undefined | 71.7 ± 15.1 | −.134 [−.157, −.110] p 0.0016 |"
     assert table[3] == "| the paper's model | 1 | .868 | -.029 | 79.7 |  |"
+    assert "Smallest difference in MAE that a test could have shown: .033." in text.splitlines()
     assert "- **What holds.** Ours has .868, −.134 [−.157, −.110] of LMF's." in text.splitlines()
     with pytest.raises(AttributeError, match="LMF has no acc7"):
         recipes.section(recipe | {"holds": "{table[lmf].acc7}"})
