@@ -48,6 +48,12 @@ def checkpoint(
         data.load_state_dict(last["data"])
         if other := differences(last["identity"], {part: identity[part] for part in ("plugin_hash", "encoder_hash")}):
             raise UserError(f"{path} is of a run with other {other}; overwrite=true starts again")
+        now = identity["precision"]
+        if (began := last["identity"].get("precision", now)) != now:
+            raise UserError(
+                f"{path} is of a run in {began}, and on this machine trainer.precision=auto is {now}: continue it on "
+                "one like the first, or overwrite=true starts again"
+            )
         return path
     found, words = _shorter(run_dir, config, identity, data) if config["ckpt_path"] else (None, "")
     if ranks.rank() == 0 and (words or alone):

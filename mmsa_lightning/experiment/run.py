@@ -114,6 +114,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
     if unknown and trainer.is_global_zero:
         print(unknown)
+    if alone and trainer.is_global_zero and config["trainer"].get("precision") == "auto":
+        print(f"trainer.precision=auto: {own['precision']} on this machine")
     if trainer.is_global_zero:
         name = names | {"seed": config["seed"]}
         trainer.loggers = build_loggers(
@@ -165,7 +167,6 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "weighting": config["objective"].get("weighting"),
         **own,
         "device": str(trainer.strategy.root_device),  # the module itself is back on the CPU by now
-        "precision": str(trainer.precision),
         "threads": torch.get_num_threads(),
         "versions": result.versions(),
         "git_commit": result.git_commit(),

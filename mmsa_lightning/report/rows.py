@@ -134,7 +134,7 @@ def run_records(rows: Sequence[Row]) -> list[dict[str, object]]:
             "row": row.name,
             "seed": seed,
             "run": "/".join(run_dir.parts[-4:]),
-            **{name: row.results[seed].get(name) for name in ("config_hash", "data_hash", "git_commit")},
+            **{name: row.results[seed].get(name) for name in ("config_hash", "data_hash", "precision", "git_commit")},
             "result_sha256": files.sha256(run_dir / result.NAME),
             "predictions_sha256": files.sha256(run_dir / PREDICTIONS),
         }
@@ -152,7 +152,8 @@ def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
     """Check that results may stand in one table.
 
     Raises:
-        UserError: they are of other data, metrics, modalities or text encoders than one another.
+        UserError: they are of other data, metrics, modalities or text encoders than one another, or those of one row
+            of another precision.
     """
     for record in found.values():
         if (name := protocol_name(record)) not in PROTOCOLS:
@@ -174,6 +175,15 @@ def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
             raise UserError(
                 f"{what} in one table: {a.row} seed {a.seed} has {one}, {b.row} seed {b.seed} has {other} ({b.run_dir})"
             )
+    rows: dict[str, tuple[Cell, str]] = {}
+    for cell, record in found.items():
+        if precision := record.get("precision"):
+            first, other = rows.setdefault(cell.row, (cell, precision))
+            if precision != other:  # trainer.precision=auto on two kinds of machines
+                raise UserError(
+                    f"different precision in one row: {cell.row} seed {first.seed} has {other}, seed {cell.seed} has "
+                    f"{precision} ({cell.run_dir})"
+                )
 
 
 def _test(run_dir: Path) -> tuple[list[Utterance], np.ndarray]:

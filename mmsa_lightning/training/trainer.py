@@ -27,6 +27,7 @@ from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.store import Split
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.objectives.base import Objective
+from mmsa_lightning.precision import gpu_has_bf16, processor_has_bf16
 from mmsa_lightning.training import devices, ranks
 from mmsa_lightning.training.callbacks import Finite, GeneratedLabels, History, Patience
 from mmsa_lightning.training.checkpoints import BEST, LAST, BackgroundCheckpointIO, Best, Last
@@ -50,7 +51,7 @@ SETTINGS: dict[str, Any] = {
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "devices": None,  # devices.read
     "num_nodes": COUNT,
-    "precision": ("32-true", "16-mixed", "bf16-mixed", "64-true"),  # labels and losses stay in 32 bits, or in 64
+    "precision": ("32-true", "16-mixed", "bf16-mixed", "64-true", "auto"),  # labels and losses: 32 bits or 64
     "max_epochs": COUNT,
     "accumulate_grad_batches": COUNT,
     "gradient_clip_val": None,  # a number from 0
@@ -141,6 +142,19 @@ def processes(options: dict[str, Any]) -> int:
     return len(_devices(options, gpus)) * options.get("num_nodes", 1)
 
 
+def precision(options: dict[str, Any]) -> str:
+    """What a run with the checked ``trainer`` part of a config computes in: for ``auto`` bf16-mixed where each of its
+    devices has bfloat16, and 32-true elsewhere."""
+    wanted: str = options.get("precision", "32-true")
+    if wanted != "auto":
+        return wanted
+    gpus = _gpus(options)
+    if gpus and not torch.cuda.is_available():  # Apple's
+        return "32-true"
+    has = all(map(gpu_has_bf16, _devices(options, gpus))) if gpus else processor_has_bf16()
+    return "bf16-mixed" if has else "32-true"
+
+
 def _devices(options: dict[str, Any], gpus: int) -> list[int]:
     return devices.plan(devices.read(options.get("devices", 1)), gpus)
 
@@ -207,6 +221,7 @@ def build_trainer(
     own: dict[str, Any] = {
         "accelerator": "gpu" if gpus else "cpu",
         "devices": chosen if gpus else len(chosen),
+        "precision": precision(options),
         "gradient_clip_val": clip if clip is None else float(clip),  # torch takes no integer above 64 bits
         # Always given: Lightning sets them for the whole process, and the next run of a sweep would inherit them.
         "deterministic": options.get("deterministic") or False,

@@ -603,6 +603,27 @@ def test_a_run_is_not_continued_by_another_number_of_processes(
     refuses(capsys, overrides, "holds a result for other numbers of processes")
 
 
+def test_a_run_is_not_continued_in_another_precision(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Which trainer.precision=auto may come to on another machine, in the same folder."""
+    overrides = arguments("model=lmf", *QUICK, "trainer.precision=auto")
+    monkeypatch.setattr(trainer_module, "processor_has_bf16", lambda: True)
+    stop_before_the_result(monkeypatch, overrides)
+    assert "trainer.precision=auto: bf16-mixed" in capsys.readouterr().out
+    monkeypatch.setattr(trainer_module, "processor_has_bf16", lambda: False)
+    refuses(capsys, [*overrides, "ckpt_path=last"], "is of a run in bf16-mixed, and on this machine")
+    main([*overrides, "overwrite=true"])
+    (path,) = (tmp_path / "runs").rglob("result.json")
+    assert json.loads(path.read_text())["precision"] == "32-true"
+    assert "  precision: auto" in (path.parent / "config.yaml").read_text().splitlines()
+    monkeypatch.setattr(trainer_module, "processor_has_bf16", lambda: True)
+    refuses(capsys, overrides, "holds a result for other precision")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
 def test_an_interrupt_says_how_to_go_on(
     arguments: Callable[..., list[str]], tmp_path: Path, number: signal.Signals
