@@ -25,8 +25,6 @@ def let_go() -> None:
 
     A model, its trainer and its optimiser refer to each other: without the collection they stay for several runs.
     """
-    # Fixed thresholds of mallopt would work while a run trains, and cost it page faults. The run after this one is no
-    # larger without them, see experiments/README.md.
     gc.collect()
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
