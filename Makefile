@@ -8,9 +8,11 @@ AT_ONCE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick bench lint format docs pictures clean tables figures robustness report table1 table2 table3 table4 table5 table6 figure2 figure3
 
-# Of tables and figures: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override'.
+# Of tables and figures: DATA=demo, SEEDS=1,2, ROWS=tfn,misa or ROWS=bi,uni, PARTIAL=1, OUT=folder, ARGS='any override',
+# JOBS=2, runs at once (without it: one a GPU, or one a core where memory reaches).
 OUT ?= report
 narrow = $(if $(DATA),data=$(DATA)) $(ARGS)
+jobs = hydra/launcher=joblib $(if $(JOBS),hydra.launcher.n_jobs=$(JOBS))
 table3 table4 table5 table6 figure2 figure3 robustness: narrow += $(if $(SEEDS),seed=$(SEEDS))
 table3 table4 robustness: narrow += $(if $(ROWS),model=$(ROWS))
 table5 table6: narrow += $(if $(ROWS),+ablation=$(ROWS))
@@ -39,19 +41,19 @@ table1 table2: setup
 	$(BIN)/mmsa table $(@:table%=%) --out $(OUT) $(narrow)
 
 table3 table4 table5 table6: setup
-	-$(BIN)/python train.py -m experiment=$@ $(narrow)
+	-$(BIN)/python train.py -m experiment=$@ $(jobs) $(narrow)
 	$(BIN)/mmsa table $(@:table%=%) --out $(OUT) $(if $(PARTIAL),--partial) $(narrow)
 
 figure2 figure3: setup
-	-$(BIN)/python train.py -m experiment=$@ $(narrow)
+	-$(BIN)/python train.py -m experiment=$@ $(jobs) $(narrow)
 	$(BIN)/mmsa figure $(@:figure%=%) --out $(OUT) $(if $(PARTIAL),--partial) $(narrow)
 
-tables: table1 table2 table3 table4 table5 table6  ## run what is missing of Tables 3 to 6, build all; table1 … one
+tables: table1 table2 table3 table4 table5 table6  ## run what is missing of Tables 3 to 6, build all; table1 … one; JOBS=2 at once
 
 figures: figure2 figure3  ## the same with Figures 2 and 3
 
 robustness: setup  ## every system with parts of test missing, in curves and tables; DATA, SEEDS, ROWS as above
-	-$(BIN)/python train.py -m experiment=$@ $(narrow)
+	-$(BIN)/python train.py -m experiment=$@ $(jobs) $(narrow)
 	$(BIN)/mmsa robustness runs/robustness/$(or $(DATA),mosi) --out $(OUT)
 
 report: setup  ## all finished runs of DATA (default: demo) as one page, report/report.html
@@ -65,7 +67,7 @@ test-quick: setup
 
 bench: setup  ## measure speed and memory, beside MMSA's Self-MM: the short form, ten minutes
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
-	$(BIN)/python experiments/benchmarks/compare.py
+	$(BIN)/python experiments/benchmarks/compare.py --models self_mm interactive_attention --record experiments/benchmarks/results/speed.csv
 	$(BIN)/python experiments/benchmarks/memory.py --counts 1600 200 400
 	$(BIN)/python experiments/benchmarks/ulgm.py --out $(OUT)
 	$(BIN)/python experiments/benchmarks/scaling.py

@@ -180,12 +180,6 @@ def test_every_override_has_a_place(document: str) -> None:
         composed(tuple(overrides.values()))
 
 
-def test_the_readmes_results_are_those_that_were_measured() -> None:
-    rows = re.findall(r"^\|.*\|$", text_of("README.md").partition("## Results")[2], re.MULTILINE)
-    assert len(rows) > 3
-    assert set(rows) <= set(text_of("experiments/README.md").splitlines())
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the guides import, where commands are run."""

@@ -14,7 +14,7 @@ def commands(target: str, *settings: str) -> list[list[str]]:
     """The last word of each program's path and its arguments, but those of the set-up."""
     made = subprocess.run(["make", "-n", target, *settings], cwd=ROOT, check=True, capture_output=True, text=True)
     lines = [line.split() for line in made.stdout.splitlines() if "train.py" in line or "/mmsa " in line]
-    return [[Path(word).name if "/" in word else word for word in line] for line in lines]
+    return [[word if "=" in word else Path(word).name for word in line] for line in lines]
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -29,14 +29,23 @@ def test_a_table_without_runs_takes_no_seeds(number: int) -> None:
 def test_a_table_is_of_what_its_sweep_runs(target: str, rows: str) -> None:
     sweep, table = commands(target, "DATA=demo", "SEEDS=1,2", "ROWS=misa", "OUT=here", "PARTIAL=1", "ARGS=text=bert")
     overrides = ["data=demo", "text=bert", "seed=1,2", rows]
-    assert sweep == ["python", "train.py", "-m", f"experiment={target}", *overrides]
+    assert sweep == ["python", "train.py", "-m", f"experiment={target}", "hydra/launcher=joblib", *overrides]
     assert table == ["mmsa", "table", target[-1], "--out", "here", "--partial", *overrides]
 
 
 def test_robustness_is_of_what_its_sweep_runs() -> None:
     sweep, measured = commands("robustness", "DATA=demo", "SEEDS=1,2", "ROWS=misa", "OUT=here")
-    assert sweep == ["python", "train.py", "-m", "experiment=robustness", "data=demo", "seed=1,2", "model=misa"]
+    overrides = ["data=demo", "seed=1,2", "model=misa"]
+    assert sweep == ["python", "train.py", "-m", "experiment=robustness", "hydra/launcher=joblib", *overrides]
     assert measured == ["mmsa", "robustness", "demo", "--out", "here"]
+
+
+@pytest.mark.parametrize("target", ["table3", "table5", "figure2", "robustness"])
+def test_jobs_are_those_of_the_sweep(target: str) -> None:
+    """joblib's own name for them, which the table does not take."""
+    sweep, built = commands(target, "JOBS=3")
+    assert sweep[3:] == [f"experiment={target}", "hydra/launcher=joblib", "hydra.launcher.n_jobs=3"]
+    assert not any("hydra" in word for word in built)
 
 
 def test_the_pictures_are_of_the_demo_alone() -> None:

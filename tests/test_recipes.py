@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,11 +32,14 @@ def options(group: str) -> set[str]:
 
 
 def words(recipe: dict[str, Any], model: str) -> dict[str, str]:
-    """The overrides of a recipe's command: text by key."""
-    python, script, flag, *overrides = shlex.split(recipes.command(recipe, model))
+    """The overrides of a recipe's sweep, of each choice the first: text by key."""
+    lines = recipes.command(recipe, model).splitlines()
+    python, script, flag, *overrides = shlex.split(next(line for line in lines if line.startswith("python train.py")))
     assert (python, script, flag) == ("python", "train.py", "-m")
     parsed = OverridesParser.create().parse_overrides(overrides)
-    return {override.get_key_element(): override.get_value_string() for override in parsed}
+    given = {override.get_key_element(): override.get_value_string() for override in parsed}
+    first = {o.get_key_element(): str(next(o.sweep_string_iterator())) for o in parsed if o.is_sweep_override()}
+    return given | {key: value for key, value in first.items() if key != "seed"}
 
 
 @pytest.mark.slow
@@ -57,8 +59,10 @@ def test_a_recipe_composes_builds_and_runs_its_seeds(
     dims = {m: width for m, width in dims.items() if m in (config["modalities"] or dims)}
     build("model", config["model"], where_null={"limit": 3.0}, dims=dims)
 
-    figures = recipe["models"][model]
-    assert figures is None or {*map(str, figures["seeds"])} <= {*(seeds or cfg.hydra.sweeper.params.seed).split(",")}
+    if "folder" in recipe:
+        given = (seeds or cfg.hydra.sweeper.params.seed).split(",")
+        own = recipes.tables(recipe)
+        assert all(int(row.cells["n"]) <= len(given) for table in own.values() for row in table.rows.values())
 
 
 def test_every_model_and_every_tuned_file_has_a_row() -> None:
@@ -66,41 +70,76 @@ def test_every_model_and_every_tuned_file_has_a_row() -> None:
     assert options("tuned") <= {f"{model}_{recipe['data']}" for recipe, model in ROWS}
 
 
-@pytest.mark.parametrize("recipe", ALL, ids=lambda recipe: recipe["title"])
-def test_figures_are_those_of_the_table_that_is_named(recipe: dict[str, Any]) -> None:
-    measured = {model: figures for model, figures in recipe["models"].items() if figures}
-    assert bool(measured) == bool(recipe["machine"]) == bool(recipe["date"])
-    columns = recipes.columns(recipe)
-    for figures in measured.values():
-        assert set(figures) == {"seeds", *columns}
-        defined = [figures[column] for column in columns if figures[column] is not None]
-        assert all(len(figure) == min(2, len(figures["seeds"])) for figure in defined)
-    if recipe["table"]:
-        with (Path(recipes.HERE) / recipe["table"]).open() as stream:
-            table = {(row["row"], row["metric"]): row for row in csv.DictReader(stream)}
-        for (model, column), row in table.items():
-            if model in measured and column in columns:
-                written = [f"{float(row[name]):.2f}" for name in ("mean", "std") if row[name]]
-                assert [f"{figure:.2f}" for figure in measured[model][column] or []] == written
-                assert len(measured[model]["seeds"]) == int(row["n"])
-        assert {(model, column) for model in measured for column in columns} <= set(table)
+@pytest.mark.parametrize("recipe", [r for r in ALL if "folder" in r], ids=lambda recipe: recipe["title"])
+def test_what_is_measured_says_where_and_shows_each_of_its_models(recipe: dict[str, Any]) -> None:
+    assert recipe["machine"] and recipe["date"] and all(recipe[verdict] for verdict in recipes.VERDICTS)
+    shown = {key for table in recipes.tables(recipe).values() for key in table.rows}
+    assert {*recipe["models"]} - {"interactive_attention"} <= shown
+    for name in (*recipe.get("pictures", {}), *(given["csv"] for given in recipe["tables"])):
+        assert (recipes.RESULTS / recipe["folder"] / name).is_file()
 
 
-def test_the_page_is_up_to_date() -> None:
-    page = recipes.PAGE.read_text()
-    assert recipes.updated(page) == page, "run python experiments/recipes.py"
+def test_the_pages_are_up_to_date() -> None:
+    for path, updated in ((recipes.PAGE, recipes.page), (recipes.README, recipes.readme)):
+        text = path.read_text(encoding="utf-8")
+        assert updated(text) == text, f"{path.name}: run python experiments/recipes.py"
+        assert text.count(recipes.BEGIN) == text.count(recipes.END) == 1
 
 
-def test_a_row_without_figures_says_so() -> None:
-    recipe = {"title": "T", "note": "N.", "command": "go MODEL", "machine": "a machine", "date": "2020-01-01"}
-    recipe |= {"data": "sims"}
-    figures = {"seeds": [1, 2], **{column: [80.0, 0.5] for column in ("mae", "corr", "acc2", "acc3", "acc5")}}
-    lines = recipes.section(recipe | {"models": {"lmf": figures, "tfn": None}}).splitlines()
-    assert "| model | seeds | MAE | Corr | Acc2 | Acc3 | Acc5 |" in lines
-    assert "| `lmf` | 1, 2 | " + " | ".join(["80.00 ± 0.50"] * 5) + " |" in lines
-    undefined = recipes.section(recipe | {"models": {"lmf": figures | {"corr": None}}})
-    assert "| `lmf` | 1, 2 | 80.00 ± 0.50 | undefined | 80.00 ± 0.50 |" in undefined
-    assert "| `tfn` | not measured |  |  |  |  |  |" in lines
-    assert "N. Measured on 2020-01-01, on a machine." in lines
-    assert "go lmf,tfn" in lines
-    assert "N. **Not measured yet.**" in recipes.section(recipe | {"models": {"tfn": None}})
+LINES = """row,text,metric,n,mean,std,paper,minus_paper,model_minus_row,low,high,p,p_holm,detectable
+lmf,glove,mae,5,100.1449,25.4,,,-13.37,-15.71,-11.04,0.0002,0.0016,3.27
+lmf,glove,corr,5,,,,,,,,,,
+lmf,glove,acc2,5,71.72,15.086,,,,,,,,
+lmf,glove,generated_text,5,50.0,1.0,,,,,,,,
+full,glove,mae,1,86.7744,,,,,,,,,
+full,glove,corr,1,-2.9,,,,,,,,,
+full,glove,acc2,1,79.65,,,,,,,,,
+"""
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(recipes, "RESULTS", tmp_path)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "table3.csv").write_text(LINES)
+    return tmp_path / "made"
+
+
+def test_a_section_is_made_of_the_csv(results: Path) -> None:
+    recipe = {"title": "T", "note": "N.", "command": "go MODEL", "models": ["lmf", "full"]}
+    assert "N. **Not measured yet.**" in recipes.section(recipe)
+    recipe |= {"machine": "a machine", "date": "2020-01-01", "folder": "made", "tables": [{"csv": "table3.csv"}]}
+    recipe |= {"holds": "Ours has {table[full].mae}, {table[lmf].difference} {table[lmf].interval} of LMF's."}
+    text = recipes.section(recipe | {"fails": "F.", "open": "O."})
+    assert text.splitlines()[:3] == ["## T", "", "N. Measured on 2020-01-01, on a machine."]
+    assert "go lmf,full" in text.splitlines()
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert table[0] == "|  | n | MAE | Corr | Acc2 | Δ MAE, 95 % interval, p |"
+    assert table[2] == "| LMF | 5 | 1.001 ± .254 | undefined | 71.7 ± 15.1 | −.134 [−.157, −.110] p 0.0016 |"
+    assert table[3] == "| the paper's model | 1 | .868 | -.029 | 79.7 |  |"
+    assert "Smallest difference in MAE that a test could have shown: .033." in text.splitlines()
+    assert "- **What holds.** Ours has .868, −.134 [−.157, −.110] of LMF's." in text.splitlines()
+    with pytest.raises(AttributeError, match="LMF has no acc7"):
+        recipes.section(recipe | {"holds": "{table[lmf].acc7}"})
+    with pytest.raises(KeyError):
+        recipes.section(recipe | {"holds": "{table[tfn].mae}"})
+
+
+def test_a_table_may_be_of_epochs_and_name_its_rows(results: Path) -> None:
+    rows = [
+        "row,modality,metric,epoch,n,mean,std,label",
+        "a,text,corr,1,2,71.1,0.5,71.1",
+        "a,text,mae,1,2,34.4,0.1,34.4",
+    ]
+    rows += ["a,text,corr,best,2,75.2,,71.1", "a,audio,corr,1,2,84.2,0.2,84.2", '"a, b=1",text,corr,1,1,10.0,,71.1']
+    (results / "agreement.csv").write_text("\n".join(rows) + "\n")
+    given = {"csv": "agreement.csv", "across": "epoch", "where": {"metric": "corr"}}
+    table = recipes.table("made", given | {"rows": {"a": ["a", "A"], "b": ["a, b=1", "B"]}})
+    assert table.markdown().splitlines() == [
+        "|  | modality | 1 | best |",
+        "| --- | ---: | ---: | ---: |",
+        "| A | text | .711 ± .005 | .752 |",
+        "| A | audio | .842 ± .002 |  |",
+        "| B | text | .100 |  |",
+    ]
+    assert table["a text"].cells["best"] == ".752" and table["b"].name == "B"

@@ -42,6 +42,11 @@ def peak() -> float:
     return int(found[1]) / 1024
 
 
+def forget_peak() -> None:
+    """Let :func:`peak` begin anew, at what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
 def first_step() -> list[float]:
     """A list that gets the seconds from the process's start (``BENCH_START``) to the end of Adam's first step."""
     found: list[float] = []

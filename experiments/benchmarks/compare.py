@@ -1,18 +1,19 @@
 """MMSA 2.2.1 and this project side by side: the same pickle, model, encoder, batch size and number of threads.
 
     python experiments/benchmarks/compare.py                             # made-up utterances, some minutes
-    python experiments/benchmarks/compare.py --store stores/mosi.h5
+    python experiments/benchmarks/compare.py --store stores/mosi.h5 --record experiments/benchmarks/results/speed.csv
 
 Both sides run in turn, each time in a new process, over the same epochs; the first epoch warms up and does not count.
-Printed are the median over all counted passes, their lowest and highest, and the ratio of the medians.
+Printed are the median over all counted passes, their lowest and highest, and the ratio of the medians. ``--record``
+keeps them, and says what moved since the last time on the same kind of machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -24,6 +25,7 @@ from typing import Any
 
 import child
 import made
+import record
 import source
 import torch
 from transformers import BertConfig, BertModel
@@ -50,10 +52,11 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="what both sides train on")
-    parser.add_argument("--precision", default="32-true", help="of this project's side, as trainer.precision")
+    parser.add_argument("--precisions", nargs="+", default=["32-true"], help="of this project, as trainer.precision")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--models", nargs="+", default=["self_mm"], help="of this project, against MMSA's Self-MM")
+    parser.add_argument("--record", type=Path, help="the CSV that keeps the figures")
     args = parser.parse_args()
     if args.epochs < 3:
         parser.error("--epochs: at least 3, for the first warms up and the last one has no next to end it")
@@ -78,17 +81,17 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, 
             [str(pickle), str(encoder), width, args.batch_size, args.epochs, str(folder), args.device],
         )
     }
-    for model in args.models:
+    for model, precision in itertools.product(args.models, args.precisions):
         overrides = [
             f"model={model}",
             "data=mosi",
             f"text_encoder={encoder}",
             f"data.batch_size={args.batch_size}",
             f"trainer.accelerator={'gpu' if args.device == 'cuda' else 'cpu'}",
-            f"trainer.precision={args.precision}",
+            f"trainer.precision={precision}",
             *child.settings(store, args.epochs, folder / "runs"),
         ]
-        jobs[model] = ("ours.py", overrides)
+        jobs[f"{model} {precision}"] = ("ours.py", overrides)
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in jobs}
     for _ in range(args.repeats):
         for side, (script, given) in jobs.items():
@@ -98,17 +101,17 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, 
 
 
 def report(args: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) -> None:
-    """A Markdown table on standard output."""
+    """A Markdown table on standard output, and what is kept."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("mmsa", "torch", "lightning", "transformers"))
-    print(
-        f"\n{args.store or ' / '.join(map(str, args.counts))}, {args.encoder}, batches of {args.batch_size}, "
-        f"{args.device}, {args.threads} threads, ours in {args.precision}, {args.epochs} epochs, "
-        f"{args.repeats} runs a side; {platform.machine()}, "
-        f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}; {versions}\n"
+    what = (
+        f"{args.store.stem if args.store else ' / '.join(map(str, args.counts))}, {args.encoder}, batches of "
+        f"{args.batch_size}, {args.device}, {args.threads} threads"
     )
+    print(f"\n{what}; {args.epochs} epochs, {args.repeats} runs a side; {record.machine()}; {versions}\n")
     first, *others = found
     print(f"|  | {first} | {' | '.join(f'{side} | ratio' for side in others)} |")
     print(f"| --- | {' | '.join(['---:'] * (1 + 2 * len(others)))} |")
+    kept = []
     for measure, (name, more) in MEASURES.items():
         values = {side: _all(runs, measure) for side, runs in found.items()}
         theirs = statistics.median(values[first])
@@ -116,7 +119,11 @@ def report(args: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) -> 
         for side in others:
             ratio = statistics.median(values[side]) / theirs
             cells += [_cell(values[side]), f"{ratio if more else 1 / ratio:.2f} ×"]
+            kept.append({"side": side, "measure": name, "value": cells[-1], "ours": cells[-2], "mmsa": cells[0]})
         print(f"| {name} | {' | '.join(cells)} |")
+    if args.record:
+        moved = record.keep(args.record, [{"what": what, **row, "versions": versions} for row in kept])
+        print("\n" + ("\n".join(moved) or "nothing was kept of this on such a machine before"))
 
 
 def _all(runs: list[dict[str, Any]], measure: str) -> list[float]:

@@ -15,7 +15,7 @@ STEPS = 50  # what MMSA pads to and cuts off at
 
 
 def write(path: Path, store: Path, seed: int = 0) -> None:
-    """Tokens, labels, audio and vision; ``text``, precomputed features, is noise of width 768.
+    """Tokens, labels, audio and vision; ``text``, precomputed features, is noise of width 768 where the store has none.
 
     Args:
         path: of the pickle.
@@ -37,9 +37,13 @@ def _part(split: Split, rng: np.random.Generator) -> dict[str, Any]:
         "raw_text": np.array(split.raw_text or split.ids),
         "regression_labels": split.label,
         "text_bert": np.stack([tokens, mask, np.zeros_like(mask)], axis=1),
-        "text": rng.standard_normal((len(split), STEPS, 768), np.float32) * mask[..., None],
+        "text": _padded(sequences["text"]) if "text" in sequences else _noise(mask, rng),
         **{m: _padded(sequences[m]) if m in sequences else noise[m] for m in WIDTHS},
     }
+
+
+def _noise(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal((*mask.shape, 768), np.float32) * mask[..., None]
 
 
 def _padded(arrays: list[np.ndarray]) -> np.ndarray:

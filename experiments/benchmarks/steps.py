@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hydra import compose, initialize_config_dir
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.data.datamodule import StoreDataModule
@@ -22,10 +23,10 @@ class Steps:
 
     def __init__(self, *overrides: str) -> None:
         with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
-            composed = config.plain(compose("train", list(overrides)))
-        self.data: StoreDataModule = experiment.build_data(composed)
-        self.module: SentimentModule = experiment.build_module(composed, self.data, None)
-        self.optimizer = self.module.configure_optimizers()
+            self.config = config.plain(compose("train", list(overrides)))
+        self.data: StoreDataModule = experiment.build_data(self.config)
+        self.module: SentimentModule = experiment.build_module(self.config, self.data, None)
+        self.optimizer = self.module.optimizer(self.module.model)
         self.module.train()
 
     def batches(self) -> Iterator[Batch]:
@@ -34,8 +35,11 @@ class Steps:
         while True:
             yield from loader
 
-    def step(self, batch: Batch) -> None:
-        """Forward, loss, backward and optimiser."""
+    def step(self, batch: Batch, epoch: int = 1) -> None:
+        """Forward, loss, backward, clipping and optimiser."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.module.objective(self.module.model(batch), batch, epoch=1).total.backward()
+        self.module.objective(self.module.model(batch), batch, epoch).total.backward()
+        if limit := self.config["trainer"]["gradient_clip_val"]:
+            clip = {"norm": clip_grad_norm_, "value": clip_grad_value_}
+            clip[self.config["trainer"]["gradient_clip_algorithm"]](self.module.parameters(), limit)
         self.optimizer.step()

@@ -33,7 +33,8 @@ class StoreDataModule(L.LightningDataModule):
     Args:
         path: the store.
         batch_size: utterances per training step and process.
-        eval_batch_size: the same in evaluation, where it changes nothing but speed.
+        eval_batch_size: the same in evaluation, in utterances of 32 steps, see :class:`LengthSampler`; it changes
+            nothing but speed and memory.
         text: ``bert`` reads token ids, ``features`` word vectors or precomputed features.
         modalities: which of text, audio, vision to read; None for all that the store has.
         standardize: give each audio and vision feature zero mean and unit variance over the steps of train that hold

@@ -10,6 +10,7 @@ from torch.utils.data import Sampler
 ORDERS = ("bucket", "uniform")
 POOL = 16  # at most so many batches are sorted by length together
 SHARE = 4  # a pool is at most this part (a quarter) of the split; else the same utterances would meet in every epoch
+USUAL = 32  # steps of an utterance, by which the size of evaluation's batches is counted
 
 
 class Drawn(list[int]):
@@ -84,13 +85,24 @@ class TrainingSampler(Sampler[list[int]]):
 class LengthSampler(Sampler[list[int]]):
     """Every utterance once, in batches by length; rank r takes every ``world``-th batch.
 
+    A batch has at most ``size`` times :data:`USUAL` steps, padding included, so that memory is bounded: more utterances
+    where they are short, fewer where they are long. An utterance that is longer than that is a batch of its own.
+
     The batches are the same for any number of ranks, so that predictions agree to the last digit. A rank left without a
     batch takes the first one again: the metrics need every rank, and ignore repeats.
+
+    Args:
+        lengths: (n,) steps of each utterance.
+        size: of a batch, in utterances of :data:`USUAL` steps.
+        rank, world: see above.
     """
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, rank: int = 0, world: int = 1) -> None:
-        order = np.argsort(lengths, kind="stable").tolist()
-        batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    def __init__(self, lengths: np.ndarray, size: int, rank: int = 0, world: int = 1) -> None:
+        batches: list[list[int]] = [[]]
+        for i in np.argsort(lengths, kind="stable").tolist():  # the longest of a batch comes last
+            if batches[-1] and (len(batches[-1]) + 1) * lengths[i] > size * USUAL:
+                batches.append([])
+            batches[-1].append(i)
         self.batches = batches[rank::world] or batches[:1]
 
     def __len__(self) -> int:

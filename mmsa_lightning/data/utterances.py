@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -65,7 +66,7 @@ class Utterances(Dataset[Batch]):
         split = self.store.splits[self.split]
         epoch = indices.epoch if isinstance(indices, Drawn) else 0
         rows = [self._utterance(i, epoch) for i in indices]
-        padded = {name: Padded.from_arrays([row[name] for row in rows]) for name in self.sequences}
+        padded = {name: self._standardised(name, [row[name] for row in rows]) for name in self.sequences}
         dropped = None
         if self.masks and self.masks.missing.mode == "modality":
             modalities = [_modality(name) for name in self.sequences]
@@ -73,12 +74,13 @@ class Utterances(Dataset[Batch]):
         return Batch(torch.tensor(indices), torch.from_numpy(split.label[indices]), **padded, dropped=dropped)
 
     def _utterance(self, i: int, epoch: int) -> dict[str, np.ndarray]:
-        """Its sequences. A step that is missing is zero, after standardisation, and a token the unknown one."""
-        sequences = {name: self._read(name, i) for name in self.sequences}
+        """Its sequences as stored. A step that is missing is zero, and a token the unknown one."""
+        split = self.store.splits[self.split]
+        sequences = {name: split.sequences[name][i] for name in self.sequences}
         if self.masks is None:
             return sequences
         lengths = {_modality(name): len(values) for name, values in sequences.items()}
-        kept = self.masks.kept(i, self.store.splits[self.split].ids[i], epoch, lengths)
+        kept = self.masks.kept(i, split.ids[i], epoch, lengths)
         return {
             name: np.where(kept["text"], values, self.unknown)
             if name == "tokens"
@@ -86,12 +88,15 @@ class Utterances(Dataset[Batch]):
             for name, values in sequences.items()
         }
 
-    def _read(self, name: str, i: int) -> np.ndarray:
-        values = self.store.splits[self.split].sequences[name][i]
-        if name in self.scale:
-            mean, std = self.scale[name]
-            values = np.where(values.any(axis=1, keepdims=True), (values - mean) / std, values)
-        return values
+    def _standardised(self, name: str, rows: list[np.ndarray]) -> Padded:
+        """Padded, and standardised at one go: steps that are zero throughout, missing ones and padding too, stay so."""
+        padded = Padded.from_arrays(rows)
+        if name not in self.scale:
+            return padded
+        mean, std = self.scale[name]
+        values = padded.values.numpy()
+        values = np.where(values.any(axis=2, keepdims=True), (values - mean) / std, values)
+        return replace(padded, values=torch.from_numpy(values))
 
 
 def _modality(sequence: str) -> str:

@@ -9,7 +9,7 @@ from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.experiment.components import plugin_hash
 from mmsa_lightning.experiment.config import config_hash
 from mmsa_lightning.models.layers.pretrained import encoder_hash
-from mmsa_lightning.training.trainer import processes
+from mmsa_lightning.training.trainer import precision, processes
 
 PARTS = {
     "config_hash": "settings",
@@ -17,6 +17,7 @@ PARTS = {
     "plugin_hash": "code",
     "encoder_hash": "weights of the text encoder",
     "processes": "numbers of processes",
+    "precision": "precision",
 }
 
 
@@ -34,7 +35,9 @@ def identity(config: dict[str, Any], data: StoreDataModule, plugins: Path | None
         "data_hash": data.store.meta.content_sha256,
         "plugin_hash": plugin_hash(config["model"], plugins),
         "encoder_hash": encoder_hash(encoder) if encoder else None,
-        "processes": processes(config["trainer"]),  # which the config need not tell: trainer.devices=auto
+        # Neither of which the config need tell: trainer.devices=auto, trainer.precision=auto
+        "processes": processes(config["trainer"]),
+        "precision": precision(config["trainer"]),
     }
 
 

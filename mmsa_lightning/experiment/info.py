@@ -11,15 +11,17 @@ import torch
 
 from mmsa_lightning.experiment.config import PACKAGE, config_dir
 from mmsa_lightning.experiment.result import PACKAGES, git_commit, versions
+from mmsa_lightning.precision import gpu_has_bf16, processor_has_bf16
 
 
 def facts() -> Iterator[str]:
     """Lines of name and value: versions, platform, processor, devices, paths."""
     found = versions((*PACKAGES, "wandb"))
+    capability, bf16 = torch.backends.cpu.get_cpu_capability(), _yes(processor_has_bf16())
     found |= {
         "commit": git_commit() or "none: not a checkout",
         "platform": platform.platform(),
-        "processor": f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, bf16 {_cpu_bf16()}",
+        "processor": f"{os.cpu_count()} cores, {capability}, bf16 {bf16}",
         "threads": str(torch.get_num_threads()),
         "devices": "; ".join(_devices()) or "CPU alone",
         "package": _short(PACKAGE),
@@ -31,18 +33,14 @@ def facts() -> Iterator[str]:
     yield from (f"{name:{width}} {value}" for name, value in found.items())
 
 
-def _cpu_bf16() -> str:
-    """Whether the processor itself computes in it; it works without, slowly."""
-    try:
-        return "yes" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "no"
-    except (AttributeError, RuntimeError):  # a build of torch without oneDNN
-        return "unknown"
+def _yes(has: bool) -> str:
+    return "yes" if has else "no"
 
 
 def _devices() -> Iterator[str]:
     for i in range(torch.cuda.device_count()):
         gpu = torch.cuda.get_device_properties(i)
-        bf16 = "yes" if gpu.major >= 8 or torch.version.hip else "no"
+        bf16 = _yes(gpu_has_bf16(i))
         yield f"cuda {i}: {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, compute {gpu.major}.{gpu.minor}, bf16 {bf16}"
     if torch.backends.mps.is_available():
         yield "mps"

@@ -15,12 +15,14 @@ from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.config import LENGTH, check, config_hash, read
 from mmsa_lightning.experiment.identity import differences
 from mmsa_lightning.training import ranks
+from mmsa_lightning.training.checkpoints import BEST, LAST
 from mmsa_lightning.training.interruption import requeued
 from mmsa_lightning.training.schedules import SPREAD
-from mmsa_lightning.training.trainer import BEST, LAST
 
 
-def checkpoint(run_dir: Path, config: dict[str, Any], identity: dict[str, Any], data: StoreDataModule) -> Path | None:
+def checkpoint(
+    run_dir: Path, config: dict[str, Any], identity: dict[str, Any], data: StoreDataModule, alone: bool = True
+) -> Path | None:
     """The checkpoint to go on from; None to start from the beginning.
 
     Args:
@@ -28,6 +30,7 @@ def checkpoint(run_dir: Path, config: dict[str, Any], identity: dict[str, Any], 
         config: its plain config.
         identity: what a run is known by; see :mod:`identity`.
         data: its data.
+        alone: whether to say, too, that there is nothing to go on from; most jobs of a sweep have nothing.
 
     Raises:
         UserError: the run was begun and ``ckpt_path`` does not say to go on; a checkpoint is damaged or of other data.
@@ -45,9 +48,15 @@ def checkpoint(run_dir: Path, config: dict[str, Any], identity: dict[str, Any], 
         data.load_state_dict(last["data"])
         if other := differences(last["identity"], {part: identity[part] for part in ("plugin_hash", "encoder_hash")}):
             raise UserError(f"{path} is of a run with other {other}; overwrite=true starts again")
+        now = identity["precision"]
+        if (began := last["identity"].get("precision", now)) != now:
+            raise UserError(
+                f"{path} is of a run in {began}, and on this machine trainer.precision=auto is {now}: continue it on "
+                "one like the first, or overwrite=true starts again"
+            )
         return path
     found, words = _shorter(run_dir, config, identity, data) if config["ckpt_path"] else (None, "")
-    if ranks.rank() == 0:
+    if ranks.rank() == 0 and (words or alone):
         print(words or f"nothing to resume in {run_dir}: starting from the beginning")
     return found
 
@@ -86,7 +95,9 @@ def _shorter(
     configs = {path.parent: _config(path) for path in run_dir.parent.glob(f"seed{config['seed']}-*/config.yaml")}
     runs = {run: other for run, other in configs.items() if run != run_dir and other and _ends_sooner(other, config)}
     anew = f"starting from the beginning in {run_dir}"
-    kept = {run: _read(run / "checkpoints" / LAST, data, f"move {run} away") for run in runs if _keeps(run)}
+    paths = {run: run / "checkpoints" / LAST for run in runs if (run / "checkpoints" / LAST).exists()}
+    found = {run: _read(path, data, f"move {run} away") for run, path in paths.items()}
+    kept = {run: last for run, last in found.items() if last["best"] or paths[run].with_name(BEST).exists()}
     if not kept:
         finished = [run for run in runs if (run / result.NAME).exists()]
         how = "a run that patience ended keeps it only with keep_last=true"
@@ -109,10 +120,6 @@ def _ends_sooner(other: dict[str, Any], config: dict[str, Any]) -> bool:
     return config_hash(other, LENGTH) == config_hash(config, LENGTH) and all(a <= b for a, b in zip(*ends, strict=True))
 
 
-def _keeps(run: Path) -> bool:
-    return all((run / "checkpoints" / name).exists() for name in (BEST, LAST))
-
-
 def _config(path: Path) -> dict[str, Any] | None:
     """A run's ``config.yaml``; None where it is none."""
     try:
@@ -132,6 +139,7 @@ def _read(path: Path, data: StoreDataModule, otherwise: str) -> dict[str, Any]:
             "identity": state.get("hyper_parameters", {}),
             "step": state["global_step"],
             "epochs": state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+            "best": "best" in state and state["best"]["global_step"] <= state["global_step"],
             "waited": next(saved["wait_count"] for name, saved in state["callbacks"].items() if "Patience" in name),
         }
     except Exception as error:  # torch raises nearly anything on a damaged file

@@ -21,7 +21,7 @@ from mmsa_lightning.data.missing import read as read_missing
 from mmsa_lightning.data.store import SPLITS
 from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.errors import UserError, print_anything
-from mmsa_lightning.experiment import attention, result, resume
+from mmsa_lightning.experiment import attention, result, resume, sweep
 from mmsa_lightning.experiment.components import build, plugin_hash
 from mmsa_lightning.experiment.config import check, plain, read, row_hash, run_names
 from mmsa_lightning.experiment.identity import differences, identity, text_encoder
@@ -32,12 +32,12 @@ from mmsa_lightning.models.layers.pretrained import encoder_hash
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import attends
 from mmsa_lightning.training import optim, ranks
+from mmsa_lightning.training.checkpoints import BEST, LAST
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
 from mmsa_lightning.training.protocols import PROTOCOLS
 from mmsa_lightning.training.schedules import build_schedule
 from mmsa_lightning.training.trainer import (
-    LAST,
     best_checkpoint,
     best_epoch,
     build_trainer,
@@ -70,33 +70,36 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     config = plain(cfg)
     check(config)
     check_trainer(config["trainer"])
-    arguments = (config, run_names(hydra.runtime.choices), Path(hydra.runtime.output_dir), _plugins(hydra))
+    alone = not sweep.here(hydra)
+    if not alone and hydra.launcher.get("n_jobs", 1) > 1:  # several bars would write over each other
+        config["trainer"]["enable_progress_bar"] = False
+    arguments = (config, run_names(hydra.runtime.choices), Path(hydra.runtime.output_dir), _plugins(hydra), alone)
     if ranks.missing(count := processes(config["trainer"]), config["trainer"].get("num_nodes", 1)):
         _compare_vocabularies(config, build_data(config))  # so that what is wrong with them is said once
         return ranks.launch(_run, arguments, count)
     return _run(*arguments)
 
 
-def _run(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None) -> float:
+def _run(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None, alone: bool) -> float:
     """What :func:`run` does, in each process of the run."""
     print_anything()
     quieten()
     # What Lightning and W&B are silent by. Lightning took it from RANK, LOCAL_RANK or SLURM_PROCID, whoever set them.
     rank_zero_only.rank = ranks.rank()  # type: ignore[attr-defined]
     with files.held(run_dir) if ranks.rank() == 0 else contextlib.nullcontext():
-        return _train(config, names, run_dir, plugins)
+        return _train(config, names, run_dir, plugins, alone)
 
 
-def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None) -> float:
+def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None, alone: bool) -> float:
     L.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
     unknown = _compare_vocabularies(config, data)
     finished = result.read(run_dir)
     if finished and not config["overwrite"]:
-        return _answer(finished, identity(config, data, plugins), run_dir)
+        return _answer(finished, identity(config, data, plugins), run_dir, alone)
     module = build_module(config, data, plugins)
     own = identity(config, data, plugins)  # only now: the hub's weights may have come, or moved on, just before
-    last = None if config["overwrite"] else resume.checkpoint(run_dir, config, own, data)
+    last = None if config["overwrite"] else resume.checkpoint(run_dir, config, own, data, alone)
     module.hparams.update(own)  # which Lightning keeps in each checkpoint
     trainer = build_trainer(
         config["trainer"],
@@ -111,6 +114,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
     if unknown and trainer.is_global_zero:
         print(unknown)
+    if alone and trainer.is_global_zero and config["trainer"].get("precision") == "auto":
+        print(f"trainer.precision=auto: {own['precision']} on this machine")
     if trainer.is_global_zero:
         name = names | {"seed": config["seed"]}
         trainer.loggers = build_loggers(
@@ -162,7 +167,6 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "weighting": config["objective"].get("weighting"),
         **own,
         "device": str(trainer.strategy.root_device),  # the module itself is back on the CPU by now
-        "precision": str(trainer.precision),
         "threads": torch.get_num_threads(),
         "versions": result.versions(),
         "git_commit": result.git_commit(),
@@ -171,7 +175,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     longer = cut_short(trainer) and not resume.follows_length(config)
     if not config["keep_last"] and not longer:
         (run_dir / "checkpoints" / LAST).unlink(missing_ok=True)
-    result.print_summary(outcome, run_dir)
+    if alone:
+        result.print_summary(outcome, run_dir)
     if longer:
         print(f"ended by trainer.max_epochs={trainer.max_epochs}: a larger one with ckpt_path=last continues this run")
     return outcome["valid"]["mae"]
@@ -222,7 +227,7 @@ def restore(run_dir: Path, plugins: Path | None = None) -> tuple[SentimentModule
         )
         raise UserError(f"{run_dir} was made with other {other} than {where}")
     module = build_module(config, data, plugins)
-    path = run_dir / "checkpoints" / "best.ckpt"
+    path = run_dir / "checkpoints" / BEST
     try:
         module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
     except Exception as error:
@@ -336,11 +341,11 @@ def _compare_vocabularies(config: dict[str, Any], data: StoreDataModule) -> str 
     return name and compare_vocabularies(data.store.meta, data.path, name)
 
 
-def _answer(finished: dict[str, Any], own: dict[str, str | None], run_dir: Path) -> float:
+def _answer(finished: dict[str, Any], own: dict[str, str | None], run_dir: Path, alone: bool) -> float:
     """The result that is there already, if it is this very run's."""
     if other := differences(finished, own):
         raise UserError(f"{run_dir} holds a result for other {other}; move it away, or overwrite=true replaces it")
-    if ranks.rank() == 0:
+    if alone and ranks.rank() == 0:
         print("already finished; overwrite=true runs it again")
         result.print_summary(finished, run_dir)
     return finished["valid"]["mae"]

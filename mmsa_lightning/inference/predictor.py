@@ -27,7 +27,7 @@ from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import attends
 from mmsa_lightning.precision import full
 
-TOGETHER = 32  # utterances in a batch
+TOGETHER = 32  # utterances in a batch, counted in such of 32 steps
 LOOKED_AT = 1000  # utterances of a store whose scale is compared
 
 

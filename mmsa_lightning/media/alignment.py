@@ -1,7 +1,7 @@
 """When the words of a given text are said: forced alignment with PocketSphinx.
 
-Its acoustic model is English. A word that CMUdict lacks is said as its letters suggest, and a text that does not fit
-the sound is shared out over the stretch with a voice; both are told.
+Its acoustic model is English. A word that CMUdict lacks, or in another script, is said as its letters suggest, and a
+text that does not fit the sound is shared out over the stretch with a voice; both are told.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from mmsa_lightning.media.pronunciation import Pronunciation, pronounce
 from mmsa_lightning.media.words import Cue, Word, spread
 
 LONGEST = 600  # seconds of sound that are aligned as one; the search slows down as they grow
+QUIET = 0.3  # seconds of faint noise in which a word that the sound's end cuts can end; 0.1 s is too short
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def align(text: str, sound: np.ndarray, start: float = 0.0) -> Alignment:
     """Find the words of a text in the sound in which it is said.
 
     Args:
-        text: all that is said, in English, as it is written.
+        text: all that is said, as it is written.
         sound: (samples,) float32 in [-1, 1], 16 kHz.
         start: of the sound, in seconds from the start of the video; added to the times.
 
@@ -57,13 +58,14 @@ def align(text: str, sound: np.ndarray, start: float = 0.0) -> Alignment:
     texts = text.split()
     try:
         said = [pronounce(word, decoder.lookup_word) for word in texts]
-    except ValueError:  # in another script than the Latin
+    except ValueError:  # letters that nobody knows
         said = []
     found = _search(decoder, texts, said, sound) if said else []
-    words = found or _spread(texts, sound)
+    left = texts[len(found) :]
+    words = found + _spread(left, sound, after=found[-1].end if found else 0.0)
     return Alignment(
         words=tuple(Word(word.text, start + word.start, start + word.end) for word in words),
-        spread=0 if found else len(texts),
+        spread=len(left),
         guessed=tuple(word for word, way in zip(texts, said, strict=False) if way.guessed),
     )
 
@@ -100,7 +102,7 @@ def times(cues: Sequence[Cue], sound: np.ndarray) -> Alignment:
 
 
 def _search(decoder: Any, texts: Sequence[str], said: Sequence[Pronunciation], sound: np.ndarray) -> list[Word]:
-    """The words with their times; none where they are not found."""
+    """The words with their times, without the last one where the sound's end cuts it; none where they are not found."""
     entries = []
     for way in filter(lambda way: way.phones, said):
         entry = way.entry or "_" + "_".join(way.phones).replace(" ", "_")
@@ -113,22 +115,41 @@ def _search(decoder: Any, texts: Sequence[str], said: Sequence[Pronunciation], s
     decoder.set_align_text(" ".join(entries))
     found = sphinx.decode(decoder, sound)
     if [entry for entry, _, _ in found] != entries:
+        found = _search_beyond(decoder, sound)
+    if not found or [entry for entry, _, _ in found] not in (entries, entries[:-1]):
         return []
     words: list[Word] = []
     left = iter(found)
     for text, way in zip(texts, said, strict=True):
         if way.phones:
-            _, start, end = next(left)
+            at = next(left, None)
+            if at is None:
+                break
+            _, start, end = at
         else:
             start = end = words[-1].end if words else found[0][1]
         words.append(Word(text, start, end))
     return words
 
 
-def _spread(texts: Sequence[str], sound: np.ndarray) -> list[Word]:
-    """The words from where a voice begins to where it ends, or over all of a sound without one."""
+def _search_beyond(decoder: Any, sound: np.ndarray) -> list[tuple[str, float, float]]:
+    """What is found if the sound goes on a little, so that a word that is cut can end.
+
+    No word begins behind the sound itself.
+    """
+    noise = np.random.default_rng(0).normal(0, 0.001, round(QUIET * sphinx.RATE))
+    length = len(sound) / sphinx.RATE
+    heard = sphinx.decode(decoder, np.concatenate([sound, noise]))
+    return [(entry, start, min(end, length)) for entry, start, end in heard if start < length]
+
+
+def _spread(texts: Sequence[str], sound: np.ndarray, after: float) -> list[Word]:
+    """The words from where a voice begins to where it ends, later than ``after``; over all of that without a voice."""
+    if not texts:
+        return []
     end = len(sound) / sphinx.RATE
     voiced = np.flatnonzero(voice.voiced(sound)) * voice.CHUNK / sphinx.RATE
+    voiced = voiced[voiced + voice.CHUNK / sphinx.RATE > after]
     if not len(voiced):
-        return spread(texts, 0.0, end)
-    return spread(texts, float(voiced[0]), min(float(voiced[-1]) + voice.CHUNK / sphinx.RATE, end))
+        return spread(texts, after, end)
+    return spread(texts, max(after, float(voiced[0])), min(float(voiced[-1]) + voice.CHUNK / sphinx.RATE, end))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from mmsa_lightning.errors import UserError
 
-PACKAGES = ("av", "librosa", "pocketsphinx", "ai_edge_litert", "silero_vad")
+PACKAGES = ("av", "librosa", "pocketsphinx", "ai_edge_litert", "silero_vad", "anyascii")
 
 
 @contextmanager

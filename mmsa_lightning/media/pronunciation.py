@@ -1,4 +1,8 @@
-"""How a written English word is said: phones of CMUdict, looked up, spelled out or guessed from the letters."""
+"""How a written word is said: phones of CMUdict, looked up, spelled out or guessed from the letters.
+
+English words are looked up. What is written in another script is said as its Latin letters suggest, those of AnyAscii
+(https://github.com/anyascii/anyascii).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
+
+from anyascii import anyascii
 
 # From a word in lower case to its phones with blanks between; None: it is not in the dictionary.
 Lookup = Callable[[str], str | None]
@@ -52,7 +58,8 @@ class Pronunciation(NamedTuple):
     Attributes:
         entry: the word in the dictionary, which may list several ways to say it; None: it is not there.
         phones: ways to say it, each as phones with blanks between; empty where nothing is said, as for a dash.
-        guessed: a part of it was not in the dictionary, or is a figure, which may be read in several ways.
+        guessed: a part of it was not in the dictionary, is in another script than the Latin, or is a figure, which may
+            be read in several ways.
     """
 
     entry: str | None
@@ -68,17 +75,24 @@ def pronounce(written: str, lookup: Lookup) -> Pronunciation:
         lookup: the dictionary.
 
     Raises:
-        ValueError: it has letters, but none of the Latin alphabet.
+        ValueError: it has letters, but none that are known.
     """
     plain = plain_of(written)
+    foreign = _is_foreign(written)
     bare = re.sub(r"^[^a-z0-9']+|[^a-z0-9']+$", "", plain)
     for entry in (f"{bare}." if "." in bare else bare, bare, bare.strip("'")):  # u.s., 'cause, 'tis'
-        if entry and (phones := lookup(entry)):
+        if entry and not foreign and (phones := lookup(entry)):
             return Pronunciation(entry, (phones,), guessed=False)
     parts = _PARTS.findall(re.sub(r"([$€£])([0-9][0-9.,]*)", r"\2\1", plain))
     if not parts and any(map(str.isalnum, written)):
         raise ValueError(f"{written!r} has no Latin letters")
-    said = [_part(part, lookup) for part in parts]
+    # Not looked up: in Russian, my is no English word, and v is no letter's name.
+    said = [
+        (letters_to_phones(part.replace("'", "")), True)
+        if foreign and re.match("[a-z']", part)
+        else _part(part, lookup)
+        for part in parts
+    ]
     ways = [" ".join(phones for phones, _ in said)]
     if year := re.fullmatch(r"(1[1-9]|20)([1-9][0-9](?:'?s)?)", bare):
         ways.append(" ".join(_word(word, lookup)[0] for half in year.groups() for word in _figure(half)))
@@ -86,10 +100,11 @@ def pronounce(written: str, lookup: Lookup) -> Pronunciation:
 
 
 def plain_of(written: str) -> str:
-    """Lower case, without accents, with straight apostrophes."""
+    """Lower case, in Latin letters without accents, with straight apostrophes."""
     straight = written.translate({ord(c): "'" for c in "’‘ʼ`´"})
-    apart = unicodedata.normalize("NFKD", straight).lower()
-    return "".join(c for c in apart if not unicodedata.combining(c))
+    composed = unicodedata.normalize("NFKC", straight)
+    # Letters, marks and numbers; for a sign, AnyAscii has a name (an emoji's) or a likeness, which is not said.
+    return "".join(anyascii(c) if unicodedata.category(c)[0] in "LMN" else c for c in composed).lower()
 
 
 def cardinal(number: int) -> list[str]:
@@ -110,7 +125,8 @@ def cardinal(number: int) -> list[str]:
 def letters_to_phones(word: str) -> str:
     """A guess from the letters a to z, good enough to find the word in a sound."""
     phones: list[str] = []
-    rest = "^" + re.sub(r"([b-df-hj-np-tv-z])\1", r"\1", word) + "$"
+    single = re.sub(r"([b-df-hj-np-tv-z])\1", r"\1", word)
+    rest = "^" + single + ("" if re.fullmatch("[^aeiouy]*e", single) else "$")  # an only vowel is not silent
     while rest not in ("$", ""):
         vowel = _LONG.get(rest[0]) if re.match(r"[aiou][b-df-hj-np-tv-z]e\$", rest) else None
         if vowel:
@@ -125,6 +141,11 @@ def letters_to_phones(word: str) -> str:
         else:
             rest = rest[1:]  # ^, or an apostrophe
     return " ".join(phones)
+
+
+def _is_foreign(written: str) -> bool:
+    """Whether it has a letter of another script than the Latin."""
+    return any(c.isalpha() and "LATIN" not in unicodedata.name(c, "") for c in unicodedata.normalize("NFKC", written))
 
 
 def _part(part: str, lookup: Lookup) -> tuple[str, bool]:

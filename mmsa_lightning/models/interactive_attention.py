@@ -9,13 +9,14 @@ vision are standardised over the train split (``data.standardize``), and a batch
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.layers.alignment import check_aligned
-from mmsa_lightning.models.layers.attention import attention_weights
+from mmsa_lightning.models.layers.attention import attention_scores, attention_weights
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.layers.pooling import Pooling
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
@@ -148,7 +149,7 @@ class InteractiveAttention(nn.Module):
                 output.tasks[m] = self.auxiliary_head[m](hidden).squeeze(-1)
         elif return_attention and self.uni and self.level == "token":
             for m in self.modalities:
-                attention[m] = attention_weights(encoded[m], encoded[m], masks[m])
+                attention[m] = attention_weights(attention_scores(encoded[m], encoded[m]), masks[m])
         if not return_attention:
             output.attention = {}
         return output
@@ -159,37 +160,52 @@ class InteractiveAttention(nn.Module):
         pooled = {m: self.pool_projected[m](projected[m], masks[m]) for m in self.modalities}  # (batch, d)
         parts = list(pooled.values())
         if self.bi and self.level == "token":
-            for m in self.modalities:
-                parts.append(self.pool_attended[m](self._attend(m, projected, masks, attention), masks[m]))
+            self._weigh(projected, masks, attention)
+            parts += [self._pool_attended(m, projected, masks[m], attention) for m in self.modalities]
         elif self.bi:
             vectors = {m: v.unsqueeze(-1) for m, v in pooled.items()}  # (batch, d, 1): M is d x d
             whole = {m: torch.ones_like(v, dtype=torch.bool) for m, v in pooled.items()}
+            self._weigh(vectors, whole, attention)
             for m in self.modalities:
-                parts.append(self._attend(m, vectors, whole, attention).transpose(1, 2).flatten(1))
+                read = [weights @ values for weights, values in self._reads(m, vectors, attention)]
+                parts.append(self._join(read).transpose(1, 2).flatten(1))
         return self.fusion(torch.cat(parts, dim=-1))
 
-    def _attend(
-        self, target: str, h: dict[str, Tensor], masks: dict[str, Tensor], attention: dict[str, Tensor]
-    ) -> Tensor:
-        """H of (6)-(12) for one target: (batch, time, d) or, concatenated, (batch, time, others * d)."""
-        read = []
-        for source in (m for m in self.modalities if m != target):
-            weights = attention_weights(h[target], h[source], masks[source])  # (batch, target steps, source steps)
-            attention[f"{target}<-{source}"] = weights
-            values = h[target] if self.values == "target" else h[source]
-            read.append(weights @ values)
+    def _weigh(self, h: dict[str, Tensor], masks: dict[str, Tensor], attention: dict[str, Tensor]) -> None:
+        """Put A of (6)-(9) in ``attention`` as ``text<-audio``, and so on. The scores of a pair serve both ways."""
+        for one, other in combinations(self.modalities, 2):
+            scores = attention_scores(h[one], h[other])
+            attention[f"{one}<-{other}"] = attention_weights(scores, masks[other])
+            attention[f"{other}<-{one}"] = attention_weights(scores.transpose(1, 2), masks[one])
+
+    def _reads(self, target: str, h: dict[str, Tensor], attention: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """For each other modality A, and what it multiplies in (10)-(11)."""
+        others = [m for m in self.modalities if m != target]
+        return [(attention[f"{target}<-{m}"], h[target] if self.values == "target" else h[m]) for m in others]
+
+    def _join(self, read: list[Tensor]) -> Tensor:
+        """(12): (..., d) from each other modality -> (..., d) or, concatenated, (..., others * d)."""
         return torch.cat(read, dim=-1) if self.pair_fusion == "concat" else torch.stack(read).sum(dim=0)
+
+    def _pool_attended(self, target: str, h: dict[str, Tensor], mask: Tensor, attention: dict[str, Tensor]) -> Tensor:
+        """H of (10)-(12) for one target, pooled: (batch, d) or, concatenated, (batch, others * d)."""
+        pool, reads = self.pool_attended[target], self._reads(target, h, attention)
+        if pool.score is None:  # no step's weight depends on H, so what is joined may be pooled before
+            return self._join([pool.of_attended(weights, values, mask) for weights, values in reads])
+        return pool(self._join([weights @ values for weights, values in reads]), mask)
 
     def _auxiliary_hidden(self, m: str, h: Tensor, mask: Tensor, attention: dict[str, Tensor]) -> Tensor:
         """The hidden layer of one auxiliary head, (3)-(5) and section 2.6: (batch, auxiliary_width)."""
         pool = self.pool_auxiliary[m]
+        assert isinstance(pool, Pooling)
         if not self.uni:
             return self.auxiliary[m](pool(h, mask))
         if self.level == "token":
-            attention[m] = attention_weights(h, h, mask)  # (batch, time, time)
-            return self.auxiliary[m](pool(attention[m] @ h, mask))
+            attention[m] = attention_weights(attention_scores(h, h), mask)  # (batch, time, time)
+            return self.auxiliary[m](pool.of_attended(attention[m], h, mask))
         vector = pool(h, mask).unsqueeze(-1)  # (batch, width, 1)
-        attention[m] = attention_weights(vector, vector, torch.ones_like(vector[..., 0], dtype=torch.bool))
+        whole = torch.ones_like(vector[..., 0], dtype=torch.bool)
+        attention[m] = attention_weights(attention_scores(vector, vector), whole)
         return self.auxiliary[m]((attention[m] @ vector).squeeze(-1))
 
 

@@ -12,8 +12,9 @@ from mmsa_lightning.data.inspect import label_bins
 from mmsa_lightning.report import comparison, figures, html
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.page import SHOWN, settings_of
+from mmsa_lightning.report.resampling import sampled_means
 from mmsa_lightning.report.sides import Pair, Side, differing, pair, read_settings, read_side
-from mmsa_lightning.report.significance import RESAMPLES, paired_bootstrap
+from mmsa_lightning.report.significance import estimate
 from mmsa_lightning.training.protocols import corr
 
 FEW = 12  # settings; more of them are folded
@@ -135,17 +136,18 @@ def gains(both: Pair) -> np.ndarray:
 def difference_grid(both: Pair) -> Grid:
     """Whether MAE differs by more than chance, and how many utterances each side is nearer to."""
     errors = [100 * both.errors(side)[:, both.known] for side in (both.a, both.b)]
-    found, gained = paired_bootstrap(*errors), gains(both)
+    found, gained = estimate(*sampled_means(errors)), gains(both)
     return Grid(
-        "MAE of A minus that of B, times 100 (negative: A is better): paired bootstrap over the utterances, seeds "
-        f"pooled, {RESAMPLES} resamples. Then the utterances by whose error is smaller, mean over seeds.",
+        "MAE of A minus that of B, times 100 (negative: A is better): paired, over "
+        f"{comparison.resampled(min(map(len, errors)))}. {comparison.power([found])} Then the utterances by whose "
+        "error is smaller, mean over seeds.",
         ["", "Δ MAE", "95 % interval", "p", "A nearer", "B nearer", "equal"],
         [
             [
                 "A − B",
                 comparison.signed(found.value),
                 f"{comparison.signed(found.low)} to {comparison.signed(found.high)}",
-                f"{found.p:.4f}",
+                comparison.shown_p(found.p),
                 *(str(int(count)) for count in ((gained < 0).sum(), (gained > 0).sum(), (gained == 0).sum())),
             ]
         ],

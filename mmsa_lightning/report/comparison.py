@@ -1,4 +1,4 @@
-"""Tables 3 to 6: mean and spread over seeds beside the paper's figures, and which differences are more than chance.
+"""Tables 3 to 6: mean, spread and interval beside the paper's figures, and which differences are more than chance.
 
 Figures are times 100, as the paper prints them.
 """
@@ -13,8 +13,10 @@ import numpy as np
 
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.paper import Printed
+from mmsa_lightning.report.ranks import best_share, mean_rank, ranks
+from mmsa_lightning.report.resampling import RESAMPLES, Sampled, sampled_means, sampled_metrics
 from mmsa_lightning.report.rows import Row
-from mmsa_lightning.report.significance import RESAMPLES, Difference, holm, paired_bootstrap
+from mmsa_lightning.report.significance import Estimate, estimate, holm
 from mmsa_lightning.training.protocols import LOWER_IS_BETTER
 
 MODEL = ("interactive_attention", "full")  # the paper's own row, in a table of models and of ablations
@@ -39,10 +41,31 @@ class Figure:
 
 @dataclass(frozen=True)
 class Test:
-    """The paper's model against another row, in MAE times 100, and p by Holm over the table."""
+    """One row against another, in MAE times 100.
 
-    difference: Difference
+    Attributes:
+        difference: of their means.
+        corrected: p by Holm over the table.
+        corrected_utterances: the same of p over utterances alone.
+    """
+
+    difference: Estimate
     corrected: float
+    corrected_utterances: float
+
+
+Samples = dict[str, dict[str, Sampled]]
+"""By row and metric: each seed's figure as observed and on resampled utterances, times 100."""
+
+
+def samples(rows: Sequence[Row]) -> Samples:
+    """Of every metric that tables show; all rows are of the same utterances."""
+    predictions = [row.predictions for row in rows]
+    found = sampled_metrics(rows[0].protocol, predictions, rows[0].labels)
+    return {
+        row.name: {metric: own.times(100) for metric, own in metrics.items()}
+        for row, metrics in zip(rows, found, strict=True)
+    }
 
 
 def figures(row: Row, printed: Printed | None) -> dict[str, Figure]:
@@ -65,25 +88,39 @@ def over_seeds(values: np.ndarray, printed: float | None = None) -> Figure:
     return Figure(float(values.mean()), std, len(values), printed)
 
 
-def tests(rows: Sequence[Row]) -> dict[str, Test]:
+def tests(found: Samples) -> dict[str, Test]:
     """The paper's model against each other row; empty where it is not among the rows."""
-    model = next((row for row in rows if row.name in MODEL), None)
+    model = next((row for row in found if row in MODEL), None)
     if model is None:
         return {}
-    return against(model.errors, {row.name: row.errors for row in rows if row is not model})
+    return against(found[model]["mae"], {row: own["mae"] for row, own in found.items() if row != model})
 
 
-def against(first: np.ndarray, others: dict[str, np.ndarray]) -> dict[str, Test]:
-    """A row against each other one, of absolute errors, float64 (seeds, utterances)."""
-    differences = [paired_bootstrap(100 * first, 100 * errors) for errors in others.values()]
-    corrected = holm([d.p for d in differences])
-    return {name: Test(d, p) for name, d, p in zip(others, differences, corrected, strict=True)}
+def against(first: Sampled, others: dict[str, Sampled]) -> dict[str, Test]:
+    """A row against each other one."""
+    differences = [estimate(first, other) for other in others.values()]
+    corrected, utterances = (holm([getattr(d, p) for d in differences]) for p in ("p", "utterances_p"))
+    return {
+        name: Test(difference, p, of_utterances)
+        for name, difference, p, of_utterances in zip(others, differences, corrected, utterances, strict=True)
+    }
 
 
 def best_against(errors: dict[str, np.ndarray]) -> tuple[str, dict[str, Test]]:
     """The row with the lowest mean of absolute errors, each float64 (seeds, utterances), and it against each other."""
-    best = min(errors, key=lambda row: errors[row].mean())
-    return best, against(errors[best], {row: own for row, own in errors.items() if row != best})
+    found = dict(zip(errors, sampled_means([100 * own for own in errors.values()]), strict=True))
+    best = min(found, key=lambda row: found[row].observed.mean())
+    return best, against(found[best], {row: own for row, own in found.items() if row != best})
+
+
+def minus_best(found: Samples, metric: str) -> tuple[str, dict[str, Estimate]] | None:
+    """The row with the best mean of a metric, and each other row minus it; None where it is defined for no row."""
+    means = {row: own[metric].observed.mean() for row, own in found.items()}
+    defined = {row: mean for row, mean in means.items() if not math.isnan(mean)}
+    if not defined:
+        return None
+    best = (min if metric in LOWER_IS_BETTER else max)(defined, key=defined.__getitem__)
+    return best, {row: estimate(own[metric], found[best][metric]) for row, own in found.items() if row != best}
 
 
 def measured_grid(rows: Sequence[Row], paper: dict[str, Printed], caption: str) -> Grid:
@@ -156,16 +193,82 @@ def paper_grid(rows: Sequence[Row], paper: dict[str, Printed]) -> Grid:
     return Grid(" ".join([title, *(f"† {e}." for e in errata)]), ["", *headings.values()], cells)
 
 
-def tests_grid(rows: Sequence[Row], paper: dict[str, Printed]) -> Grid | None:
+def intervals_grids(rows: Sequence[Row], found: Samples, paper: dict[str, Printed]) -> list[Grid]:
+    """The 95 % intervals of the means and, of several rows, of their differences to the best of each metric."""
+    headings = rows[0].protocol.headings
+    names = [_label(row.name, paper) for row in rows]
+    means = [[_interval(estimate(found[row.name][metric])) for metric in headings] for row in rows]
+    title = f"95 % intervals of the means, over {sources(found)}."
+    grids = [Grid(title, ["", *headings.values()], [[name, *own] for name, own in zip(names, means, strict=True)])]
+    if len(rows) > 1:
+        cells = [[name] for name in names]
+        for metric in headings:
+            best = minus_best(found, metric)
+            for row, own in zip(rows, cells, strict=True):
+                own.append("" if best is None else _minus(best, row.name))
+        title = (
+            "95 % intervals of each row minus the best one, of the same kind, paired by utterance. The best was chosen "
+            "as the best of these rows, which favours it."
+        )
+        grids.append(Grid(title, ["", *headings.values()], cells))
+    return grids
+
+
+def _interval(found: Estimate) -> str:
+    return "undefined" if math.isnan(found.low) else f"{found.low:.1f} to {found.high:.1f}".replace("-", "−")
+
+
+def _minus(best: tuple[str, dict[str, Estimate]], row: str) -> str:
+    if row == best[0]:
+        return "best"
+    found = best[1][row]
+    return "undefined" if math.isnan(found.low) else f"{found.low:+.1f} to {found.high:+.1f}".replace("-", "−")
+
+
+def sources(found: Samples) -> str:
+    """What intervals are over, in words."""
+    return resampled(min(len(metric.observed) for own in found.values() for metric in own.values()))
+
+
+def resampled(fewest: int) -> str:
+    """What intervals and tests are over, in words.
+
+    Args:
+        fewest: seeds of a row.
+    """
+    if fewest > 1:
+        return f"seeds and utterances ({RESAMPLES} resamples of the utterances)"
+    return (
+        f"seeds and utterances ({RESAMPLES} resamples of the utterances); where a row has one seed, over utterances "
+        "alone, which leaves out what another seed would change"
+    )
+
+
+def tests_grid(found: Samples, paper: dict[str, Printed]) -> Grid | None:
     """The paper's model against each other row; None where there is nothing to compare."""
-    found = tests(rows)
-    if not found:
+    compared = tests(found)
+    if not compared:
         return None
     title = (
-        "MAE of the paper's model minus each other row's (negative: the paper's model is better): paired bootstrap "
-        f"over the test utterances, seeds pooled, {RESAMPLES} resamples; p by Holm over {len(found)} comparisons."
+        "MAE of the paper's model minus each other row's (negative: the paper's model is better): paired, over "
+        f"{sources(found)}; {said_of(compared)}"
     )
-    return differences_grid(found, paper, title)
+    return differences_grid(compared, paper, title)
+
+
+def said_of(found: dict[str, Test]) -> str:
+    """How p is corrected, and what the tests could have shown, in words."""
+    return f"p by Holm over {len(found)} comparisons. {power([test.difference for test in found.values()])}"
+
+
+def power(found: Sequence[Estimate]) -> str:
+    """The smallest differences that tests could have shown, in words."""
+    values = sorted(estimate.detectable for estimate in found)
+    spread = f" (median; {values[0]:.2f} to {values[-1]:.2f})" if len(values) > 1 else ""
+    return (
+        "Smallest difference that could have been shown, with 80 % power at p < .05 before Holm's correction: "
+        f"{np.median(values):.2f}{spread}."
+    )
 
 
 def differences_grid(found: dict[str, Test], paper: dict[str, Printed], title: str) -> Grid:
@@ -175,22 +278,35 @@ def differences_grid(found: dict[str, Test], paper: dict[str, Printed], title: s
             _label(name, paper),
             signed(t.difference.value),
             f"{signed(t.difference.low)} to {signed(t.difference.high)}",
-            _p(t.difference.p),
-            _p(t.corrected),
+            shown_p(t.difference.p),
+            shown_p(t.corrected),
         ]
         for name, t in found.items()
     ]
     return Grid(title, ["", "Δ MAE", "95 % interval", "p", "p (Holm)"], cells)
 
 
-def records(rows: Sequence[Row], paper: dict[str, Printed]) -> list[dict[str, object]]:
-    """One record a row and metric, for CSV."""
-    compared = tests(rows)
+def records(rows: Sequence[Row], found: Samples, paper: dict[str, Printed]) -> list[dict[str, object]]:
+    """One record a row and metric, for CSV.
+
+    ``mean_low``, ``mean_high`` is the interval of the mean, ``minus_best`` the row minus the best one, whose name is
+    ``best``, and ``model_minus_row`` the paper's model minus the row, with ``low`` and ``high``. What ends in
+    ``_utterances`` is over utterances alone, all else over seeds and utterances; ``detectable`` is
+    :attr:`mmsa_lightning.report.significance.Estimate.detectable`, and ``best_share`` and ``mean_rank`` are of
+    :mod:`mmsa_lightning.report.ranks`.
+    """
+    compared = tests(found)
+    best = {metric: minus_best(found, metric) for metric in rows[0].protocol.headings}
+    ranked = ranks([found[row.name]["mae"] for row in rows])
+    shares, means = best_share(ranked), mean_rank(ranked)
     out: list[dict[str, object]] = []
-    for row in rows:
+    for i, row in enumerate(rows):
         agreed = {f"generated_{modality}": figure for modality, figure in agreement(row).items()}
         for metric, figure in (figures(row, paper.get(row.name)) | agreed).items():
-            test = compared.get(row.name) if metric == "mae" else None
+            of_all = metric == "mae"
+            test = compared.get(row.name) if of_all else None
+            mean = estimate(found[row.name][metric]) if metric in found[row.name] else None
+            above = best.get(metric)
             out.append(
                 {
                     "row": row.name,
@@ -199,16 +315,42 @@ def records(rows: Sequence[Row], paper: dict[str, Printed]) -> list[dict[str, ob
                     "n": figure.n,
                     "mean": rounded(figure.mean),
                     "std": rounded(figure.std),
+                    **_columns("mean_", mean),
+                    "best": above[0] if above else None,
+                    **_difference("minus_best", "minus_best_", above[1].get(row.name) if above else None),
                     "paper": figure.printed,
                     "minus_paper": rounded(figure.mean - figure.printed) if figure.printed is not None else None,
-                    "model_minus_row": rounded(test.difference.value) if test else None,
-                    "low": rounded(test.difference.low) if test else None,
-                    "high": rounded(test.difference.high) if test else None,
-                    "p": test.difference.p if test else None,
-                    "p_holm": test.corrected if test else None,
+                    **_difference("model_minus_row", "", test.difference if test else None),
+                    "p": short_p(test.difference.p) if test else None,
+                    "p_holm": short_p(test.corrected) if test else None,
+                    "p_utterances": short_p(test.difference.utterances_p) if test else None,
+                    "p_holm_utterances": short_p(test.corrected_utterances) if test else None,
+                    "best_share": rounded(shares[i]) if of_all else None,
+                    "mean_rank": rounded(means[i]) if of_all else None,
                 }
             )
     return out
+
+
+def _columns(prefix: str, found: Estimate | None) -> dict[str, float | None]:
+    """Both intervals of an estimate."""
+    return {
+        f"{prefix}{column}": rounded(getattr(found, name)) if found else None
+        for column, name in (
+            ("low", "low"),
+            ("high", "high"),
+            ("low_utterances", "utterances_low"),
+            ("high_utterances", "utterances_high"),
+        )
+    }
+
+
+def _difference(name: str, prefix: str, found: Estimate | None) -> dict[str, float | None]:
+    return {
+        name: rounded(found.value) if found else None,
+        **_columns(prefix, found),
+        f"{prefix}detectable": rounded(found.detectable) if found else None,
+    }
 
 
 def _label(name: str, paper: dict[str, Printed]) -> str:
@@ -236,8 +378,14 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def _p(value: float) -> str:
-    return f"{value:.4f}"
+def shown_p(value: float) -> str:
+    """To four places."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def short_p(value: float) -> float:
+    """To four significant digits."""
+    return float(f"{value:.4g}")
 
 
 def rounded(value: float) -> float | None:

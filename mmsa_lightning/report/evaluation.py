@@ -17,7 +17,6 @@ from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.rows import refuse_mixtures
-from mmsa_lightning.report.significance import RESAMPLES
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
 
 OWN = {  # of the splits of the runs' own data
@@ -147,9 +146,9 @@ def _tests(evaluation: Evaluation) -> Grid | None:
         return None
     best, found = comparison.best_against(errors)
     title = (
-        f"{_place(evaluation)}: MAE of {best} minus each other row's: paired bootstrap over the utterances, seeds "
-        f"pooled, {RESAMPLES} resamples; p by Holm over {len(found)} comparisons. {best} was chosen as the best of "
-        "these rows, which favours it."
+        f"{_place(evaluation)}: MAE of {best} minus each other row's: paired, over "
+        f"{comparison.resampled(min(map(len, errors.values())))}; {comparison.said_of(found)} {best} was chosen as the "
+        "best of these rows, which favours it."
     )
     return comparison.differences_grid(found, {}, title)
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mmsa_lightning import files
 from mmsa_lightning.modalities import MODALITIES
-from mmsa_lightning.report import comparison
+from mmsa_lightning.report import comparison, ranks
 from mmsa_lightning.report.history import FOLLOWED, together
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Row
@@ -68,6 +68,37 @@ def rows_figure(rows: Sequence[Row], paper: dict[str, Printed], title: str) -> F
     handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def ranks_figure(rows: Sequence[str], ranked: np.ndarray, paper: dict[str, Printed], title: str) -> Figure:
+    """How often each row has each rank, in %, the row that is highest in the mean above; darker is more often.
+
+    Args:
+        rows: their names.
+        ranked: :func:`mmsa_lightning.report.ranks.ranks` of them.
+        paper: what it calls them.
+        title: above it.
+    """
+    order = np.argsort(ranks.mean_rank(ranked), kind="stable")
+    shares = 100 * ranks.rank_shares(ranked)[order]
+    names = _names([rows[i] for i in order], paper)
+    figure = Figure(figsize=(3.2 + 0.62 * len(rows), 1.2 + _room(0.42, names)), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(shares, cmap="Greys", vmin=0, vmax=100, aspect="auto")
+    for (i, j), share in np.ndenumerate(shares):
+        if share:
+            text = f"{share:.0f}" if share >= 1 else "<1"
+            axis.text(j, i, text, ha="center", va="center", color="white" if share > 55 else "black", fontsize=9)
+    axis.set_yticks(range(len(rows)), names)
+    axis.set_xticks(range(len(rows)), [str(rank + 1) for rank in range(len(rows))])
+    axis.set_xticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    axis.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    axis.grid(which="minor", color="0.85", lw=0.8)
+    axis.tick_params(which="both", length=0)
+    axis.spines[:].set_color("0.85")
+    axis.set_xlabel("rank (1: lowest MAE), % of resamples")
+    figure.suptitle(textwrap.fill(title, int(12 * figure.get_figwidth())), fontsize=11)
     return figure
 
 

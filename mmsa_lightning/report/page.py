@@ -18,6 +18,7 @@ from mmsa_lightning.report.cells import Cell, distinct
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.names import row_name, settings, told_apart
+from mmsa_lightning.report.ranks import ranks
 from mmsa_lightning.report.rows import Row, Utterance, read_rows
 
 SHOWN = 15  # utterances with the largest errors
@@ -47,9 +48,10 @@ def write_page(folders: Sequence[Path], out: Path, labels: Path | None = None) -
             "out --labels"
         )
     first = next(iter(rows[0].results.values()))
-    tested = comparison.tests_grid(rows, {})
+    found = comparison.samples(rows)
+    tested = comparison.tests_grid(found, {})
     curves = robustness.read_curves(cells)
-    drawn = agreement.drawn(courses) | _figures(rows) | robustness.drawn(curves)  # of all rows before each one
+    drawn = agreement.drawn(courses) | _figures(rows, found) | robustness.drawn(curves)  # of all rows before each one
     html.write(
         out,
         "page.html",
@@ -66,6 +68,7 @@ def write_page(folders: Sequence[Path], out: Path, labels: Path | None = None) -
         data=_data_card(rows),
         results=[
             comparison.measured_grid(rows, {}, "Test: mean ± sample standard deviation over n seeds; best in bold."),
+            *comparison.intervals_grids(rows, found, {}),
             *([tested] if tested else []),
             *agreement.grids(courses),
             *robustness.grids(curves, first["data"]),
@@ -112,13 +115,17 @@ def _data_card(rows: Sequence[Row]) -> Grid:
     )
 
 
-def _figures(rows: Sequence[Row]) -> dict[str, Figure]:
+def _figures(rows: Sequence[Row], found: comparison.Samples) -> dict[str, Figure]:
     """By their titles."""
     title = "Test figures"
     drawn = {title: figures.rows_figure(rows, {}, title)}
-    if found := comparison.tests(rows):
+    if len(rows) > 1:
+        title = "Ranks by MAE over resampled seeds and utterances"
+        ranked = ranks([found[row.name]["mae"] for row in rows])
+        drawn[title] = figures.ranks_figure([row.name for row in rows], ranked, {}, title)
+    if tested := comparison.tests(found):
         title = "The paper's model against each other row"
-        drawn[title] = figures.differences_figure(found, {}, title)
+        drawn[title] = figures.differences_figure(tested, {}, title)
     for row in rows:
         title = f"{row.name}: training loss"
         histories = [read_history(run_dir) for run_dir in row.run_dirs.values()]

@@ -26,7 +26,6 @@ from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.names import settings, told_apart, trained_name
 from mmsa_lightning.report.paper import published_auilc
 from mmsa_lightning.report.rows import protocol_name, refuse_mixtures
-from mmsa_lightning.report.significance import RESAMPLES
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
 
 WHAT = {
@@ -187,9 +186,9 @@ def _tests(curves: Sequence[Curve]) -> Grid | None:
         return None
     best, found = comparison.best_against(errors)
     title = (
-        f"MAE of {best} minus each other row's, {'mean' if curves[0].mode == 'modality' else 'AUILC'} as above: paired "
-        f"bootstrap over the test utterances, seeds and mask seeds pooled, {RESAMPLES} resamples; p by Holm over "
-        f"{len(found)} comparisons. {best} was chosen as the best of these rows, which favours it."
+        f"MAE of {best} minus each other row's, {'mean' if curves[0].mode == 'modality' else 'AUILC'} as above, mask "
+        f"seeds pooled: paired, over {comparison.resampled(min(map(len, errors.values())))}; "
+        f"{comparison.said_of(found)} {best} was chosen as the best of these rows, which favours it."
     )
     return comparison.differences_grid(found, {}, title)
 

@@ -19,6 +19,8 @@ from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr, mae
 
+PREDICTIONS = "predictions.csv"
+
 
 @dataclass(frozen=True)
 class Utterance:
@@ -122,6 +124,25 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
     return rows
 
 
+def run_records(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """What a table was made of, for CSV: one record a run, with the SHA-256 of what was read of it.
+
+    ``run`` is its folder below that of all runs. A table that is built again from the same runs has the same list.
+    """
+    return [
+        {
+            "row": row.name,
+            "seed": seed,
+            "run": "/".join(run_dir.parts[-4:]),
+            **{name: row.results[seed].get(name) for name in ("config_hash", "data_hash", "precision", "git_commit")},
+            "result_sha256": files.sha256(run_dir / result.NAME),
+            "predictions_sha256": files.sha256(run_dir / PREDICTIONS),
+        }
+        for row in rows
+        for seed, run_dir in row.run_dirs.items()
+    ]
+
+
 def protocol_name(record: dict[str, Any]) -> str:
     """The name of the protocol; runs from before it was kept were measured by what is now ``mosi`` or ``other``."""
     return str(record.get("protocol") or protocol("", record.get("label_range", UNSTATED)))
@@ -131,7 +152,8 @@ def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
     """Check that results may stand in one table.
 
     Raises:
-        UserError: they are of other data, metrics, modalities or text encoders than one another.
+        UserError: they are of other data, metrics, modalities or text encoders than one another, or those of one row
+            of another precision.
     """
     for record in found.values():
         if (name := protocol_name(record)) not in PROTOCOLS:
@@ -153,11 +175,20 @@ def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
             raise UserError(
                 f"{what} in one table: {a.row} seed {a.seed} has {one}, {b.row} seed {b.seed} has {other} ({b.run_dir})"
             )
+    rows: dict[str, tuple[Cell, str]] = {}
+    for cell, record in found.items():
+        if precision := record.get("precision"):
+            first, other = rows.setdefault(cell.row, (cell, precision))
+            if precision != other:  # trainer.precision=auto on two kinds of machines
+                raise UserError(
+                    f"different precision in one row: {cell.row} seed {first.seed} has {other}, seed {cell.seed} has "
+                    f"{precision} ({cell.run_dir})"
+                )
 
 
 def _test(run_dir: Path) -> tuple[list[Utterance], np.ndarray]:
     """The test utterances of a run, in the order of the store, and its predictions, float64 (utterances,)."""
-    records = [record for record in files.read_rows(run_dir / "predictions.csv") if record["split"] == "test"]
+    records = [record for record in files.read_rows(run_dir / PREDICTIONS) if record["split"] == "test"]
     utterances = [Utterance(record["id"], float(record["label"]), record["text"]) for record in records]
     return utterances, np.array([float(record["prediction"]) for record in records])
 

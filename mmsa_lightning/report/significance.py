@@ -1,58 +1,116 @@
-"""Which differences between rows are more than chance: a paired bootstrap over utterances, Holm's correction."""
+"""What seeds and test utterances can say: intervals, tests and the smallest difference that could have been shown.
+
+A mean over seeds would be another with other seeds and with other test utterances. Both are random: seeds of a row, and
+utterances that all seeds and rows share. Seeds and utterances resampled at once, and percentiles of that, are wrong
+both ways: of n seeds the variance comes out (n - 1) / n as large, the normal quantile is too small for few of them, and
+what a single seed makes of a single utterance is counted three times (Owen, The pigeonhole bootstrap, Annals of Applied
+Statistics 2007). So the variance is put together of its parts, as in studies where several readers judge the same cases
+(Obuchowski & Rockette, Communications in Statistics 1995; with readers of their own on each side: Hillis, Statistics in
+Medicine 2014):
+
+    V = Σ S² / n + max(C, 0),  C = U - Σ I / n
+
+The sums are over the one or two rows. S² is the variance of a row's n seeds (n - 1), U the variance of what is
+estimated under resampled utterances, and I the variance of a seed against its row under these, which S² has already: C
+is what seeds have in common because their utterances are the same. Student's t has V² / (Σ (S² / n)² / (n - 1) +
+C² / (utterances - 1)) degrees of freedom (Satterthwaite 1946; Hillis, Statistics in Medicine 2007).
+``experiments/benchmarks/intervals.py`` measures how often the intervals hold.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-RESAMPLES = 9999
+from mmsa_lightning.report.resampling import Sampled
+
+ALPHA, POWER = 0.05, 0.8
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The difference between two rows' mean absolute errors.
+class Estimate:
+    """A mean over seeds, or the difference of two rows' means; NaN where it is undefined.
 
     Attributes:
-        value: as observed; negative where the first row is better.
-        low: of the 95 % interval.
-        high: of the 95 % interval.
-        p: two-sided, of no difference.
+        value: as observed.
+        error: the standard error over seeds and utterances, the square root of V.
+        df: degrees of freedom.
+        utterances_low: of the 95 % interval over utterances alone: percentiles of the bootstrap (Efron & Tibshirani, An
+            Introduction to the Bootstrap, 1993, chapter 13). It leaves out what other seeds would change.
+        utterances_high: of the same.
+        utterances_p: two-sided, of zero, over utterances alone.
     """
 
     value: float
-    low: float
-    high: float
-    p: float
+    error: float
+    df: float
+    utterances_low: float
+    utterances_high: float
+    utterances_p: float
+
+    @property
+    def low(self) -> float:
+        """Of the 95 % interval over seeds and utterances."""
+        return self.value - self._quantile(1 - ALPHA / 2) * self.error
+
+    @property
+    def high(self) -> float:
+        """Of the same."""
+        return self.value + self._quantile(1 - ALPHA / 2) * self.error
+
+    @property
+    def p(self) -> float:
+        """Two-sided, of zero, over seeds and utterances."""
+        if self.error == 0:
+            return float(self.value == 0)
+        return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true value that p < .05 would show in 80 % of such experiments, with these variances.
+
+        (t(.975) + t(.8)) · error (Bloom, Minimum detectable effects, Evaluation Review 1995).
+        """
+        return (self._quantile(1 - ALPHA / 2) + self._quantile(POWER)) * self.error
+
+    def _quantile(self, p: float) -> float:
+        return float(stats.t.ppf(p, self.df))
 
 
-def paired_bootstrap(first: np.ndarray, second: np.ndarray) -> Difference:
-    """Compare two rows on the same utterances, pooled over the seeds of each.
+def estimate(row: Sampled, other: Sampled | None = None) -> Estimate:
+    """The mean of a row, or by how much it is above another row's on the same utterances.
 
-    An utterance is drawn with its errors of all seeds, since those are not independent: the interval says how much
-    another sample of utterances would move the difference, not how much other seeds would. Percentile bootstrap (Efron
-    & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), :data:`RESAMPLES` resamples, always the same.
-
-    Args:
-        first: absolute errors, float (seeds, utterances).
-        second: the same of the other row, float (seeds of it, utterances).
+    Where a row has one seed, what other seeds would change is not known and left out.
 
     Raises:
         ValueError: not the same utterances.
     """
-    if first.shape[1] != second.shape[1]:
-        raise ValueError(f"{first.shape[1]} utterances against {second.shape[1]}")
-    difference = first.mean(axis=0) - second.mean(axis=0)  # (utterances,)
-    drawn = stats.bootstrap(
-        (difference,), np.mean, n_resamples=RESAMPLES, batch=100, method="percentile", rng=np.random.default_rng(0)
-    )
-    means = drawn.bootstrap_distribution
-    beyond = min((means <= 0).sum(), (means >= 0).sum())
-    p = min(1.0, 2 * (beyond + 1) / (len(means) + 1))  # what was observed counts as one resample
-    interval = drawn.confidence_interval
-    return Difference(float(difference.mean()), float(interval.low), float(interval.high), float(p))
+    if other is not None and row.utterances != other.utterances:
+        raise ValueError(f"{row.utterances} utterances against {other.utterances}")
+    value, drawn = row.observed.mean(), row.drawn.mean(axis=0)
+    if other is not None:
+        value, drawn = value - other.observed.mean(), drawn - other.drawn.mean(axis=0)
+    if np.isnan(value) or np.isnan(drawn).any():
+        return Estimate(float(value), *[math.nan] * 5)
+    variance = spread = 0.0
+    common = drawn.var()
+    for side in filter(None, (row, other)):
+        n = len(side.observed)
+        if n > 1:
+            seeds = side.observed.var(ddof=1) / n
+            common -= (side.drawn - side.observed[:, None]).var(axis=0, ddof=1).mean() / n
+            variance, spread = variance + seeds, spread + seeds**2 / (n - 1)
+    common, most = max(common, 0), max(row.utterances - 1, 1)
+    variance, spread = variance + common, spread + common**2 / most
+    df = variance**2 / spread if spread else most
+    low, high = np.quantile(drawn, (ALPHA / 2, 1 - ALPHA / 2))
+    beyond = min((drawn <= 0).sum(), (drawn >= 0).sum())
+    p = min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))  # what was observed counts as one resample
+    return Estimate(float(value), math.sqrt(variance), float(df), float(low), float(high), float(p))
 
 
 def holm(p: Sequence[float]) -> list[float]:

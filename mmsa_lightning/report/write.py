@@ -11,11 +11,12 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell, cells
-from mmsa_lightning.report.figures import attention_figure, losses_figure, rows_figure, save_figure
+from mmsa_lightning.report.figures import attention_figure, losses_figure, ranks_figure, rows_figure, save_figure
 from mmsa_lightning.report.grid import write_grids
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.paper import printed
-from mmsa_lightning.report.rows import Row, read_rows
+from mmsa_lightning.report.ranks import ranks
+from mmsa_lightning.report.rows import Row, read_rows, run_records
 from mmsa_lightning.report.settings import configs, counts_grid, settings_grid
 
 SETTINGS = ("1", "2")
@@ -25,6 +26,9 @@ LOSSES = ("2", "3")
 
 def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bool) -> str:
     """Write ``table<number>`` as .md and .tex; Tables 3 to 6, from their finished cells, as .csv, .png and .svg too.
+
+    With these come ``table<number>_runs.csv``, of which runs the table was made, and of several rows
+    ``table<number>_ranks`` .png and .svg, how sure their order is.
 
     Args:
         number: 1 to 6.
@@ -49,16 +53,23 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
     rows = read_rows(wanted, partial=partial)
     if not rows[0].protocol.printed:
         paper = {}
+    found = comparison.samples(rows)
     grids = [comparison.measured_grid(rows, paper, _caption(number, wanted, rows))]
+    grids += comparison.intervals_grids(rows, found, paper)
     if paper:
         grids.append(comparison.paper_grid(rows, paper))
-    if (tested := comparison.tests_grid(rows, paper)) is not None:
+    if (tested := comparison.tests_grid(found, paper)) is not None:
         grids.append(tested)
     out.mkdir(parents=True, exist_ok=True)
     name = f"table{number}"
     markdown = write_grids(grids, out / name)
-    files.write_rows(out / f"{name}.csv", comparison.records(rows, paper))
+    files.write_rows(out / f"{name}.csv", comparison.records(rows, found, paper))
+    files.write_rows(out / f"{name}_runs.csv", run_records(rows))
     save_figure(rows_figure(rows, paper, _title(number, rows)), out / name)
+    if len(rows) > 1:
+        ranked = ranks([found[row.name]["mae"] for row in rows])
+        title = f"{_title(number, rows)}: ranks by MAE over resampled seeds and utterances"
+        save_figure(ranks_figure([row.name for row in rows], ranked, paper, title), out / f"{name}_ranks")
     return markdown
 
 

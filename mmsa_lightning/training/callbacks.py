@@ -1,4 +1,4 @@
-"""What a run keeps: its checkpoints, its history, the labels it generated."""
+"""What a run keeps of its epochs, and what ends it early."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from mmsa_lightning import files
@@ -23,33 +22,6 @@ if TYPE_CHECKING:
 
 LOOK = 50  # steps
 BINS = 60  # of the histograms of generated labels
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint to a temporary file and renames it, so that a kill leaves the previous one whole.
-
-    It is written straight to disk: Lightning would build the whole file in memory first.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with files.aside(Path(path)) as temporary, temporary.open("wb") as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:  # torch's error hides the file's own, which says why
-                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
-
-
-class Best(ModelCheckpoint):
-    """Keeps the weights of the best epoch, and finds them again after the run directory was moved."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        def here(path: str) -> str:
-            return str(Path(str(self.dirpath), Path(path).name)) if path else path
-
-        moved = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path")}
-        best_k = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict(state_dict | moved | {"best_k_models": best_k, "dirpath": self.dirpath})
 
 
 class Patience(EarlyStopping):

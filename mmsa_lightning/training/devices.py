@@ -1,4 +1,4 @@
-"""What ``trainer.devices`` names, and which of a machine's devices these are."""
+"""What ``trainer.devices`` names, which of a machine's devices these are, and how runs at once share them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mmsa_lightning.annotations import fits
 from mmsa_lightning.errors import UserError
 
 RANKS_PER_CORE = 4  # at most; several processes on a CPU are for trying things out
+ROOM = 4 * 2**30  # bytes that a run on the CPU may take: fine-tuning BERT-base takes 3.6 GB
 
 
 def read(value: Any) -> int | list[int] | None:
@@ -53,3 +54,37 @@ def plan(devices: int | list[int] | None, gpus: int) -> list[int]:
         there = f"{gpus} GPUs are visible here, numbered from 0" if gpus else f"at most {most} processes on these cores"
         raise UserError(f"trainer.devices={devices}: {there}")
     return devices if isinstance(devices, list) else list(range(wanted))
+
+
+def at_once(runs: int, each: int, gpus: int, cores: int, memory: int) -> int:
+    """How many runs of a sweep this machine should do at once.
+
+    On the CPU one a core, as far as memory reaches: two runs of one thread each end sooner than two of two threads, one
+    after the other.
+
+    Args:
+        runs: how many there are.
+        each: processes, and so devices, of a run.
+        gpus: of the machine; 0 for runs on the CPU.
+        cores: of the machine.
+        memory: bytes that are free.
+    """
+    room = gpus // each if gpus else min(cores, memory // ROOM) // each
+    return max(1, min(runs, room))
+
+
+def share(devices: int | list[int] | None, gpus: int, slot: int, slots: int) -> list[int]:
+    """The GPUs, by index, that the run in one slot of a sweep sees.
+
+    No two runs see the same GPU, unless there are too few: then as many runs as possible have one each.
+
+    Args:
+        devices: what each run asks for; see :func:`read`. A list is what it says, for every run; all is an equal part.
+        gpus: how many there are, at least 1.
+        slot: of this run, from 0.
+        slots: how many runs there are at once.
+    """
+    if isinstance(devices, list):
+        return list(range(gpus))
+    each = min(devices or max(1, gpus // slots), gpus)
+    return [(slot * each + i) % gpus for i in range(each)]

@@ -69,30 +69,33 @@ class Interruption(L.Callback):
             self.restored = {}
         self.started = True
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._asked(trainer):  # since the last epoch's checkpoint
-            self._stop(trainer)
-
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not stepped or trainer.is_last_batch or not self._asked(trainer):
-            return  # after its last batch the epoch ends, and is saved anyway
+        if not stepped or trainer.is_last_batch or not self.asked(trainer):
+            return  # after its last batch the epoch ends, and Last saves it
         self.done = batch_idx + 1
         trainer.save_checkpoint(self.path)
-        self._stop(trainer)
+        self.stop(trainer)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.received == signal.SIGINT:
             raise KeyboardInterrupt  # the second Ctrl-C does not wait
         self.received = number
 
-    def _asked(self, trainer: L.Trainer) -> bool:
-        # Every rank must stop after the same step.
+    def asked(self, trainer: L.Trainer) -> bool:
+        """Whether a signal came to any rank: every rank must stop after the same step."""
         return trainer.strategy.reduce_boolean_decision(bool(self.received), all=False)
 
-    def _stop(self, trainer: L.Trainer) -> None:
+    def stop(self, trainer: L.Trainer) -> None:
+        """Stop every rank, once the checkpoint is on disk: SLURM, or a launcher, ends the others with the first.
+
+        Raises:
+            Interrupted: always.
+        """
+        trainer.strategy.checkpoint_io.teardown()
+        trainer.strategy.barrier()
         number = self.received or signal.SIGTERM
         if number in SLURM and trainer.is_global_zero:
             _requeue(number, self.before.get(number))

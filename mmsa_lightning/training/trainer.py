@@ -15,7 +15,7 @@ import lightning as L
 import torch
 import transformers
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
+from lightning.pytorch.callbacks import Callback, RichProgressBar, Timer
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
@@ -27,13 +27,13 @@ from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.store import Split
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.objectives.base import Objective
+from mmsa_lightning.precision import gpu_has_bf16, processor_has_bf16
 from mmsa_lightning.training import devices, ranks
-from mmsa_lightning.training.callbacks import AtomicCheckpointIO, Best, Finite, GeneratedLabels, History, Patience
+from mmsa_lightning.training.callbacks import Finite, GeneratedLabels, History, Patience
+from mmsa_lightning.training.checkpoints import BEST, LAST, BackgroundCheckpointIO, Best, Last
 from mmsa_lightning.training.interruption import Interrupted, Interruption
 from mmsa_lightning.training.module import SentimentModule
 
-BEST = "best.ckpt"  # the weights of the best epoch
-LAST = "last.ckpt"  # what a run goes on from
 MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
 
 # Keeps DDP from broadcasting buffers before every forward pass. Older versions of torch have one argument for this and
@@ -51,7 +51,7 @@ SETTINGS: dict[str, Any] = {
     "accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "devices": None,  # devices.read
     "num_nodes": COUNT,
-    "precision": ("32-true", "16-mixed", "bf16-mixed", "64-true"),  # labels and losses stay in 32 bits, or in 64
+    "precision": ("32-true", "16-mixed", "bf16-mixed", "64-true", "auto"),  # labels and losses: 32 bits or 64
     "max_epochs": COUNT,
     "accumulate_grad_batches": COUNT,
     "gradient_clip_val": None,  # a number from 0
@@ -142,6 +142,19 @@ def processes(options: dict[str, Any]) -> int:
     return len(_devices(options, gpus)) * options.get("num_nodes", 1)
 
 
+def precision(options: dict[str, Any]) -> str:
+    """What a run with the checked ``trainer`` part of a config computes in: for ``auto`` bf16-mixed where each of its
+    devices has bfloat16, and 32-true elsewhere."""
+    wanted: str = options.get("precision", "32-true")
+    if wanted != "auto":
+        return wanted
+    gpus = _gpus(options)
+    if gpus and not torch.cuda.is_available():  # Apple's
+        return "32-true"
+    has = all(map(gpu_has_bf16, _devices(options, gpus))) if gpus else processor_has_bf16()
+    return "bf16-mixed" if has else "32-true"
+
+
 def _devices(options: dict[str, Any], gpus: int) -> list[int]:
     return devices.plan(devices.read(options.get("devices", 1)), gpus)
 
@@ -203,14 +216,12 @@ def build_trainer(
             "trainer.precision=16-mixed scales losses, and this objective.weighting compares their gradients: use "
             "bf16-mixed or 32-true"
         )
-    saving: dict[str, Any] = {
-        "dirpath": run_dir / "checkpoints",
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-    }
+    last = run_dir / "checkpoints" / LAST
+    interruption, io = Interruption(last), BackgroundCheckpointIO()
     own: dict[str, Any] = {
         "accelerator": "gpu" if gpus else "cpu",
         "devices": chosen if gpus else len(chosen),
+        "precision": precision(options),
         "gradient_clip_val": clip if clip is None else float(clip),  # torch takes no integer above 64 bits
         # Always given: Lightning sets them for the whole process, and the next run of a sweep would inherit them.
         "deterministic": options.get("deterministic") or False,
@@ -225,14 +236,21 @@ def build_trainer(
                 Finite(train.ids),
                 GeneratedLabels(train.label, train.unimodal, label_limit, run_dir / "label_histograms.csv"),
                 History(run_dir / "metrics.csv"),
-                Interruption(run_dir / "checkpoints" / LAST),
+                interruption,
                 Patience(MONITOR, patience=patience),
                 # Best comes first, so that last.ckpt records it.
-                Best(filename=Path(BEST).stem, monitor=MONITOR, save_weights_only=True, **saving),
-                ModelCheckpoint(filename=Path(LAST).stem, **saving),
+                Best(
+                    dirpath=run_dir / "checkpoints",
+                    filename=Path(BEST).stem,
+                    monitor=MONITOR,
+                    save_weights_only=True,
+                    save_on_train_epoch_end=True,
+                    enable_version_counter=False,
+                ),
+                Last(last, io, interruption),
                 *([RichProgressBar()] if options.get("enable_progress_bar", True) else []),
             ],
-            plugins=[AtomicCheckpointIO(), ranks.environment()],
+            plugins=[io, ranks.environment()],
             # The generated labels and their centres are equal on every rank, and need no broadcast.
             strategy=DDPStrategy(**DDP_OPTIONS) if several else "auto",
             sync_batchnorm=several and gpus > 0,
@@ -255,6 +273,7 @@ def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resu
     """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        trainer.strategy.barrier()  # rank 0 has written the best weights, which every rank reads next
     except (Interrupted, SystemExit) as stop:  # SystemExit: Lightning's answer to Ctrl-C outside of an epoch
         if trainer.is_global_zero:
             print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
@@ -307,6 +326,7 @@ def quieten() -> None:
     for harmless in (
         "does not have many workers",  # a batch is read from the store faster than a worker could send it
         "exists and is not empty",  # the run directory of a run that is resumed
+        "callbacks used to create the checkpoint",  # an older version had others, whose state is not needed
         "The dirpath has changed",  # since the checkpoint was made: Best looks after that
         "your dataloader is not resumable",  # its sampler is, see Interruption
         "sync_dist=True",  # what is logged is the same on every rank

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -89,14 +90,28 @@ def test_ranks_divide_the_batches_of_one_process(order: str, world: int) -> None
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_evaluation_repeats_nothing(world: int) -> None:
+    whole = list(LengthSampler(LENGTHS, 16))
     samplers = [LengthSampler(LENGTHS, 16, rank, world) for rank in range(world)]
-    assert sum(len(s) for s in samplers) == 15
-    assert sorted(i for sampler in samplers for batch in sampler for i in batch) == list(range(229))
+    assert [list(sampler) for sampler in samplers] == [whole[rank::world] for rank in range(world)]
+    assert sum(len(s) for s in samplers) == len(whole) > 10
+    assert sorted(i for batch in whole for i in batch) == list(range(229))
+
+
+@pytest.mark.parametrize("size", [1, 2, 16, 1000])
+def test_an_evaluation_batch_holds_what_fits_and_no_less(size: int) -> None:
+    lengths = np.append(LENGTHS, [600, 70, 601])
+    found = list(LengthSampler(lengths, size))
+    padded = [len(batch) * lengths[batch].max() for batch in found]
+    assert all(steps <= 32 * size or len(batch) == 1 for steps, batch in zip(padded, found, strict=True))
+    for batch, following in itertools.pairwise(found):  # not even one more
+        assert (len(batch) + 1) * lengths[following[0]] > 32 * size
+    assert sorted(i for batch in found for i in batch) == list(range(232))
 
 
 def test_a_rank_without_a_batch_repeats_the_first() -> None:
     """Every rank must reach the metrics, which know repeats."""
-    shares = [list(LengthSampler(LENGTHS[:10], 8, rank, 3)) for rank in range(3)]
+    lengths = np.full(10, 32)
+    shares = [list(LengthSampler(lengths, 8, rank, 3)) for rank in range(3)]
     assert shares[2] == shares[0]
     assert sorted(shares[0][0] + shares[1][0]) == list(range(10))
 

@@ -17,7 +17,7 @@ from mmsa_lightning.data.missing import Missing
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.result import RATES
-from mmsa_lightning.experiment.robustness import conditions, evaluate
+from mmsa_lightning.experiment.robustness import conditions, evaluate, predictions
 from mmsa_lightning.experiment.run import restore
 
 
@@ -67,6 +67,17 @@ def test_a_condition_is_what_it_says(run: Path) -> None:
         np.mean([float(r["frames 0.5"]) for r in errors.values()]), abs=1e-5
     )
     assert found["frames", "0.5", "1"] != found["frames", "0.5", "2"]
+
+
+def test_the_size_of_batches_changes_no_prediction(run: Path) -> None:
+    module, data = restore(run)
+    module.eval()
+    found = []
+    for data.eval_batch_size, batches in ((1, range(10, 22)), (4, range(3, 8)), (1000, range(1, 2))):
+        assert len(data.test_dataloader()) in batches
+        found.append(predictions(module, data, "test"))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=0, atol=1e-5)
 
 
 def test_what_was_measured_is_not_measured_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

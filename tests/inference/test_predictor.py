@@ -14,6 +14,7 @@ import mmsa_lightning
 from mmsa_lightning.data.store import Store
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.inference import predictor
 from mmsa_lightning.inference.export import package
 from mmsa_lightning.inference.predictor import Predictor
 
@@ -40,7 +41,9 @@ def given(store: Path, n: int = 6) -> tuple[list[str], list[np.ndarray], list[np
     return (split.raw_text[:n], *features)
 
 
-def test_words_and_their_features_give_what_the_store_gives(packed: Callable[..., Predictor], store: Path) -> None:
+def test_words_and_their_features_give_what_the_store_gives(
+    packed: Callable[..., Predictor], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = packed("self_mm")
     texts, audio, vision = given(store)
     pieces = Store(store).splits["test"].sequences["tokens"]
@@ -51,7 +54,9 @@ def test_words_and_their_features_give_what_the_store_gives(packed: Callable[...
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = model.predict(texts, audio=audio, vision=vision)
-    np.testing.assert_allclose(found.sentiment, model.predict_store(store).sentiment[:6], atol=1e-5)
+    for size in (1, 1000):  # batches of one or two utterances, and one of all
+        monkeypatch.setattr(predictor, "TOGETHER", size)
+        np.testing.assert_allclose(found.sentiment, model.predict_store(store).sentiment[:6], atol=1e-5)
     assert found.members.shape == (1, 6)
     assert np.asarray(found).dtype == np.float32
 

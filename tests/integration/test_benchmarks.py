@@ -13,6 +13,7 @@ from typing import Any
 import curves
 import made
 import numpy as np
+import overhead
 import packing
 import pytest
 import source
@@ -43,6 +44,22 @@ def test_a_made_store_has_the_length_that_was_asked_for(store: Path) -> None:
     lengths = Store(store).splits["train"].sequences["tokens"].lengths
     assert len(lengths) == 300
     assert lengths.mean() == pytest.approx(15, abs=1.5)
+
+
+def test_the_overhead_of_a_step_is_what_its_own_arithmetic_leaves(store: Path) -> None:
+    overrides = ["model=lmf", "data=own", f"data.path={store}", "modalities=[audio,vision]"]
+    step, own, reading = overhead.measure(overrides, epochs=1)
+    assert len(step) == len(own) == len(reading) == 1
+    assert own[0] > 0
+    assert 0 < reading[0] < step[0]
+
+
+def test_a_step_clips_gradients_as_the_config_says(store: Path) -> None:
+    limit = "trainer.gradient_clip_val=0.001"
+    steps = Steps("model=lmf", "data=own", f"data.path={store}", "modalities=[audio,vision]", limit)
+    steps.step(next(steps.batches()))
+    norms = [p.grad.norm() for p in steps.module.model.parameters() if p.grad is not None]
+    assert torch.stack(norms).norm().item() == pytest.approx(0.001, rel=1e-3)
 
 
 def test_both_sides_read_the_same_utterances(store: Path, tmp_path: Path) -> None:

@@ -50,6 +50,13 @@ def test_a_launcher_gives_the_figures_of_a_sweep_in_one_process(
     assert last.startswith("error: seed=4294967296: give a whole number") == bool(code)
     assert len(expected) == 2
     assert figures(tmp_path / "launched") == expected
+    if launcher == "joblib":
+        first, *ended = [line for line in process.stdout.splitlines() if "sweep: " in line]
+        assert first == "sweep: 4 runs, 2 at once"
+        assert ended[-1].endswith("; sweep: 4 of 4 done, 2 failed")
+        assert {line.partition(";")[0].partition(":")[0] for line in ended} == {
+            f"{model} (full) on demo, seed {seed}" for model in ("tfn", "lmf") for seed in (1, 2**32)
+        }
 
 
 def test_every_job_of_a_sweep_has_its_own_ranks(
@@ -66,6 +73,16 @@ def test_every_job_of_a_sweep_has_its_own_ranks(
     app.main(["-m", *overrides])
     records = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("result.json")]
     assert sorted((record["model"], record["processes"]) for record in records) == [("lmf", 2), ("tfn", 2)]
+
+
+def test_ranks_start_in_each_process_of_a_sweep(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+    """joblib's default way to start processes is one that they do not know."""
+    overrides = arguments("trainer=ddp_cpu", "trainer.max_epochs=1", "model=lmf", "text=features", "seed=1,2")
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = Python([ROOT / "train.py", "-m", *overrides, *launcher], tmp_path)
+    assert process.wait() == 0, process.stderr
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("result.json")]
+    assert sorted((record["seed"], record["processes"]) for record in records) == [(1, 2), (2, 2)]
 
 
 def test_processes_are_started_whatever_somebody_left_in_the_environment(

@@ -87,6 +87,39 @@ def test_killed_twice_and_continued(
     assert (run / "generated_labels.csv").is_file()
 
 
+LATE = """
+import os, signal, sys
+from mmsa_lightning.training import checkpoints, trainer
+from mmsa_lightning.experiment.app import main
+
+class History(trainer.History):
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.current_epoch == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoints.SHARE = 0  # none is due after the first, until training ends
+trainer.History = History
+main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_repeats_the_epochs_that_no_checkpoint_has(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Its tables have these epochs, and the best weights beside it may be of a later one than its last checkpoint."""
+    overrides = arguments("keep_last=true", "trainer.max_epochs=6", "patience=9", "optim.lr.other=0.02")
+    main([*overrides, f"runs={tmp_path / 'whole'}"])
+    whole = only_run(tmp_path / "whole")
+    run = tmp_path / "killed" / whole.relative_to(tmp_path / "whole")
+    overrides += [f"runs={tmp_path / 'killed'}"]
+    assert Python(["-c", LATE, *overrides], tmp_path).wait() == -signal.SIGKILL
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert state(run, "last.ckpt")["epoch"] == 0 and len((run / "metrics.csv").read_text().splitlines()) == 5
+    (run / "checkpoints" / "best.ckpt").write_bytes(b"of another epoch")
+    main([*overrides, "ckpt_path=last"])
+    assert not differences(run, whole)
+
+
 @pytest.mark.parametrize("option", ["encoder.freeze=1", "encoder.lora={rank: 2, alpha: 4, modules: [query]}"])
 def test_checkpoints_hold_what_trains_and_no_more(
     arguments: Callable[..., list[str]], tmp_path: Path, option: str
@@ -478,6 +511,8 @@ def test_a_longer_run_goes_on_from_a_shorter_one(
     main([*overrides, *longer, f"runs={tmp_path / 'whole'}"])
     main([*overrides, *shorter])
     before = only_run(tmp_path / "runs")
+    if given == [STILL]:  # as of a run that was killed: last.ckpt has them
+        (before / "checkpoints" / "best.ckpt").unlink()
     left = {path: path.read_bytes() for path in before.rglob("*") if path.is_file()}
     capsys.readouterr()
     main([*overrides, *longer, "ckpt_path=last"])
@@ -566,6 +601,27 @@ def test_a_run_is_not_continued_by_another_number_of_processes(
     (path,) = (tmp_path / "runs").rglob("result.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"processes": 4}))
     refuses(capsys, overrides, "holds a result for other numbers of processes")
+
+
+def test_a_run_is_not_continued_in_another_precision(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Which trainer.precision=auto may come to on another machine, in the same folder."""
+    overrides = arguments("model=lmf", *QUICK, "trainer.precision=auto")
+    monkeypatch.setattr(trainer_module, "processor_has_bf16", lambda: True)
+    stop_before_the_result(monkeypatch, overrides)
+    assert "trainer.precision=auto: bf16-mixed" in capsys.readouterr().out
+    monkeypatch.setattr(trainer_module, "processor_has_bf16", lambda: False)
+    refuses(capsys, [*overrides, "ckpt_path=last"], "is of a run in bf16-mixed, and on this machine")
+    main([*overrides, "overwrite=true"])
+    (path,) = (tmp_path / "runs").rglob("result.json")
+    assert json.loads(path.read_text())["precision"] == "32-true"
+    assert "  precision: auto" in (path.parent / "config.yaml").read_text().splitlines()
+    monkeypatch.setattr(trainer_module, "processor_has_bf16", lambda: True)
+    refuses(capsys, overrides, "holds a result for other precision")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)

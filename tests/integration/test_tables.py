@@ -32,7 +32,16 @@ def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: p
     markdown = (out / "table5.md").read_text()
     assert markdown in capsys.readouterr().out
     assert markdown.startswith("Table 5 on demo, text + audio + vision, 26 test utterances.")
-    assert sorted(p.name for p in out.iterdir()) == [f"table5.{kind}" for kind in ("csv", "md", "png", "svg", "tex")]
+    assert {p.name for p in out.iterdir()} == {
+        *(f"table5.{kind}" for kind in ("csv", "md", "png", "svg", "tex")),
+        *("table5_ranks.png", "table5_ranks.svg", "table5_runs.csv"),
+    }
+    with (out / "table5_runs.csv").open() as file:
+        listed = {(r["row"], int(r["seed"])): r for r in csv.DictReader(file)}
+    assert {key: (r["config_hash"], r["data_hash"]) for key, r in listed.items()} == {
+        (r["ablation"], r["seed"]): (r["config_hash"], r["data_hash"]) for r in results.values()
+    }
+    assert all((tmp_path / "runs" / r["run"] / "result.json") in results for r in listed.values())
     with (out / "table5.csv").open() as file:
         mean = {(r["row"], r["metric"]): float(r["mean"]) for r in csv.DictReader(file)}
     maes = [r["test"]["mae"] for r in results.values() if r["ablation"] == "bi"]

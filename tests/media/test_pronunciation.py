@@ -59,9 +59,24 @@ def test_nothing_is_said_for_a_sign(sign: str) -> None:
     assert pronounce(sign, SMALL.get).phones == ()
 
 
-def test_another_script_is_not_guessed() -> None:
+@pytest.mark.parametrize(
+    ("written", "phones"),
+    [
+        ("«Привет!»", "P R IH V EH T"), ("видеть", "V IH D EH T"), ("ОБЪЕКТ", "AA B EH K T"), ("край", "K R EY"),
+        ("краи\u0306", "K R EY"), ("Καλημέρα;", "K AE L IH M ER AH"), ("नमस्ते", "N M S T EH"), ("你好", "N IH HH AE AA"),
+        ("Łódź", "L AA D Z"), ("не", "N EH"), ("5-летний", "F AY V L EH T N IH IY"),
+        ("٥", "F AY V"), ("мы", "M IY"), ("б", "B"), ("😀да", "D AH"),
+    ],
+)  # fmt: skip
+def test_another_script_is_said_as_its_latin_letters_suggest(written: str, phones: str) -> None:
+    """Not as an English word or the name of a letter."""
+    said = pronounce(written, {**SMALL, "my": "M AY"}.get)
+    assert said == (None, (phones,), True)
+
+
+def test_letters_that_nobody_knows_are_no_silence() -> None:
     with pytest.raises(ValueError, match="no Latin letters"):
-        pronounce("你好", SMALL.get)
+        pronounce("𒀀", SMALL.get)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +90,13 @@ def test_cardinal(number: int, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "phones"),
-    [("blate", "B L EY T"), ("knight", "N AY T"), ("phishing", "F IH SH IH NG"), ("zummer", "Z AH M ER")],
+    [
+        ("blate", "B L EY T"),
+        ("knight", "N AY T"),
+        ("phishing", "F IH SH IH NG"),
+        ("zummer", "Z AH M ER"),
+        ("gne", "G N EH"),
+    ],
 )
 def test_a_guess(word: str, phones: str) -> None:
     assert letters_to_phones(word) == phones

@@ -85,6 +85,15 @@ def test_prediction_equals_the_equations_element_by_element(
 
 
 @torch.no_grad()
+def test_each_modality_has_its_own_padding(batch_of: Any, tiny_bert: str) -> None:
+    """Both ways that the scores of a pair are used."""
+    unaligned = batch_of([6, 3, 1, 5], audio_lengths=[2, 6, 4, 1])
+    model = build(tiny_bert, values="source").eval()
+    expected = [_reference_prediction(model, unaligned, i, "source", "concat") for i in range(4)]
+    torch.testing.assert_close(model(unaligned).prediction, torch.tensor(expected), rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
 def test_auxiliary_heads_read_self_attention_over_their_own_steps(batch: Batch, tiny_bert: str) -> None:
     model = build(tiny_bert).train()
     output = model(batch)

@@ -11,6 +11,7 @@ import pytest
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Agreement, Row
+from mmsa_lightning.report.significance import estimate
 from mmsa_lightning.training.protocols import MOSI, SIMS
 
 PAPER = {"tfn": Printed("TFN", dict.fromkeys(MOSI.headings, "50.00") | {"acc7": ""}, {"corr": "a misprint"})}
@@ -56,22 +57,83 @@ def test_the_papers_model_is_tested_against_each_other_row(row: MakeRow):
         row("lmf", [0.5, 0.5], errors + rng.normal(scale=0.1, size=(2, 50))),
         row("interactive_attention", [0.5, 0.5], errors),
     ]
-    found = comparison.tests(rows)
+    samples = comparison.samples(rows)
+    found = comparison.tests(samples)
     assert list(found) == ["tfn", "lmf"]
     assert found["tfn"].difference.value == pytest.approx(-10)
-    assert found["tfn"].difference.p == pytest.approx(2 / 10_000)
-    assert found["tfn"].corrected == pytest.approx(4 / 10_000)  # two comparisons
-    grid = comparison.tests_grid(rows, PAPER)
+    assert found["tfn"].difference.utterances_p == pytest.approx(2 / 10_000)
+    assert found["tfn"].corrected_utterances == pytest.approx(4 / 10_000)  # two comparisons
+    assert found["lmf"].corrected == found["lmf"].difference.p > found["tfn"].corrected == 2 * found["tfn"].difference.p
+    grid = comparison.tests_grid(samples, PAPER)
     assert grid is not None
-    assert grid.rows[0] == ["TFN", "−10.00", "−10.00 to −10.00", "0.0002", "0.0004"]
-    records = {(r["row"], r["metric"]): r for r in comparison.records(rows, PAPER)}
-    assert records["tfn", "mae"]["p_holm"] == found["tfn"].corrected
-    assert records["tfn", "mae"]["minus_paper"] == 0
-    assert records["tfn", "corr"]["p_holm"] is None
+    difference = found["lmf"].difference
+    assert grid.rows[1] == [
+        "lmf",
+        comparison.signed(difference.value),
+        f"{comparison.signed(difference.low)} to {comparison.signed(difference.high)}",
+        *[f"{difference.p:.4f}"] * 2,
+    ]
+    detectable = [found[row].difference.detectable for row in found]
+    shown = f"{np.mean(detectable):.2f} (median; {min(detectable):.2f} to {max(detectable):.2f})"
+    assert grid.title.endswith(f"80 % power at p < .05 before Holm's correction: {shown}.")
+
+
+def test_the_csv_has_both_intervals_what_could_be_shown_and_ranks_to_sensible_digits(row: MakeRow):
+    rng = np.random.default_rng(0)
+    errors = rng.uniform(size=(2, 50))
+    rows = [
+        row("tfn", [0.5, 0.5], errors + rng.normal(0.5, 0.05, size=(2, 50))),
+        row("interactive_attention", [0.5, 0.5], errors),
+    ]
+    samples = comparison.samples(rows)
+    records = {(r["row"], r["metric"]): r for r in comparison.records(rows, samples, PAPER)}
+    tfn, model = records["tfn", "mae"], records["interactive_attention", "mae"]
+    found = comparison.tests(samples)["tfn"]
+    for column, value in {
+        "mean_low": estimate(samples["tfn"]["mae"]).low,
+        "mean_high_utterances": estimate(samples["tfn"]["mae"]).utterances_high,
+        "minus_best": -found.difference.value,
+        "minus_best_high": -found.difference.low,
+        "model_minus_row": found.difference.value,
+        "low": found.difference.low,
+        "high_utterances": found.difference.utterances_high,
+        "detectable": found.difference.detectable,
+    }.items():
+        assert tfn[column] == round(value, 4), column
+    assert (tfn["best"], model["best"], model["minus_best"]) == ("interactive_attention", "interactive_attention", None)
+    assert (tfn["best_share"], model["best_share"], model["mean_rank"]) == (0, 1, 1)
+    assert (tfn["p_utterances"], tfn["minus_paper"]) == (0.0002, 0)
+    assert tfn["p_holm"] == pytest.approx(found.difference.p, rel=1e-3) and len(f"{tfn['p_holm']:.15g}") < 12
+    assert (records["tfn", "corr"]["p_holm"], records["tfn", "corr"]["best_share"]) == (None, None)
+
+
+def test_intervals_stand_below_the_means_and_against_the_best_of_each_metric(row: MakeRow):
+    rng = np.random.default_rng(0)
+    errors = rng.uniform(size=(2, 50))
+    rows = [row("tfn", [0.5, 0.5], errors + 0.1), row("lmf", [0.5, 0.5], errors)]
+    samples = comparison.samples(rows)
+    means, minus = comparison.intervals_grids(rows, samples, PAPER)
+    found = estimate(samples["tfn"]["mae"])
+    assert means.rows[0][:3] == ["TFN", f"{found.low:.1f} to {found.high:.1f}", "undefined"]  # all labels are 0
+    found = comparison.minus_best(samples, "mae")
+    assert found is not None
+    assert (found[0], found[1]["tfn"].value) == ("lmf", pytest.approx(10))
+    low, high = found[1]["tfn"].low, found[1]["tfn"].high
+    assert [cells[:3] for cells in minus.rows] == [
+        ["TFN", f"{low:+.1f} to {high:+.1f}".replace("-", "−"), ""],
+        ["lmf", "best", ""],
+    ]
+    assert "one seed" not in means.title
+    rows.append(row("mfn", [0.5], errors[:1]))
+    assert (
+        "where a row has one seed, over utterances alone"
+        in comparison.intervals_grids(rows, comparison.samples(rows), PAPER)[0].title
+    )
+    assert len(comparison.intervals_grids(rows[:1], samples, PAPER)) == 1
 
 
 def test_without_the_papers_model_nothing_is_tested(row: MakeRow):
-    assert comparison.tests_grid([row("tfn", [0.4])], PAPER) is None
+    assert comparison.tests_grid(comparison.samples([row("tfn", [0.4])]), PAPER) is None
 
 
 def test_columns_names_and_directions_are_the_protocols(row: MakeRow):
@@ -80,7 +142,7 @@ def test_columns_names_and_directions_are_the_protocols(row: MakeRow):
     assert grid.header == ["", "text", "n", "MAE", "Corr", "Acc2", "Acc3", "Acc5", "F1"]
     assert (grid.title, grid.rows[0][3:8:4]) == ("C.", ["40.00", "20.00"])
     assert {j for i, j in grid.bold if i == 0} == {4, 5, 6, 8}  # ties with the other row; not MAE, not Acc5
-    assert [r["metric"] for r in comparison.records(rows[:1], {})] == list(SIMS.headings)
+    assert [r["metric"] for r in comparison.records(rows[:1], comparison.samples(rows), {})] == list(SIMS.headings)
 
 
 def test_generated_labels_stand_beside_true_ones_where_there_are_any(row: MakeRow):
@@ -93,5 +155,7 @@ def test_generated_labels_stand_beside_true_ones_where_there_are_any(row: MakeRo
     assert [cells[-2:] for cells in grid.rows] == [["", ""], ["75.00 ± 7.07", "60.00 ± 0.00"]]
     assert "the utterances' own label reaches text 75.00, vision 50.00." in grid.title
     assert max(j for _, j in grid.bold) == len(grid.header) - 3  # no row is best in them
-    (record,) = (r for r in comparison.records(rows, PAPER) if r["metric"] == "generated_text")
+    (record,) = (
+        r for r in comparison.records(rows, comparison.samples(rows), PAPER) if r["metric"] == "generated_text"
+    )
     assert (record["row"], record["n"], record["mean"], record["p"]) == ("self_mm", 2, 75, None)

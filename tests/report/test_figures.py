@@ -17,6 +17,7 @@ from mmsa_lightning.report.figures import (
     labels_figure,
     losses_figure,
     predictions_figure,
+    ranks_figure,
     rows_figure,
     signs_figure,
 )
@@ -104,6 +105,16 @@ def test_rows_show_each_seed_the_mean_and_the_papers_figure(row: Callable[..., R
 def test_rows_show_the_metrics_of_their_protocol(row: Callable[..., Row]):
     figure = rows_figure([row("tfn", [0.4], protocol=SIMS)], {}, "t")
     assert [axis.get_xlabel() for axis in figure.axes] == ["MAE × 100 (lower is better)", "Corr × 100", "Acc2 × 100"]
+
+
+def test_ranks_show_how_often_each_row_has_each_the_highest_in_the_mean_above():
+    ranked = np.array([[2] * 150 + [3] * 50, [1] * 199 + [2], [3] * 150 + [2] * 50])
+    figure = ranks_figure(["tfn", "lmf", "mfn"], ranked, {"tfn": Printed("TFN", {}, {})}, "t")
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["lmf", "TFN", "mfn"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2", "3"]
+    np.testing.assert_allclose(axis.images[0].get_array(), [[99.5, 0.5, 0], [0, 75, 25], [0, 25, 75]])
+    assert [text.get_text() for text in axis.texts] == ["100", "<1", "75", "25", "25", "75"]
 
 
 def test_attention_shows_each_map_with_the_words_of_both_sides():

@@ -31,15 +31,20 @@ def test_the_page_needs_nothing_else_and_shows_every_part(runs: Path, tmp_path: 
     write_page([runs], tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text())
     # All rows together and against one another, two of each row, the labels and the attention of one of them.
-    assert len(page.addresses) == 2 + 2 * 2 + 2
+    assert len(page.addresses) == 3 + 2 * 2 + 2
     assert "interactive_attention: attention in v$_$1 (label +1.0, predicted +0.50), seed 1" in page.titles
     assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
-    card, results, tests, largest, generated = page.tables
+    card, results, intervals, minus_best, tests, largest, generated = page.tables
     assert card[1] == ["utterances", "0", "0", "0", "0", "2", "0", "0", "1.00", "0.00"]
     assert [row[:4] for row in results[1:]] == [
         ["interactive_attention", "minilm", "1", "50.00"],
         ["tfn", "minilm", "1", "50.00"],
     ]
+    assert [row[:2] for row in minus_best[1:]] == [["interactive_attention", minus_best[1][1]], ["tfn", "best"]]
+    low, high = (float(end.replace("−", "-")) for end in minus_best[1][1].split(" to "))
+    assert (low + high) / 2 == pytest.approx(45, abs=0.1)
+    assert [row[0] for row in intervals[1:]] == ["interactive_attention", "tfn"]
+    assert any("Smallest difference that could have been shown" in words for words in page.words)
     assert tests[1][:2] == ["tfn", "+45.00"]  # (0 + 3) / 2 against (.1 + 2) / 2
     assert largest[1] == ["far", "+1.0", "-2.00", "-1.00", "<b>far</b> & more"]
     assert generated[1] == ["b", "-1.00", "+1.00"]
@@ -57,7 +62,7 @@ def test_the_page_shows_what_the_data_are_measured_by(tmp_path: Path):
     assert written[:2] == [tmp_path / "report.html", tmp_path / "labels" / "agreement.csv"]
     assert all(path.is_file() for path in written)
     page = Page((tmp_path / "report.html").read_text())
-    card, results, _, agreement, *_ = page.tables
+    card, results, _, _, _, agreement, *_ = page.tables
     assert [row[:3] for row in agreement[1:]] == [
         ["the label itself", "", "0.00"],  # 1 -1 1 with 1 .5 0
         ["interactive_attention", "1", "50.00"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.cells import Cell
-from mmsa_lightning.report.rows import read_rows
+from mmsa_lightning.report.rows import read_rows, run_records
 from mmsa_lightning.training.protocols import MOSI, SIMS
 
 
@@ -40,6 +41,26 @@ def test_rows_hold_their_seeds_and_test_errors(tmp_path: Path):
     assert tfn.text == "minilm"
 
 
+def test_what_a_table_was_made_of_is_listed_by_content(tmp_path: Path):
+    made = {"precision": "32-true", "git_commit": "abc"}
+    cells = [finished(tmp_path / "a", "tfn", 1, **made), finished(tmp_path / "a", "tfn", 2)]
+    first, second = run_records(read_rows(cells))
+    run_dir = tmp_path / "a" / "mosi" / "tfn" / "full" / "seed1"
+    assert first == {
+        **{"row": "tfn", "seed": 1, "run": "mosi/tfn/full/seed1", "config_hash": "c", "data_hash": "d"},
+        **{"precision": "32-true", "git_commit": "abc"},
+        "result_sha256": hashlib.sha256((run_dir / "result.json").read_bytes()).hexdigest(),
+        "predictions_sha256": hashlib.sha256((run_dir / "predictions.csv").read_bytes()).hexdigest(),
+    }
+    assert second["git_commit"] is None
+    finished(tmp_path / "b", "tfn", 1, **made)  # the same elsewhere
+    elsewhere = Cell("tfn", 1, tmp_path / "b" / "mosi" / "tfn" / "full" / "seed1")
+    assert run_records(read_rows([elsewhere])) == [first]
+    (elsewhere.run_dir / "predictions.csv").write_text("split,id,label,prediction,text\ntest,a,1.0,1.25,\n")
+    (other,) = run_records(read_rows([elsewhere]))
+    assert [name for name in other if other[name] != first[name]] == ["predictions_sha256"]
+
+
 def test_undefined_is_not_a_number(tmp_path: Path):
     (row,) = read_rows([finished(tmp_path, "tfn", 1, test=dict.fromkeys(MOSI.headings, None))])
     assert np.isnan(row.test("corr")).all()
@@ -60,6 +81,16 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, changes: dict[
     cells = [finished(tmp_path, "tfn", 1), finished(tmp_path, "lmf", 1, **changes)]
     with pytest.raises(UserError, match=words):
         read_rows(cells)
+
+
+def test_seeds_of_one_row_have_one_precision_and_rows_may_differ(tmp_path: Path):
+    """With trainer.precision=auto two machines may make two seeds of one setting."""
+    half, older = finished(tmp_path, "tfn", 1, precision="bf16-mixed"), finished(tmp_path, "tfn", 2)
+    full = finished(tmp_path, "lmf", 1, precision="32-true")
+    assert len(read_rows([half, older, full])) == 2
+    other = finished(tmp_path, "tfn", 3, precision="32-true")
+    with pytest.raises(UserError, match="precision in one row: tfn seed 1 has bf16-mixed, seed 3 has 32-true"):
+        read_rows([half, older, full, other])
 
 
 def test_word_vectors_stand_beside_an_encoder(tmp_path: Path):

@@ -4,7 +4,7 @@ import csv
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -18,7 +18,7 @@ from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives import multitask
 from mmsa_lightning.objectives.generator import LabelGenerator
 from mmsa_lightning.objectives.multitask import MultiTask
-from mmsa_lightning.training.callbacks import LOOK, AtomicCheckpointIO, Finite, GeneratedLabels, History, Patience
+from mmsa_lightning.training.callbacks import LOOK, Finite, GeneratedLabels, History, Patience
 from mmsa_lightning.training.module import SentimentModule
 
 
@@ -201,24 +201,6 @@ def test_a_history_that_cannot_be_written_leaves_the_earlier_whole(
     with pytest.raises(OSError, match="disk full"):
         history.on_train_epoch_end(trainer, trainer.lightning_module)
     assert path.read_text() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, io = tmp_path / "last.ckpt", AtomicCheckpointIO()
-    io.save_checkpoint({"epoch": 1}, path)
-    io.save_checkpoint({"epoch": 2}, path)
-
-    def fail_half_way(checkpoint: dict[str, Any], file: BinaryIO) -> None:
-        file.write(b"PK")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(torch, "save", fail_half_way)
-    with pytest.raises(OSError, match="disk full"):
-        io.save_checkpoint({"epoch": 3}, path)
-    assert torch.load(path, weights_only=True) == {"epoch": 2}
     assert list(tmp_path.iterdir()) == [path]
 
 

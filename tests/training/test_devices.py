@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.training.devices import plan, read
+from mmsa_lightning.training.devices import at_once, plan, read, share
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,39 @@ def test_what_names_no_devices_is_refused(value: Any) -> None:
 def test_devices_that_are_not_there_are_refused(value: Any, gpus: int, words: str) -> None:
     with pytest.raises(UserError, match=words):
         plan(read(value), gpus)
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus", "slots", "seen"),
+    [
+        (1, 4, 4, [[0], [1], [2], [3]]),
+        (1, 4, 2, [[0], [1]]),
+        (1, 2, 4, [[0], [1], [0], [1]]),  # too few: two runs on each
+        (2, 4, 2, [[0, 1], [2, 3]]),
+        (8, 4, 2, [[0, 1, 2, 3]] * 2),  # refused by plan, which says how many there are
+        (None, 4, 2, [[0, 1], [2, 3]]),
+        (None, 2, 3, [[0], [1], [0]]),
+        ([1], 4, 2, [[0, 1, 2, 3]] * 2),
+    ],
+)
+def test_runs_at_once_share_the_gpus(devices: Any, gpus: int, slots: int, seen: list[list[int]]) -> None:
+    assert [share(devices, gpus, slot, slots) for slot in range(slots)] == seen
+
+
+@pytest.mark.parametrize(
+    ("runs", "each", "gpus", "cores", "gigabytes", "found"),
+    [
+        (16, 1, 4, 2, 1, 4),
+        (3, 1, 4, 64, 100, 3),
+        (16, 2, 4, 64, 100, 2),
+        (16, 8, 4, 64, 100, 1),
+        (16, 1, 0, 2, 24, 2),
+        (16, 1, 0, 8, 12, 3),
+        (16, 2, 0, 8, 100, 4),
+        (16, 1, 0, 8, 1, 1),
+    ],
+)
+def test_as_many_runs_at_once_as_there_is_room_for(
+    runs: int, each: int, gpus: int, cores: int, gigabytes: int, found: int
+) -> None:
+    assert at_once(runs, each, gpus, cores, gigabytes * 2**30) == found

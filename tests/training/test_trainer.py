@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -18,7 +19,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.objectives.base import Objective
 from mmsa_lightning.objectives.l1 import L1
 from mmsa_lightning.training import trainer
-from mmsa_lightning.training.trainer import OWN_ARGUMENTS, SETTINGS, build_trainer, check, processes
+from mmsa_lightning.training.trainer import OWN_ARGUMENTS, SETTINGS, build_trainer, check, precision, processes
 
 WRONG = ("nonsense", "", 0, -1, 1.5, 10**30, [1], True, None)  # unless it is among the others
 TAKES: dict[str, tuple[Any, ...]] = {
@@ -35,7 +36,7 @@ TAKES: dict[str, tuple[Any, ...]] = {
     "log_every_n_steps": (1, 10**6),
     "max_epochs": (1, 10**6),
     "num_nodes": (1, 2),
-    "precision": ("32-true", "16-mixed", "bf16-mixed", "64-true"),
+    "precision": ("32-true", "16-mixed", "bf16-mixed", "64-true", "auto"),
 }
 
 
@@ -66,6 +67,34 @@ def test_an_argument_is_not_set_from_the_environment(monkeypatch: pytest.MonkeyP
 def test_half_precision_that_a_processor_has_not_is_refused() -> None:
     with pytest.raises(UserError, match="16-mixed is for GPUs"):
         processes({"accelerator": "cpu", "precision": "16-mixed"})
+
+
+@pytest.mark.parametrize(
+    ("processor", "gpus", "devices", "expected"),
+    [
+        (True, [], 1, "bf16-mixed"),
+        (False, [], 1, "32-true"),
+        (False, [9, 7], 1, "bf16-mixed"),  # the first alone
+        (True, [9, 7], 2, "32-true"),
+        (True, [9, 7], [1], "32-true"),
+    ],
+)
+def test_auto_is_half_precision_where_each_device_has_it(
+    processor: bool, gpus: list[int], devices: Any, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "_gpus", lambda options: len(gpus))
+    monkeypatch.setattr(trainer, "processor_has_bf16", lambda: processor)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(gpus))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: SimpleNamespace(major=gpus[i]))
+    assert precision({"precision": "auto", "devices": devices}) == expected
+    assert precision({"precision": "64-true", "devices": devices}) == "64-true"
+    assert precision({"devices": devices}) == "32-true"
+
+
+def test_auto_is_float32_on_a_gpu_that_is_not_cudas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "_gpus", lambda options: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert precision({"precision": "auto"}) == "32-true"
 
 
 @pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="has a GPU")

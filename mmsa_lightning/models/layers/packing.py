@@ -1,7 +1,8 @@
-"""A text encoder over only the real tokens of a batch, joined end to end, so that padding costs time only in attention.
+"""A text encoder over only the real tokens of a batch, joined end to end.
 
 All of a transformer but its attention works on each token by itself. So each family that is packed needs nothing but an
-attention that takes a :class:`Packing`: the one registered here under :data:`NAME`, or :class:`RelativeAttention`.
+attention that takes a :class:`Packing`: the one registered here under :data:`NAME`, or :class:`RelativeAttention`. It
+pads only sequences of like length, so that its time and memory, too, follow each sequence's own length.
 """
 
 from __future__ import annotations
@@ -18,39 +19,85 @@ from transformers.masking_utils import sdpa_mask
 
 from mmsa_lightning.batch import Padded
 from mmsa_lightning.models.layers.dropout import dropout
+from mmsa_lightning.models.layers.groups import like_lengths
+from mmsa_lightning.precision import full
 
 NAME = "packed"
+TILE = 32  # tokens
 
 
-class Packing:
-    """The places of the real steps in a padded batch. On a GPU a batch stays padded: there starting kernels takes the
-    time, not padding.
+def whole_tiles(sequence: Padded) -> Tensor:
+    """Which steps are packed in half precision, bool (batch, time): the real ones, and padding up to a whole tile.
+
+    For every number of tokens that is new, oneDNN writes kernels for each product in bfloat16 and keeps them: that
+    takes nearly the time of the products themselves, and hundreds of megabytes. So there are few such numbers.
+    """
+    room = sequence.mask.shape[1] - sequence.lengths
+    wanted = -sequence.lengths.sum() % TILE
+    added = (wanted - (room.cumsum(0) - room)).clamp(min=0).minimum(room)  # to the first sequences that have room
+    return torch.arange(sequence.mask.shape[1]) < (sequence.lengths + added)[:, None]
+
+
+class Grid:
+    """The places of packed steps among padded sequences.
 
     Args:
-        sequence: the padded batch.
-        padded: leave the batch as it is on a CPU, too.
+        mask: bool (batch, time), True on real steps.
+        rows: int64 (tokens,), of each packed token its place in the flattened mask; None: nothing is packed, and packed
+            means padded.
     """
 
-    def __init__(self, sequence: Padded, padded: bool = False) -> None:
-        self.mask = sequence.mask
-        leave = padded or sequence.mask.device.type != "cpu"
-        self.rows = None if leave else sequence.mask.flatten().nonzero().squeeze(1)
+    def __init__(self, mask: Tensor, rows: Tensor | None) -> None:
+        self.mask = mask
+        self.rows = rows
 
     def pack(self, padded: Tensor) -> Tensor:
         """(batch, time, ...) -> (1, tokens, ...)."""
         return padded if self.rows is None else padded.flatten(0, 1).index_select(0, self.rows).unsqueeze(0)
 
     def unpack(self, packed: Tensor) -> Tensor:
-        """(1, tokens, ...) -> (batch, time, ...), with zeros on padding."""
+        """(1, tokens, ...) -> (batch, time, ...), with zeros on padding that was left out."""
         if self.rows is None:
             return packed
         shape = packed.shape[2:]
         empty = packed.new_zeros(self.mask.numel(), *shape)
-        return empty.index_copy(0, self.rows, packed[0]).view(*self.mask.shape, *shape)
+        return empty.index_copy_(0, self.rows, packed[0]).view(*self.mask.shape, *shape)
+
+
+class Packing(Grid):
+    """The real steps of a batch, sequence by sequence from the shortest to the longest. On a GPU a batch stays padded:
+    there starting kernels takes the time, not padding. In half precision a little padding is among them, see
+    :func:`whole_tiles`.
+
+    Args:
+        sequence: the padded batch.
+        padded: leave the batch as it is on a CPU, too.
+
+    Attributes:
+        groups: one after the other, the sequences that attention pads to the same length; see :func:`like_lengths`.
+            Empty where the batch stays padded.
+    """
+
+    def __init__(self, sequence: Padded, padded: bool = False) -> None:
+        super().__init__(sequence.mask, None)
+        self.groups: list[Grid] = []
+        if padded or sequence.mask.device.type != "cpu":
+            return
+        kept = whole_tiles(sequence) if torch.is_autocast_enabled("cpu") else sequence.mask
+        lengths = kept.sum(dim=1)
+        found = like_lengths(lengths)
+        order = torch.cat(found)
+        number, step = kept[order].nonzero().unbind(1)
+        self.rows = order[number] * kept.shape[1] + step
+        ends = lengths[order].cumsum(0)
+        self.starts = (ends - lengths[order])[order.argsort()]  # of each sequence, its first token
+        for some in found:
+            longest = int(lengths[some].max())
+            self.groups.append(Grid(sequence.mask[some, :longest], kept[some, :longest].flatten().nonzero().squeeze(1)))
 
     def first(self, packed: Tensor) -> Tensor:
         """The first step of each sequence: (1, tokens, ...) -> (batch, ...)."""
-        return packed[:, 0] if self.rows is None else packed[0, self.positions[0] == 0]
+        return packed[:, 0] if self.rows is None else packed[0].index_select(0, self.starts)
 
     @property
     def positions(self) -> Tensor:
@@ -117,19 +164,38 @@ def attend(
     Returns:
         float (1, tokens, heads, width), or (batch, 1, heads, width).
     """
-    first = isinstance(packing, FirstOfAll)
-    whole = packing.packing if isinstance(packing, FirstOfAll) else packing
-    key, value = (whole.unpack(x.transpose(1, 2)).transpose(1, 2) for x in (key, value))
-    if not first:
-        query = whole.unpack(query.transpose(1, 2)).transpose(1, 2)
-    allowed = whole.mask[:, None, None, :]
+    if isinstance(packing, FirstOfAll):  # so few scores that padding does no harm
+        key, value = (_padded(packing.packing, x) for x in (key, value))
+        return _within(query, key, value, packing.packing.mask, p, bias, window)
+    if packing.rows is None:
+        return _within(query, key, value, packing.mask, p, bias, window)
+    sizes = [len(group.rows) for group in packing.groups if group.rows is not None]
+    read = []
+    for group, *part in zip(packing.groups, *(x.split(sizes, dim=2) for x in (query, key, value)), strict=True):
+        q, k, v = (_padded(group, x) for x in part)
+        read.append(group.pack(_within(q, k, v, group.mask, p, bias, window)))
+    return torch.cat(read, dim=1)
+
+
+def _padded(grid: Grid, packed: Tensor) -> Tensor:
+    """(1, heads, tokens, width) -> (batch, heads, time, width)."""
+    return grid.unpack(packed.transpose(1, 2)).transpose(1, 2)
+
+
+def _within(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, p: float, bias: Tensor | None, window: int | None
+) -> Tensor:
+    """As :func:`attend`, over padded sequences: (batch, heads, time, width) -> (batch, time, heads, width)."""
+    queries, keys = query.shape[2], key.shape[2]
+    allowed = mask[:, None, None, :]
     if window is not None:
-        step = torch.arange(key.shape[2], device=key.device)
-        near = (step[: query.shape[2], None] - step).abs() < window
+        step = torch.arange(keys, device=key.device)
+        near = (step[:queries, None] - step).abs() < window
         # Padding sees all: with nothing to see it would be not a number, and so would gradients.
-        allowed = allowed & (near | ~whole.mask[:, None, : query.shape[2], None])
-    read = _attend(query, key, value, allowed, p, bias).transpose(1, 2)
-    return read if first else whole.pack(read)
+        allowed = allowed & (near | ~mask[:, None, :queries, None])
+    if bias is not None:
+        bias = bias[:, :, :queries, :keys]
+    return _attend(query, key, value, allowed, p, bias).transpose(1, 2)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, p: float, bias: Tensor | None = None) -> Tensor:
@@ -137,11 +203,18 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, p: float
     if p == 0 or query.device.type != "cpu":
         mask = allowed if bias is None else bias.to(query.dtype).masked_fill(~allowed, float("-inf"))
         return nn.functional.scaled_dot_product_attention(query, key, value, mask, p)
-    # With dropout, torch's own also takes these single steps on a CPU, and draws its random numbers more slowly.
-    scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
-    if bias is not None:
-        scores = scores + bias
-    return dropout(scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1), p, training=True) @ value
+    # With dropout, torch's own also takes single steps on a CPU, and draws its random numbers more slowly. In bfloat16
+    # softmax would lose more time than the products gain, and have kernels written for every length that is new.
+    with torch.autocast("cpu", enabled=False):
+        query, key, value = full(query), full(key), full(value)
+        added = (query.new_zeros(()) if bias is None else full(bias)).masked_fill(~allowed, float("-inf"))
+        scores = torch.baddbmm(
+            added.expand(*query.shape[:2], -1, -1).flatten(0, 1),
+            query.flatten(0, 1),
+            key.flatten(0, 1).transpose(1, 2),
+            alpha=1 / math.sqrt(query.shape[-1]),
+        )
+        return dropout(scores.softmax(dim=-1).unflatten(0, query.shape[:2]), p, training=True) @ value
 
 
 class RelativeAttention(nn.Module):

@@ -49,3 +49,15 @@ class Pooling(nn.Module):
             return masked_mean(values, mask)
         scores = full(self.score(values)).squeeze(-1).masked_fill(~mask, float("-inf"))
         return _weighted_sum(scores.softmax(dim=1), values)
+
+    def of_attended(self, weights: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """``forward(weights @ values, mask)``, with less work where the pooling is the same for all values.
+
+        Args:
+            weights: float (batch, time, keys).
+            values: float (batch, keys, width).
+            mask: bool (batch, time).
+        """
+        if self.score is not None:
+            return self(weights @ values, mask)
+        return _weighted_sum(self(weights, mask), values)

@@ -5,7 +5,7 @@ import math
 import torch
 
 from mmsa_lightning.batch import Batch
-from mmsa_lightning.models.layers.attention import attention_weights
+from mmsa_lightning.models.layers.attention import attention_scores, attention_weights
 
 
 def _reference_weights(query: torch.Tensor, key: torch.Tensor, steps: int) -> list[list[float]]:
@@ -21,7 +21,7 @@ def _reference_weights(query: torch.Tensor, key: torch.Tensor, steps: int) -> li
 def test_equals_a_loop_over_elements(batch: Batch) -> None:
     assert batch.audio is not None
     query = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(1))
-    weights = attention_weights(query, batch.audio.values, batch.audio.mask)
+    weights = attention_weights(attention_scores(query, batch.audio.values), batch.audio.mask)
     for i, steps in enumerate(batch.audio.lengths.tolist()):
         expected = torch.tensor(_reference_weights(query[i], batch.audio.values[i], steps))
         torch.testing.assert_close(weights[i], expected, rtol=1e-5, atol=1e-6)
@@ -29,6 +29,16 @@ def test_equals_a_loop_over_elements(batch: Batch) -> None:
 
 def test_padding_gets_no_weight_and_rows_sum_to_one(batch: Batch) -> None:
     assert batch.audio is not None
-    weights = attention_weights(batch.audio.values, batch.audio.values, batch.audio.mask)
+    weights = attention_weights(attention_scores(batch.audio.values, batch.audio.values), batch.audio.mask)
     assert (weights.transpose(1, 2)[~batch.audio.mask] == 0).all()
     torch.testing.assert_close(weights.sum(-1), torch.ones(4, 6))
+
+
+def test_scores_are_not_rounded_to_half_precision() -> None:
+    """Scores about 384, which bfloat16 tells apart in steps of 2: softmax would see nothing but those."""
+    query = torch.ones(1, 1, 384)
+    key = 1 + torch.arange(4).view(1, 4, 1) / 1024 + torch.zeros(1, 4, 384)
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        weights = attention_weights(attention_scores(query, key), mask)
+    torch.testing.assert_close(weights, torch.tensor([0, 0.375, 0.75, 1.125]).softmax(dim=0).view(1, 1, 4))

@@ -54,6 +54,15 @@ def test_attention_weights_real_steps_by_a_learned_score(batch: Batch) -> None:
         torch.testing.assert_close(pooled[i], weights @ values[i, :n])
 
 
+@pytest.mark.parametrize("mode", ["mean", "cls", "attention"])
+def test_of_attended_is_the_pool_of_what_was_attended_to(batch: Batch, mode: str) -> None:
+    assert batch.audio is not None and batch.vision is not None
+    pooling, mask = Pooling(mode, 20), batch.audio.mask
+    weights = torch.rand(4, 6, 6, generator=torch.Generator().manual_seed(1))
+    expected = pooling(weights @ batch.vision.values, mask)
+    torch.testing.assert_close(pooling.of_attended(weights, batch.vision.values, mask), expected)
+
+
 def test_an_unknown_mode_is_answered_with_the_known() -> None:
     with pytest.raises(ValueError, match=r"mean.*cls.*attention"):
         Pooling("max", 5)

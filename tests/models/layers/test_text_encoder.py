@@ -16,7 +16,7 @@ from transformers import AutoModel, BertModel
 from mmsa_lightning.batch import Batch, Padded
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.candidate import longer
-from mmsa_lightning.models.layers import text_encoder
+from mmsa_lightning.models.layers import groups, text_encoder
 from mmsa_lightning.models.layers.families import FAMILIES
 from mmsa_lightning.models.layers.packing import Packing
 from mmsa_lightning.models.layers.text_encoder import Pack, TextEncoder
@@ -32,9 +32,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture
-def tokens(batch: Batch) -> Padded:
-    """Of 6, 3, 1 and 5 word pieces."""
+def tokens(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> Padded:
+    """Of 6, 3, 1 and 5 word pieces: attention pads 1 to 3 and 5 to 6."""
     assert batch.tokens is not None
+    monkeypatch.setattr(groups, "START", 15)
+    assert [some.tolist() for some in groups.like_lengths(batch.tokens.lengths)] == [[2, 1], [3, 0]]
     return batch.tokens
 
 
@@ -107,6 +109,22 @@ def test_a_batch_that_is_not_packed_gives_the_same(
     monkeypatch.setattr(text_encoder, "Packing", lambda sequence, padded: Packing(sequence, padded=True))
     for found, expected in zip((encoder(tokens) * mask, encoder.first(tokens)), packed, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", tiny.CONFIGS)
+def test_padding_up_to_a_whole_tile_changes_neither_values_nor_gradients(
+    tokens: Padded, saved: dict[str, str], name: str
+) -> None:
+    """In 64 bits, which autocast leaves as they are."""
+    encoder = TextEncoder(saved[name], dropout=0.0).double()
+
+    def run() -> tuple[list[Tensor], dict[str, Tensor]]:
+        found = [encoder(tokens)[tokens.mask], encoder.first(tokens)]
+        return found, gradients(found, encoder.bert)
+
+    expected = run()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(run(), expected, rtol=1e-10, atol=1e-10)
 
 
 def adding(added: Tensor, turn: int) -> Any:
