@@ -37,6 +37,44 @@ def test_help_imports_nothing_heavy(argv):
     assert "loaded: set()" in done.stdout
 
 
+LARGE = {"torch", "torch._dynamo", "lightning", "torchmetrics", "transformers", "hydra", "matplotlib", "scipy"}
+NEEDLESS = {"scipy.signal", "scipy.optimize", "pandas", "sklearn", "peft", "wandb", "joblib", "submitit", "optuna"}
+REPORTS = {"torch", "hydra", "matplotlib", "scipy", "scipy.optimize"}  # scipy.stats brings the last
+ENCODERS = {"torch", "torch._dynamo", "transformers", "scipy", "scipy.optimize"}  # transformers brings scipy and dynamo
+
+
+@pytest.mark.parametrize(
+    ("argv", "allowed"),
+    [
+        (["data", "inspect", "none.h5"], set()),
+        (["train", "--help"], {"hydra"}),
+        (["table", "5", "runs=none"], REPORTS),
+        (["report", "none"], REPORTS),
+        (["compare", "a.csv", "b.csv"], REPORTS),
+        pytest.param(["predict", "none", "stub.csv", "--out", "x.csv"], ENCODERS, marks=pytest.mark.slow),
+        pytest.param(["models"], ENCODERS | {"hydra"}, marks=pytest.mark.slow),
+        pytest.param(
+            ["train", "data=own", "data.path=none.h5"],
+            {"torch", "torch._dynamo", "lightning", "torchmetrics", "transformers", "hydra"},
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_a_command_imports_what_it_uses(argv, allowed, tmp_path):
+    """What is large, and no more of it; that some end with 2, for want of files, comes after the imports."""
+    (tmp_path / "stub.csv").touch()
+    code = (
+        "import atexit, sys; from mmsa_lightning.cli import main\n"
+        f"large = {LARGE | NEEDLESS}\n"
+        "atexit.register(lambda: print('loaded:', *large & set(sys.modules)))\n"
+        "main(sys.argv[1:])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode in (0, 2) and "Traceback" not in done.stderr
+    assert set(done.stdout.rpartition("loaded:")[2].split()) <= allowed
+
+
 @pytest.mark.parametrize(
     "argv",
     [

@@ -19,8 +19,8 @@ class _Requirement(imports.RequirementCache):
 def import_lean() -> None:
     """Import torchmetrics, which Lightning needs, as if :data:`UNUSED` were not installed, and so the losses of DETR.
 
-    They are imported wherever they are. What needs one of them then says that it does; no figure changes. Call this
-    before Lightning is imported, and only in a process that trains.
+    Both import them wherever they are. A metric that needs one of them then says that it does; no figure changes. Call
+    this before Lightning is imported, and only in a process that trains.
     """
     available = imports.package_available
     with (
