@@ -144,12 +144,15 @@ def tables(recipe: Mapping[str, Any]) -> dict[str, Table]:
 def _cell(line: Mapping[str, str], metric: str) -> str:
     if not line["mean"]:
         return "undefined"
-    return " ± ".join(_figure(metric, line[name]) for name in ("mean", "std") if line[name])
+    spread = (
+        [_figure(metric, line["std"])] if line["std"] and float(line["std"]) else []
+    )  # none of what is always equal
+    return " ± ".join([_figure(metric, line["mean"]), *spread])
 
 
 def _figure(metric: str, text: str) -> str:
     """Of a figure that is times 100 in the CSV."""
-    return _bare(f"{float(text) / 100:.3f}") if metric in FRACTIONS else f"{float(text):.1f}"
+    return _bare(f"{float(text) / 100:.3f}" if metric in FRACTIONS else f"{float(text):.1f}")
 
 
 def _test(line: Mapping[str, str]) -> dict[str, str]:
@@ -159,12 +162,12 @@ def _test(line: Mapping[str, str]) -> dict[str, str]:
 
 
 def _signed(text: str) -> str:
-    return _bare(f"{float(text) / 100:+.3f}").replace("-", "−")
+    return _bare(f"{float(text) / 100:+.3f}")
 
 
 def _bare(number: str) -> str:
-    """Without the nought before the point."""
-    return re.sub(r"^([+-]?)0\.", r"\1.", number)
+    """Without the nought before the point of a fraction, and with a minus."""
+    return re.sub(r"^([+-]?)0(\.\d{3})$", r"\1\2", number).replace("-", "−")
 
 
 def _line(cells: Iterable[str]) -> str:
