@@ -26,9 +26,9 @@ SHARE = 0.05  # of the time goes into writing, at most: the state's size and the
 class BackgroundCheckpointIO(TorchCheckpointIO):
     """Writes a copy of the state in a thread while training goes on, one at a time.
 
-    What is saved as :data:`BEST` stays in memory, and is written when training ends, however it ends. Until then every
-    other checkpoint holds it, under ``best``: were it a file beside them, a run that is killed between the two would go
-    on with the best weights of a later epoch than it knows of.
+    What is saved as :data:`BEST` stays in memory, and is written when training is over. Until then every other
+    checkpoint holds it, under ``best``: were it a file beside them, a run that is killed between the two would go on
+    with the best weights of a later epoch than it knows of.
 
     Lightning's AsyncCheckpointIO copies within the GPU's memory, and again for each epoch that ends during a write.
     """
@@ -78,17 +78,23 @@ class BackgroundCheckpointIO(TorchCheckpointIO):
         return took <= SHARE * (time.monotonic() - ended)
 
     def teardown(self) -> None:
-        """Wait until all that was saved is on disk.
+        """Wait until the last checkpoint is on disk.
 
         Raises:
             OSError: it could not be written.
         """
-        try:
-            self._wait()
-        finally:
-            best, self.best = self.best, None
-            if best is not None:
-                _write(*best)
+        self._wait()
+
+    def write_best(self) -> None:
+        """Write the best weights to their own file, when training is over. A run that stops sooner has them in its last
+        checkpoint.
+
+        Raises:
+            OSError: they could not be written.
+        """
+        best, self.best = self.best, None
+        if best is not None:
+            _write(*best)
 
     def _wait(self) -> None:
         writing, self.writing = self.writing, None

@@ -273,7 +273,6 @@ def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resu
     """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-        trainer.strategy.barrier()  # rank 0 has written the best weights, which every rank reads next
     except (Interrupted, SystemExit) as stop:  # SystemExit: Lightning's answer to Ctrl-C outside of an epoch
         if trainer.is_global_zero:
             print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
@@ -282,6 +281,10 @@ def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resu
         if isinstance(error, UserError) or resume is None or _callback(trainer, Interruption).started:
             raise
         raise UserError(f"{resume} does not fit this run ({error!r}); overwrite=true starts again") from error
+    io = trainer.strategy.checkpoint_io
+    assert isinstance(io, BackgroundCheckpointIO)
+    io.write_best()
+    trainer.strategy.barrier()  # every rank reads next what rank 0 has written
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path:

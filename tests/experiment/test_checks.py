@@ -162,7 +162,8 @@ def test_a_model_that(wrong: str, folder: Path) -> None:
     changes, name, said = WRONG[wrong]
     write(folder, *changes)
     failed = failures(folder)
-    assert list(failed) == [name]
+    also = {"bfloat16 is close to float32"} if wrong == "reads padding" else set()  # which pads otherwise
+    assert next(iter(failed)) == name and set(failed) <= {name, *also}
     assert said in failed[name] and "\n" not in failed[name]
 
 

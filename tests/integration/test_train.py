@@ -341,7 +341,7 @@ def test_training_stops_when_patience_is_over(arguments: Arguments, tmp_path: Pa
 
 
 def test_the_best_epoch_need_not_be_the_last(arguments: Arguments, tmp_path: Path) -> None:
-    main(arguments("seed=2", "optim.lr.other=0.02", "trainer.max_epochs=5", "patience=6"))
+    main(arguments("seed=1", "optim.lr.other=0.05", "trainer.max_epochs=5", "patience=6"))
     run = the_run(tmp_path)
     errors = [float(row["valid/mae"]) for row in rows(run / "metrics.csv")]
     outcome = result(run)

@@ -106,6 +106,7 @@ def test_what_cannot_be_written_is_told_of_once_and_leaves_the_earlier_whole(
         with pytest.raises(OSError, match="disk full"):
             io.teardown()
     io.teardown()
+    io.write_best()
     assert read(path)["global_step"] == 1
     assert read(tmp_path / "best.ckpt")["global_step"] == 1
     assert len(list(tmp_path.iterdir())) == 2
@@ -126,8 +127,9 @@ def test_the_best_weights_are_in_the_last_checkpoint_until_the_end(tmp_path: Pat
         assert written["best"]["state_dict"]["w"].unique().tolist() == [1]
         # Weights and one moment; a second time the weights, where they are others.
         assert (tmp_path / "last.ckpt").stat().st_size // 36000 == 1 + step
+        io.teardown()
         assert not (tmp_path / "best.ckpt").exists()
-    io.teardown()
+    io.write_best()
     assert read(tmp_path / "best.ckpt")["global_step"] == 1
 
 
@@ -144,7 +146,7 @@ def test_a_run_that_goes_on_has_the_best_weights_of_its_checkpoint(
     io = BackgroundCheckpointIO()
     loaded = io.load_checkpoint(moved / "last.ckpt", weights_only=True)
     assert loaded["global_step"] == 7 and "best" not in loaded
-    io.teardown()
+    io.write_best()
     assert read(moved / "best.ckpt")["global_step"] == (9 if rank else 4)
 
 
@@ -153,7 +155,7 @@ def test_an_older_checkpoint_has_its_best_weights_beside_it(tmp_path: Path) -> N
     for name in ("best.ckpt", "last.ckpt"):
         torch.save(state(7, 7.0), tmp_path / name)
     assert io.load_checkpoint(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 7
-    io.teardown()
+    io.write_best()
     assert read(tmp_path / "best.ckpt")["global_step"] == 7
 
 

@@ -100,7 +100,7 @@ def train(configs: dict[str, dict[str, Any]], folder: Path) -> None:
     torch.set_num_threads(1)
     try:
         for name, made in configs.items():
-            experiment._run(made, {"data": "demo", "model": name, "ablation": "full"}, folder / name, None)
+            experiment._run(made, {"data": "demo", "model": name, "ablation": "full"}, folder / name, None, True)
     finally:
         torch.set_num_threads(threads)  # other tests follow in this process
 
