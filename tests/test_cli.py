@@ -55,7 +55,7 @@ ENCODERS = {"torch", "torch._dynamo", "transformers", "scipy", "scipy.optimize"}
         pytest.param(["models"], ENCODERS | {"hydra"}, marks=pytest.mark.slow),
         pytest.param(
             ["train", "data=own", "data.path=none.h5"],
-            {"torch", "torch._dynamo", "lightning", "torchmetrics", "transformers", "hydra"},
+            LARGE | {"scipy.signal", "scipy.optimize"},  # torchmetrics brings matplotlib and scipy
             marks=pytest.mark.slow,
         ),
     ],

@@ -63,11 +63,9 @@ def _train(cfg: DictConfig) -> float:
 
 @functools.cache
 def _import_run() -> None:
-    """Import torch and its company, for which --help need not wait, as a launcher's own process does, too."""
+    """Import torch and its company, for which --help need not wait; once, as :func:`uncollected` wants it."""
     with uncollected():
-        from mmsa_lightning.training.lean import import_lean
-
-        import_lean()
+        import mmsa_lightning.experiment.run  # noqa: F401
 
 
 def main(argv: list[str] | None = None) -> None:
