@@ -21,6 +21,7 @@ from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.layers.pooling import Pooling
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import ModelOutput
+from mmsa_lightning.precision import full
 
 
 class InteractiveAttention(nn.Module):
@@ -137,8 +138,14 @@ class InteractiveAttention(nn.Module):
         if self.needs_alignment:
             reason = "values=target needs aligned modalities; use values=source"
             check_aligned(batch, self.modalities, reason)
-        encoded = {m: self.encoders[m](batch.sequence(m)) for m in self.modalities}  # (batch, time, width_m)
+        encoded = {m: full(self.encoders[m](batch.sequence(m))) for m in self.modalities}  # (batch, time, width_m)
         masks = {m: batch.sequence(m).mask for m in self.modalities}
+        # Scores that nothing scales are large: half precision would round away what softmax tells apart. And all that
+        # comes after the encoders is too little work for half precision to gain anything.
+        with torch.autocast(masks[self.modalities[0]].device.type, enabled=False):
+            return self._read(encoded, masks, return_attention)
+
+    def _read(self, encoded: dict[str, Tensor], masks: dict[str, Tensor], return_attention: bool) -> ModelOutput:
         attention: dict[str, Tensor] = {}
         fusion = self._fuse(encoded, masks, attention)
         output = ModelOutput(self.head(fusion).squeeze(-1), features={"fusion": fusion}, attention=attention)

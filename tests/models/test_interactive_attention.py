@@ -277,6 +277,16 @@ def test_text_features_go_through_an_lstm(batch: Batch, tiny_bert: str) -> None:
     assert not any("bert" in name for name, _ in model.named_parameters())
 
 
+def test_half_precision_ends_with_the_encoders(batch: Batch, tiny_bert: str) -> None:
+    """LSTMs have none, so that with them alone nothing has."""
+    batch.text, batch.tokens = batch.vision, None
+    model = build(tiny_bert, {"text": 20, "audio": 5}).train()
+    expected = model(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(batch)
+    torch.testing.assert_close((found.prediction, found.tasks), (expected.prediction, expected.tasks), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("wrong", [{"values": "both"}, {"pair_fusion": "mean"}, {"pooling": "max"}, {"level": "word"}])
 def test_an_unknown_switch_is_answered_with_the_known(tiny_bert: str, wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="choose one of"):

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-
-from mmsa_lightning.precision import full
 
 
 def attention_scores(query: Tensor, key: Tensor) -> Tensor:
-    """M = query keyᵀ, equations (3) and (6)-(7), in float32 or wider.
-
-    Nothing scales them, so they are large: half precision would round away what softmax tells apart.
-
-    Args:
-        query: float (batch, q, dim).
-        key: float (batch, k, dim).
-
-    Returns:
-        float (batch, q, k).
-    """
-    with torch.autocast(query.device.type, enabled=False):
-        return full(query) @ full(key).transpose(1, 2)
+    """M = query keyᵀ, equations (3) and (6)-(7): (batch, q, dim) and (batch, k, dim) -> (batch, q, k)."""
+    return query @ key.transpose(1, 2)
 
 
 def attention_weights(scores: Tensor, key_mask: Tensor) -> Tensor:
