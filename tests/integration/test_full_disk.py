@@ -63,7 +63,7 @@ def test_checkpoint(arguments: Callable[..., list[str]], tmp_path: Path, capsys:
     train = ["train", *arguments("trainer.max_epochs=1")]
     line = fails(capsys, train, 100_000)
     (run,) = (path.parent for path in (tmp_path / "runs").rglob("config.yaml"))
-    assert line == f"error: {run / 'checkpoints' / 'best.ckpt'}: {TOO_LARGE}"
+    assert line == f"error: {run / 'checkpoints' / 'last.ckpt'}: {TOO_LARGE}"
     assert not list((run / "checkpoints").iterdir())
     cli.main([*train, "ckpt_path=last"])  # once there is room again
     assert (run / "result.json").is_file()
