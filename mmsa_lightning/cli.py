@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from mmsa_lightning.errors import UserError, one_line_errors
-from mmsa_lightning.imports import uncollected
+from mmsa_lightning.memory import uncollected
 
 EXTRAS = {"report": "tables, figures and reports", "dashboard": "dashboards", "serve": "servers"}  # what needs them
 UsageError: Any = typer.BadParameter.__mro__[1]  # for which typer has no public name

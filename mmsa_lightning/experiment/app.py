@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmsa_lightning.errors import UserError, one_line, one_line_errors
 from mmsa_lightning.experiment.config import config_dir
 from mmsa_lightning.experiment.overrides import arrange, explain
-from mmsa_lightning.imports import uncollected
+from mmsa_lightning.memory import uncollected
 
 TRACEBACK = "HYDRA_FULL_ERROR"  # Hydra's own switch: 1 shows tracebacks
 MISTAKE = 2  # exit code
