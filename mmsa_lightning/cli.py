@@ -128,6 +128,7 @@ Store = Annotated[Path, argument("STORE", "A store, as mmsa data import writes i
 KeepCase = Annotated[bool, flag("--keep-case", "Leave an upper-case transcript, even if the tokenizer tells case.")]
 OwnModel = Annotated[Path | None, option("DIR", "The folder of your own model.")]
 Overrides = Annotated[list[str] | None, argument("OVERRIDE", "As in the sweep that made the runs, mmsa train -m …")]
+Against = Annotated[str | None, option("ROW", "What tests compare with each other row; default: the paper's model.")]
 Partial = Annotated[bool, flag("--partial", "Leave out cells that have no result.")]
 
 
@@ -421,11 +422,12 @@ def table(
     overrides: Overrides = None,
     out: Out = Path("report"),
     partial: Partial = False,
+    against: Against = None,
 ) -> None:
     """Build a table of the paper: Markdown, CSV, LaTeX, a picture."""
     with extra("report"):
         from mmsa_lightning.report.write import write_table
-    print(write_table(*number_first(number, overrides), out, partial=partial))
+    print(write_table(*number_first(number, overrides), out, partial=partial, against=against))
 
 
 @app.command(cls=Command)
@@ -516,11 +518,12 @@ def report(
     labels: Annotated[
         Path | None, option("DIR", "Write there, too, how generated labels agree with true ones: tables, a picture.")
     ] = None,
+    against: Against = None,
 ) -> None:
     """Show finished runs as one page of HTML that opens offline."""
     with extra("report"):
         from mmsa_lightning.report.page import write_page
-    print(*write_page(runs, out, labels), sep="\n")
+    print(*write_page(runs, out, labels, against=against), sep="\n")
 
 
 @app.command(cls=Command)

@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
 from mmsa_lightning import files
-from mmsa_lightning.data.tokens import shown, tokenizer_of
 from mmsa_lightning.errors import UserError
 
-if TYPE_CHECKING:
-    from mmsa_lightning.data.datamodule import (
-        StoreDataModule,  # of Lightning, which reports of finished runs do without
-    )
+if TYPE_CHECKING:  # reports of finished runs do without torch and Lightning
+    from torch import nn
+
+    from mmsa_lightning.data.datamodule import StoreDataModule
 
 NAME = "attention.json"
 
@@ -38,6 +34,8 @@ def attention_maps(
         each step is of, or its number from 1 where that is not known; ``weights``, by name (``text`` within a modality,
         ``text<-audio`` from another) rows of weights over the source's steps, one for each of the target's.
     """
+    import torch
+
     device = next(model.parameters()).device
     pieces = _Pieces(data, split)
     utterances, stored = data.split(split), data.store.splits[split]
@@ -87,6 +85,8 @@ class _Pieces:
     """What the steps of a split's utterances are."""
 
     def __init__(self, data: StoreDataModule, split: str) -> None:
+        from mmsa_lightning.data.tokens import tokenizer_of
+
         self.tokens = data.store.splits[split].sequences.get("tokens")
         self.tokenizer = None
         name = data.store.meta.vocabulary
@@ -98,6 +98,8 @@ class _Pieces:
 
     def of(self, i: int, length: int) -> list[str]:
         """The word pieces of utterance ``i`` where the steps are those of its tokens, else their numbers."""
+        from mmsa_lightning.data.tokens import shown
+
         if self.tokenizer is not None and self.tokens is not None and len(self.tokens[i]) == length:
             return shown(self.tokenizer, self.tokens[i])
         return [str(step) for step in range(1, length + 1)]

@@ -79,11 +79,12 @@ def config_dir() -> Path:
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config as plain containers, without Hydra's own part; ``???`` where a value is missing."""
-    node = copy.copy(cfg)
-    OmegaConf.set_readonly(node, False)
-    OmegaConf.set_struct(node, False)
-    node.pop("hydra", None)
-    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+    config: dict[str, Any] = {}
+    for name in cfg:
+        if name != "hydra":
+            value = "???" if OmegaConf.is_missing(cfg, name) else cfg[name]
+            config[str(name)] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    return config
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -6,11 +6,12 @@ Figures are times 100, as the paper prints them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.ranks import best_share, mean_rank, ranks
@@ -88,12 +89,30 @@ def over_seeds(values: np.ndarray, printed: float | None = None) -> Figure:
     return Figure(float(values.mean()), std, len(values), printed)
 
 
-def tests(found: Samples) -> dict[str, Test]:
-    """The paper's model against each other row; empty where it is not among the rows."""
-    model = next((row for row in found if row in MODEL), None)
-    if model is None:
+def tested_row(rows: Collection[str], chosen: str | None = None) -> str | None:
+    """The row that tests hold against the others: the chosen one, or else the paper's model, if it is there.
+
+    Raises:
+        UserError: no such row.
+    """
+    if chosen is None:
+        return next((row for row in rows if row in MODEL), None)
+    if chosen not in rows:
+        raise UserError(f"--against {chosen}: the rows are {'; '.join(rows)}")
+    return chosen
+
+
+def in_words(row: str | None) -> str:
+    """What a sentence calls a row that is tested."""
+    return "the paper's model" if row in MODEL else f"{row}"
+
+
+def tests(found: Samples, chosen: str | None = None) -> dict[str, Test]:
+    """The :func:`tested_row` against each other one; empty where there is none."""
+    row = tested_row(found, chosen)
+    if row is None:
         return {}
-    return against(found[model]["mae"], {row: own["mae"] for row, own in found.items() if row != model})
+    return against(found[row]["mae"], {other: own["mae"] for other, own in found.items() if other != row})
 
 
 def against(first: Sampled, others: dict[str, Sampled]) -> dict[str, Test]:
@@ -244,14 +263,15 @@ def resampled(fewest: int) -> str:
     )
 
 
-def tests_grid(found: Samples, paper: dict[str, Printed]) -> Grid | None:
-    """The paper's model against each other row; None where there is nothing to compare."""
-    compared = tests(found)
+def tests_grid(found: Samples, paper: dict[str, Printed], chosen: str | None = None) -> Grid | None:
+    """The :func:`tested_row` against each other one; None where there is nothing to compare."""
+    compared = tests(found, chosen)
     if not compared:
         return None
+    whose = in_words(tested_row(found, chosen))
     title = (
-        "MAE of the paper's model minus each other row's (negative: the paper's model is better): paired, over "
-        f"{sources(found)}; {said_of(compared)}"
+        f"MAE of {whose} minus each other row's (negative: {whose} is better): paired, over {sources(found)}; "
+        f"{said_of(compared)}"
     )
     return differences_grid(compared, paper, title)
 
@@ -286,16 +306,18 @@ def differences_grid(found: dict[str, Test], paper: dict[str, Printed], title: s
     return Grid(title, ["", "Δ MAE", "95 % interval", "p", "p (Holm)"], cells)
 
 
-def records(rows: Sequence[Row], found: Samples, paper: dict[str, Printed]) -> list[dict[str, object]]:
+def records(
+    rows: Sequence[Row], found: Samples, paper: dict[str, Printed], chosen: str | None = None
+) -> list[dict[str, object]]:
     """One record a row and metric, for CSV.
 
     ``mean_low``, ``mean_high`` is the interval of the mean, ``minus_best`` the row minus the best one, whose name is
-    ``best``, and ``model_minus_row`` the paper's model minus the row, with ``low`` and ``high``. What ends in
+    ``best``, and ``model_minus_row`` the :func:`tested_row` minus the row, with ``low`` and ``high``. What ends in
     ``_utterances`` is over utterances alone, all else over seeds and utterances; ``detectable`` is
     :attr:`mmsa_lightning.report.significance.Estimate.detectable`, and ``best_share`` and ``mean_rank`` are of
     :mod:`mmsa_lightning.report.ranks`.
     """
-    compared = tests(found)
+    compared = tests(found, chosen)
     best = {metric: minus_best(found, metric) for metric in rows[0].protocol.headings}
     ranked = ranks([found[row.name]["mae"] for row in rows])
     shares, means = best_share(ranked), mean_rank(ranked)

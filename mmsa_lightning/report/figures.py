@@ -259,8 +259,8 @@ def predictions_figure(row: Row, title: str) -> Figure:
     return figure
 
 
-def differences_figure(found: dict[str, comparison.Test], paper: dict[str, Printed], title: str) -> Figure:
-    """MAE of the paper's model minus each other row's, with 95 % intervals; filled where Holm's p is below .05."""
+def differences_figure(found: dict[str, comparison.Test], paper: dict[str, Printed], title: str, whose: str) -> Figure:
+    """MAE of the row that is tested minus each other row's, with 95 % intervals; filled where Holm's p is below .05."""
     names = _names(list(found), paper)
     figure = Figure(figsize=(6.5, 1.2 + _room(0.34, names)), layout="constrained")
     axis = figure.subplots()
@@ -271,7 +271,7 @@ def differences_figure(found: dict[str, comparison.Test], paper: dict[str, Print
         axis.plot([d.value], [y], "o", color=INK, mfc=INK if test.corrected < 0.05 else "white", ms=6)
     axis.set_yticks(range(len(found)), names)
     axis.invert_yaxis()
-    axis.set_xlabel("Δ MAE × 100, negative: the paper's model is better (filled: p < .05 after Holm)")
+    axis.set_xlabel(textwrap.fill(f"Δ MAE × 100, negative: {whose} is better (filled: p < .05 after Holm)", 80))
     axis.grid(axis="x", color="0.92")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)

@@ -24,20 +24,23 @@ from mmsa_lightning.report.rows import Row, Utterance, read_rows
 SHOWN = 15  # utterances with the largest errors
 
 
-def write_page(folders: Sequence[Path], out: Path, labels: Path | None = None) -> list[Path]:
+def write_page(
+    folders: Sequence[Path], out: Path, labels: Path | None = None, *, against: str | None = None
+) -> list[Path]:
     """Write the page.
 
     Args:
         folders: run directories, or folders that hold some at any depth.
         out: the HTML file.
         labels: a folder for files of how generated labels agree with true ones.
+        against: the row that tests compare with each other one; None for the paper's model.
 
     Returns:
         what was written.
 
     Raises:
         UserError: no finished run, two of the same row and seed, runs that do not belong in one table, or ``labels``
-            where no run has generated labels and true ones.
+            where no run has generated labels and true ones, or there is no row ``against``.
     """
     cells = find_cells(folders)
     rows = read_rows(cells)
@@ -49,9 +52,11 @@ def write_page(folders: Sequence[Path], out: Path, labels: Path | None = None) -
         )
     first = next(iter(rows[0].results.values()))
     found = comparison.samples(rows)
-    tested = comparison.tests_grid(found, {})
+    tested = comparison.tests_grid(found, {}, against)
     curves = robustness.read_curves(cells)
-    drawn = agreement.drawn(courses) | _figures(rows, found) | robustness.drawn(curves)  # of all rows before each one
+    drawn = (
+        agreement.drawn(courses) | _figures(rows, found, against) | robustness.drawn(curves)
+    )  # of all rows before each one
     html.write(
         out,
         "page.html",
@@ -115,7 +120,7 @@ def _data_card(rows: Sequence[Row]) -> Grid:
     )
 
 
-def _figures(rows: Sequence[Row], found: comparison.Samples) -> dict[str, Figure]:
+def _figures(rows: Sequence[Row], found: comparison.Samples, against: str | None) -> dict[str, Figure]:
     """By their titles."""
     title = "Test figures"
     drawn = {title: figures.rows_figure(rows, {}, title)}
@@ -123,9 +128,10 @@ def _figures(rows: Sequence[Row], found: comparison.Samples) -> dict[str, Figure
         title = "Ranks by MAE over resampled seeds and utterances"
         ranked = ranks([found[row.name]["mae"] for row in rows])
         drawn[title] = figures.ranks_figure([row.name for row in rows], ranked, {}, title)
-    if tested := comparison.tests(found):
-        title = "The paper's model against each other row"
-        drawn[title] = figures.differences_figure(tested, {}, title)
+    if tested := comparison.tests(found, against):
+        whose = comparison.in_words(comparison.tested_row(found, against))
+        title = f"MAE of {whose} minus each other row's"
+        drawn[title] = figures.differences_figure(tested, {}, title, whose)
     for row in rows:
         title = f"{row.name}: training loss"
         histories = [read_history(run_dir) for run_dir in row.run_dirs.values()]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from mmsa_lightning.report.resampling import Sampled
 
@@ -24,7 +23,8 @@ def ranks(rows: Sequence[Sampled]) -> np.ndarray:
         chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
         means.append(np.einsum("sr,rs->r", row.drawn, chosen))
     # Sums in float32 of the same errors may differ in the last digit.
-    return stats.rankdata(np.round(means, 4), method="min", axis=0).astype(np.int64)
+    rounded = np.round(means, 4)
+    return 1 + (rounded < rounded[:, None]).sum(axis=1)
 
 
 def best_share(ranked: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mmsa_lightning import files
 from mmsa_lightning.data.releases import protocol
@@ -217,6 +216,8 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
 
 def _measured(values: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Where the truth is known; NaN where it is not known at all."""
+    import torch  # takes a second, and only labels with a truth need it
+
     known = ~np.isnan(truth)
     found, true = torch.from_numpy(values[known]), torch.from_numpy(truth[known])
     return {"corr": float(corr(found, true)), "mae": float(mae(found, true))}

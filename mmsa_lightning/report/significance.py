@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from mmsa_lightning.report.resampling import Sampled
 
@@ -67,7 +67,7 @@ class Estimate:
         """Two-sided, of zero, over seeds and utterances."""
         if self.error == 0:
             return float(self.value == 0)
-        return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
+        return float(2 * special.stdtr(self.df, -abs(self.value) / self.error))
 
     @property
     def detectable(self) -> float:
@@ -78,7 +78,7 @@ class Estimate:
         return (self._quantile(1 - ALPHA / 2) + self._quantile(POWER)) * self.error
 
     def _quantile(self, p: float) -> float:
-        return float(stats.t.ppf(p, self.df))
+        return float(special.stdtrit(self.df, p))
 
 
 def estimate(row: Sampled, other: Sampled | None = None) -> Estimate:

@@ -24,7 +24,9 @@ COMPARISONS = ("3", "4", "5", "6")
 LOSSES = ("2", "3")
 
 
-def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bool) -> str:
+def write_table(
+    number: str, overrides: Sequence[str], out: Path, *, partial: bool = False, against: str | None = None
+) -> str:
     """Write ``table<number>`` as .md and .tex; Tables 3 to 6, from their finished cells, as .csv, .png and .svg too.
 
     With these come ``table<number>_runs.csv``, of which runs the table was made, and of several rows
@@ -35,17 +37,20 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
         overrides: Hydra's, the same as given to the sweep that filled the cells.
         out: folder to write to; made if it is not there.
         partial: leave out what is missing, and say so in the caption.
+        against: the row that tests compare with each other one; None for the paper's model.
 
     Returns:
         the Markdown.
 
     Raises:
-        UserError: an unknown table, cells that are missing or not fit for one table (:func:`read_rows`).
+        UserError: an unknown table, cells that are missing or not fit for one table (:func:`read_rows`), no such row.
     """
     if number not in (*SETTINGS, *COMPARISONS):
         raise UserError(f"table {number}: choose {', '.join((*SETTINGS, *COMPARISONS))}")
     paper = printed(int(number))
     if number in SETTINGS:
+        if against:
+            raise UserError(f"table {number} is of settings, which are not tested; leave out --against")
         grid = {"1": counts_grid, "2": settings_grid}[number](configs(overrides), paper)
         out.mkdir(parents=True, exist_ok=True)
         return write_grids([grid], out / f"table{number}")
@@ -58,12 +63,12 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
     grids += comparison.intervals_grids(rows, found, paper)
     if paper:
         grids.append(comparison.paper_grid(rows, paper))
-    if (tested := comparison.tests_grid(found, paper)) is not None:
+    if (tested := comparison.tests_grid(found, paper, against)) is not None:
         grids.append(tested)
     out.mkdir(parents=True, exist_ok=True)
     name = f"table{number}"
     markdown = write_grids(grids, out / name)
-    files.write_rows(out / f"{name}.csv", comparison.records(rows, found, paper))
+    files.write_rows(out / f"{name}.csv", comparison.records(rows, found, paper, against))
     files.write_rows(out / f"{name}_runs.csv", run_records(rows))
     save_figure(rows_figure(rows, paper, _title(number, rows)), out / name)
     if len(rows) > 1:
@@ -76,7 +81,7 @@ def write_table(number: str, overrides: Sequence[str], out: Path, *, partial: bo
 def write_figure(number: str, overrides: Sequence[str], out: Path, *, partial: bool) -> str:
     """Draw a figure from its runs that are finished, as ``figure<number>`` .png and .svg.
 
-    Args and errors are those of :func:`write_table`, the numbers 2 and 3.
+    Args and errors are those of :func:`write_table`, but ``against``, the numbers 2 and 3.
 
     Returns:
         where it lies.
@@ -159,6 +164,11 @@ def _caption(number: str, wanted: Sequence[Cell], rows: Sequence[Row]) -> str:
         *filter(None, [rows[0].protocol.note]),
         *(f"Where a row reads tokens, its text encoder is {encoder}" for encoder in encoders),
     ]
-    if missing := [f"{cell.row} seed {cell.seed}" for cell in wanted if (cell.row, cell.seed) not in results]:
-        sentences.append(f"Partial: without {', '.join(missing)}")
+    missing: dict[str, list[str]] = {}
+    for cell in wanted:
+        if (cell.row, cell.seed) not in results:
+            missing.setdefault(cell.row, []).append(str(cell.seed))
+    if missing:
+        left_out = [f"{row} seed {', '.join(of)}" for row, of in missing.items()]
+        sentences.append(f"Partial: without {'; '.join(left_out)}")
     return ". ".join(sentences) + "."

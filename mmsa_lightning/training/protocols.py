@@ -39,14 +39,15 @@ sample, the ``non0`` pair when every label is zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor  # takes a second to import, and tables of finished runs do without
 
-Function = Callable[[Tensor, Tensor], Tensor]
+Function: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,9 @@ def corr(prediction: Tensor, target: Tensor) -> Tensor:
     """Pearson correlation, in [-1, 1]."""
     # Compare the values: the computed variance of a constant need not be 0, since its mean is rounded.
     if (prediction == prediction[:1]).all() or (target == target[:1]).all():
-        return prediction.new_tensor(torch.nan)
+        return undefined(prediction, target)
     x, y = prediction - prediction.mean(), target - target.mean()
-    x, y = x / torch.linalg.vector_norm(x), y / torch.linalg.vector_norm(y)
+    x, y = x / x.norm(), y / y.norm()
     return (x * y).sum().clamp(-1, 1)
 
 
@@ -148,6 +149,8 @@ def sims_acc5(prediction: Tensor, target: Tensor) -> Tensor:
 
 def classes(protocol: str, prediction: float) -> dict[str, str]:
     """The classes of one prediction, by the name of the accuracy that counts them."""
+    import torch
+
     value = torch.tensor(prediction, dtype=torch.float64)
     if protocol == "sims":
         edges = {"class2": (0.0,), "class3": (-0.1, 0.1), "class5": (-0.7, -0.1, 0.1, 0.7)}
@@ -160,7 +163,7 @@ def classes(protocol: str, prediction: float) -> dict[str, str]:
 
 def undefined(prediction: Tensor, target: Tensor) -> Tensor:
     """NaN."""
-    return prediction.new_tensor(torch.nan)
+    return prediction.new_tensor(math.nan)
 
 
 def _rounded(values: Tensor, limit: int) -> Tensor:
@@ -170,7 +173,8 @@ def _rounded(values: Tensor, limit: int) -> Tensor:
 def _between(values: Tensor, *edges: float) -> Tensor:
     """How many of the edges lie below each value; an edge itself belongs to the class below it."""
     # In float32, as MMSA compares: a label of 0.1 is stored as 0.100000001, which as float64 lies above its edge.
-    return torch.bucketize(values.float(), torch.tensor(edges, dtype=torch.float32, device=values.device))
+    values = values.float()
+    return (values.unsqueeze(-1) > values.new_tensor(edges)).sum(-1)
 
 
 def _accuracy(predicted: Tensor, true: Tensor) -> Tensor:
@@ -179,12 +183,12 @@ def _accuracy(predicted: Tensor, true: Tensor) -> Tensor:
 
 def _weighted_f1(predicted: Tensor, true: Tensor) -> Tensor:
     """F1 of False and of True, bool (samples,), averaged by how often each is true."""
-    total = torch.zeros((), dtype=torch.float64, device=true.device)
+    shares = []
     for p, t in ((predicted, true), (~predicted, ~true)):
-        hits, support = (p & t).sum(dtype=torch.float64), t.sum(dtype=torch.float64)
+        hits, support = (p & t).double().sum(), t.double().sum()
         # The clamp is for a class found in neither: its support, hence its share, is 0.
-        total += support * 2 * hits / (p.sum() + support).clamp(min=1)
-    return total / len(true)
+        shares.append(support * 2 * hits / (p.sum() + support).clamp(min=1))
+    return (shares[0] + shares[1]) / len(true)
 
 
 MOSI = Protocol(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.report import comparison
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Agreement, Row
@@ -73,6 +74,23 @@ def test_the_papers_model_is_tested_against_each_other_row(row: MakeRow):
         f"{comparison.signed(difference.low)} to {comparison.signed(difference.high)}",
         *[f"{difference.p:.4f}"] * 2,
     ]
+
+
+def test_any_row_can_be_the_one_that_is_tested(row: MakeRow):
+    rows = [row(name, [0.5, 0.5], np.full((2, 20), error)) for name, error in (("a", 0.5), ("b", 0.25), ("full", 0.75))]
+    samples = comparison.samples(rows)
+    found = comparison.tests(samples, "b")
+    assert {name: test.difference.value for name, test in found.items()} == {"a": -25, "full": -50}
+    grid = comparison.tests_grid(samples, {}, "b")
+    assert grid is not None and grid.title.startswith("MAE of b minus each other row's (negative: b is better)")
+    against_full = comparison.tests_grid(samples, {})
+    assert against_full is not None and "negative: the paper's model is better" in against_full.title
+    differences = {
+        r["row"]: r["model_minus_row"] for r in comparison.records(rows, samples, {}, "b") if r["metric"] == "mae"
+    }
+    assert differences == {"a": -25, "b": None, "full": -50}
+    with pytest.raises(UserError, match="--against c: the rows are a; b; full"):
+        comparison.tests(samples, "c")
     detectable = [found[row].difference.detectable for row in found]
     shown = f"{np.mean(detectable):.2f} (median; {min(detectable):.2f} to {max(detectable):.2f})"
     assert grid.title.endswith(f"80 % power at p < .05 before Holm's correction: {shown}.")

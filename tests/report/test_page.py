@@ -51,6 +51,16 @@ def test_the_page_needs_nothing_else_and_shows_every_part(runs: Path, tmp_path: 
     assert "seed: 1\n" in page.words
 
 
+def test_any_row_can_be_tested(runs: Path, tmp_path: Path):
+    write_page([runs], tmp_path / "report.html", against="tfn")
+    page = Page((tmp_path / "report.html").read_text())
+    assert "MAE of tfn minus each other row's" in page.titles
+    assert page.tables[4][1][:2] == ["interactive_attention", "−45.00"]
+    with pytest.raises(UserError, match="--against lmf: the rows are interactive_attention; tfn"):
+        write_page([runs], tmp_path / "none.html", against="lmf")
+    assert not (tmp_path / "none.html").exists()
+
+
 def test_the_page_shows_what_the_data_are_measured_by(tmp_path: Path):
     figures = dict.fromkeys(SIMS.headings, 0.5)
     known = {"data": "sims", "protocol": "sims", "label_range": [-1, 1], "valid": figures, "test": figures}
