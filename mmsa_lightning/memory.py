@@ -9,6 +9,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of malloc.h of the GNU C library
 
 
 @contextmanager
@@ -25,15 +28,29 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
+def keep_freed() -> None:
+    """Let the process keep what it frees, until :func:`give_back`, for what it asks for next.
+
+    A training step asks for what the last one freed. The GNU C library gives large blocks back at once, such as the
+    gradient of an embedding, and the system then fills new ones with zeros, page by page.
+    """
+    if (mallopt := _of_the_c_library("mallopt")) is not None:
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**30), (M_TOP_PAD, 2**26)):
+            mallopt(option, value)
+
+
 def give_back() -> None:
     """Give freed memory back to the system.
 
     Tensors of ever other sizes leave holes in the heap, and a process grows though it holds no more. The GNU C library
     can close them; any other has no such call, and nothing is done.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
+    if (trim := _of_the_c_library("malloc_trim")) is not None:
         trim(0)
+
+
+def _of_the_c_library(function: str) -> Any:
+    return getattr(ctypes.CDLL(None), function, None) if sys.platform == "linux" else None
 
 
 def let_go() -> None:

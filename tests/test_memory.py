@@ -69,6 +69,40 @@ def test_what_refers_to_itself_goes_between_runs() -> None:
     assert left < full - 60e6
 
 
+AGAIN = """
+import ctypes, resource, sys
+from mmsa_lightning.memory import give_back, keep_freed
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+def faults_of_a_large_block():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = ctypes.create_string_buffer(50_000_000)
+    ctypes.memset(block, 1, 50_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults_of_a_large_block()
+usual = faults_of_a_large_block()
+keep_freed()
+faults_of_a_large_block()
+kept = faults_of_a_large_block()
+full = resident()
+give_back()
+print(usual, kept, full, resident())
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="of the GNU C library alone"
+)
+def test_freed_memory_is_kept_for_what_comes_next_and_can_be_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True)
+    usual, kept, full, left = map(int, done.stdout.split())
+    assert usual > 20 * kept, "the C library keeps it by itself"
+    assert left < full - 40e6
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="of Linux alone")
 def test_memory_that_can_be_had_is_part_of_all() -> None:
     assert 0 < available() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,6 +1,6 @@
 """How near a training step comes to what the machine can multiply.
 
-    python experiments/benchmarks/roofline.py [--store stores/mosi.h5]
+    python experiments/benchmarks/roofline.py [--store stores/mosi.h5] [--precisions 32-true bf16-mixed]
 
 Prints the measured rate of matrix products (square ones, and those of the encoder's layers), the operations of a step
 as torch counts them, the share of that rate that whole steps reach, and what they spend their time on.
@@ -20,6 +20,7 @@ from steps import Steps
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmsa_lightning import memory
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.training.trainer import quieten
 
@@ -39,17 +40,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, help="whose utterances are trained on; made up without it")
     parser.add_argument("--models", nargs="+", default=["self_mm", "interactive_attention"])
+    parser.add_argument("--precisions", nargs="+", choices=["32-true", "bf16-mixed"], default=["32-true"])
     args = parser.parse_args()
     quieten()
+    memory.keep_freed()  # as a run does
     with tempfile.TemporaryDirectory() as folder:
         store = args.store or Path(folder) / "made.h5"
         if not args.store:
             made.write(store, {"train": 1024, "valid": 8, "test": 8}, 15)
-        for model in args.models:
-            measure(model, store)
+        for model, precision in itertools.product(args.models, args.precisions):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
+                measure(f"{model}, {precision}", model, store)
 
 
-def measure(model: str, store: Path) -> None:
+def measure(name: str, model: str, store: Path) -> None:
     steps = Steps(f"model={model}", "data=own", f"data.path={store}", "text_encoder=minilm", "data.batch_size=32")
     batches = list(itertools.islice(steps.batches(), STEPS))
     steps.step(batches[0])
@@ -66,15 +70,16 @@ def measure(model: str, store: Path) -> None:
             steps.step(batch)
         seconds.append((time.perf_counter() - start) / STEPS)
     step, best = min(seconds), max(*peak, *layers)
-    print(f"{model}: matrix products reach {max(peak):.0f} GFLOP/s (2048³), {max(layers):.0f} (480 x 384 x 1536)")
+    print(f"{name}: matrix products reach {max(peak):.0f} GFLOP/s (2048³), {max(layers):.0f} (480 x 384 x 1536)")
     print(f"  a step: {operations / 1e9:.1f} GFLOP in {1000 * step:.0f} ms: {operations / 1e9 / step / best:.0%} of it")
     for kind, share in shares(steps, batches).items():
         print(f"  {share:6.1%} {kind}")
 
 
 def product(m: int, k: int, n: int, repeats: int) -> float:
-    """GFLOP/s of a matrix product m x k x n in float32."""
-    a, b = torch.randn(m, k), torch.randn(k, n)
+    """GFLOP/s of a matrix product m x k x n, in bfloat16 under autocast."""
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+    a, b = torch.randn(m, k, dtype=dtype), torch.randn(k, n, dtype=dtype)
     a @ b
     start = time.perf_counter()
     for _ in range(repeats):

@@ -15,7 +15,7 @@ from hydra.conf import HydraConf
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from mmsa_lightning import files
+from mmsa_lightning import files, memory
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.missing import read as read_missing
 from mmsa_lightning.data.store import SPLITS
@@ -84,6 +84,7 @@ def _run(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: 
     """What :func:`run` does, in each process of the run."""
     print_anything()
     quieten()
+    memory.keep_freed()
     # What Lightning and W&B are silent by. Lightning took it from RANK, LOCAL_RANK or SLURM_PROCID, whoever set them.
     rank_zero_only.rank = ranks.rank()  # type: ignore[attr-defined]
     with files.held(run_dir) if ranks.rank() == 0 else contextlib.nullcontext():
