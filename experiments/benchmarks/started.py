@@ -13,7 +13,7 @@ from typing import Any
 
 WAITING = [  # module, class, function, and what its end is
     ("torch.optim.adam", "Adam", "step", "step"),
-    ("mmsa_lightning.experiment.result", None, "print_summary", "end"),
+    ("mmsa_lightning.memory", None, "let_go", "end"),  # of a job of a sweep
 ]
 
 
