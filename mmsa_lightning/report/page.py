@@ -54,9 +54,8 @@ def write_page(
     found = comparison.samples(rows)
     tested = comparison.tests_grid(found, {}, against)
     curves = robustness.read_curves(cells)
-    drawn = (
-        agreement.drawn(courses) | _figures(rows, found, against) | robustness.drawn(curves)
-    )  # of all rows before each one
+    # Those of all rows before those of each one.
+    drawn = agreement.drawn(courses) | _figures(rows, found, against) | robustness.drawn(curves)
     html.write(
         out,
         "page.html",
