@@ -308,4 +308,4 @@ def test_overrides_of_a_table_stand_anywhere(monkeypatch, words):
     got = []
     monkeypatch.setattr(write, "write_table", lambda *args, **options: got.append((args, options)) or "")
     main(["table", *words])
-    assert got == [(("3", ["model=tfn", "seed=1,2"], Path("x")), {"partial": False})]
+    assert got == [(("3", ["model=tfn", "seed=1,2"], Path("x")), {"partial": False, "against": None})]
