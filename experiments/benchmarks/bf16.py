@@ -1,7 +1,7 @@
 """Train one run, and print its validation MAE after every epoch as one line of JSON.
 
-Products of bf16 matrices are computed of the same rounded numbers in float32, and rounded: what a processor that has
-bf16 computes, and one that has not would take twenty times as long for.
+On a processor without bf16, products of bf16 matrices are computed of the same rounded numbers in float32, and rounded:
+what one that has it computes, and this one would take twenty times as long for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from mmsa_lightning.experiment.app import main as train
+from mmsa_lightning.precision import processor_has_bf16
 
 aten = torch.ops.aten
 PRODUCTS = {
@@ -47,7 +48,8 @@ def _wide(x: Any) -> Any:
 
 
 def main(overrides: list[str], run_dir: Path) -> list[float]:
-    with WideProducts(), contextlib.redirect_stdout(sys.stderr):
+    products = contextlib.nullcontext() if processor_has_bf16() else WideProducts()
+    with products, contextlib.redirect_stdout(sys.stderr):
         train([*overrides, f"hydra.run.dir={run_dir}"])
     with (run_dir / "metrics.csv").open() as file:
         return [float(row["valid/mae"]) for row in csv.DictReader(file)]
