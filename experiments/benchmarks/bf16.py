@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from mmsa_lightning.experiment.app import main as train
-from mmsa_lightning.precision import processor_has_bf16
+from mmsa_lightning.models.layers.precision import processor_has_bf16
 
 aten = torch.ops.aten
 PRODUCTS = {

@@ -11,7 +11,7 @@ import torch
 
 from mmsa_lightning.experiment.config import PACKAGE, config_dir
 from mmsa_lightning.experiment.result import PACKAGES, git_commit, versions
-from mmsa_lightning.precision import gpu_has_bf16, processor_has_bf16
+from mmsa_lightning.models.layers.precision import gpu_has_bf16, processor_has_bf16
 
 
 def facts() -> Iterator[str]:

@@ -23,9 +23,9 @@ from mmsa_lightning.inference.about import About
 from mmsa_lightning.inference.inputs import SPLIT, Inputs, Reader, Utterance, far_features, far_note
 from mmsa_lightning.inference.stores import check_store
 from mmsa_lightning.modalities import MODALITIES
+from mmsa_lightning.models.layers.precision import full
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import attends
-from mmsa_lightning.precision import full
 
 TOGETHER = 32  # utterances in a batch, counted in such of 32 steps
 LOOKED_AT = 1000  # utterances of a store whose scale is compared

@@ -19,9 +19,9 @@ from mmsa_lightning.models.layers.alignment import check_aligned
 from mmsa_lightning.models.layers.attention import attention_scores, attention_weights
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.layers.pooling import Pooling
+from mmsa_lightning.models.layers.precision import full
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import ModelOutput
-from mmsa_lightning.precision import full
 
 
 class InteractiveAttention(nn.Module):

@@ -42,8 +42,8 @@ from torch.nn import functional as F
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.layers.encoders import nonverbal, text_reader
+from mmsa_lightning.models.layers.precision import full
 from mmsa_lightning.models.output import ModelOutput
-from mmsa_lightning.precision import full
 
 
 class MulT(nn.Module):

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.precision import full
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.base import Loss, Objective
-from mmsa_lightning.precision import full
 
 PARTS = ("private", "shared", "projected", "reconstructed")
 EPSILON = 1e-6

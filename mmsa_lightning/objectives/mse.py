@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.precision import full
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.base import Loss, Objective
-from mmsa_lightning.precision import full
 
 
 class MSE(Objective):

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.precision import full
 from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.base import Inputs, Loss, Objective
 from mmsa_lightning.objectives.crossfit import CrossFit
 from mmsa_lightning.objectives.generator import LabelGenerator
 from mmsa_lightning.objectives.ulgm import ULGM
 from mmsa_lightning.objectives.weighting import Weighting, scheme
-from mmsa_lightning.precision import full
 
 
 def task_loss(prediction: Tensor, label: Tensor, truth: Tensor, *, tanh: bool) -> Tensor:

@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MetricCollection
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.precision import full
 from mmsa_lightning.objectives.base import Objective
-from mmsa_lightning.precision import full
 from mmsa_lightning.training import ranks, surgery
 from mmsa_lightning.training.metrics import sentiment_metrics
 from mmsa_lightning.training.protocols import MOSI, Protocol

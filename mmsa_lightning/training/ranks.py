@@ -30,8 +30,8 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.layers.precision import full
 from mmsa_lightning.models.output import ModelOutput
-from mmsa_lightning.precision import full
 
 # All that torchrun sets for a rank. An image or a shell may have some of it left over, with no torchrun at work.
 TORCHRUN = {"TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}

@@ -26,8 +26,8 @@ from mmsa_lightning.annotations import fits
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.store import Split
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.models.layers.precision import gpu_has_bf16, processor_has_bf16
 from mmsa_lightning.objectives.base import Objective
-from mmsa_lightning.precision import gpu_has_bf16, processor_has_bf16
 from mmsa_lightning.training import devices, ranks
 from mmsa_lightning.training.callbacks import Finite, GeneratedLabels, History, Patience
 from mmsa_lightning.training.checkpoints import BEST, LAST, BackgroundCheckpointIO, Best, Last

@@ -20,7 +20,7 @@ from transformers.masking_utils import sdpa_mask
 from mmsa_lightning.batch import Padded
 from mmsa_lightning.models.layers.dropout import dropout
 from mmsa_lightning.models.layers.groups import like_lengths
-from mmsa_lightning.precision import full
+from mmsa_lightning.models.layers.precision import full
 
 NAME = "packed"
 TILE = 32  # tokens

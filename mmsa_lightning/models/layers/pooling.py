@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmsa_lightning.precision import full
+from mmsa_lightning.models.layers.precision import full
 
 MODES = ("mean", "cls", "attention")
 
