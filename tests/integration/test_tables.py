@@ -47,6 +47,16 @@ def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: p
     maes = [r["test"]["mae"] for r in results.values() if r["ablation"] == "bi"]
     assert mean["bi", "mae"] == pytest.approx(100 * sum(maes) / 2, abs=1e-4)
 
+    cli.main(["table", "5", "--out", str(out), "--against", "bi", *narrow])
+    assert "MAE of bi minus each other row's" in (out / "table5.md").read_text()
+    with (out / "table5.csv").open() as file:
+        tested = {r["row"]: r["model_minus_row"] for r in csv.DictReader(file) if r["metric"] == "mae"}
+    assert float(tested["full"]) == pytest.approx(mean["bi", "mae"] - mean["full", "mae"], abs=2e-4)
+    assert tested["bi"] == ""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["table", "2", "--out", str(out), "--against", "bi", "data=demo"])
+    assert stop.value.code == 2 and "leave out --against" in capsys.readouterr().err
+
 
 def test_a_sweep_fills_its_table_of_ch_sims(tiny_bert: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Made-up utterances with CH-SIMS's labels: its metrics, its range, no figures of the paper's."""
