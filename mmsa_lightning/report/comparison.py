@@ -297,7 +297,7 @@ def differences_grid(found: dict[str, Test], paper: dict[str, Printed], title: s
         [
             _label(name, paper),
             signed(t.difference.value),
-            f"{signed(t.difference.low)} to {signed(t.difference.high)}",
+            signed_interval(t.difference),
             shown_p(t.difference.p),
             shown_p(t.corrected),
         ]
@@ -398,6 +398,11 @@ def _against(figure: Figure, printed: Printed | None, metric: str) -> str:
 def signed(value: float) -> str:
     """To two places, with its sign."""
     return f"{value:+.2f}".replace("-", "−")
+
+
+def signed_interval(found: Estimate) -> str:
+    """The 95 % interval of a difference, to two places."""
+    return f"{signed(found.low)} to {signed(found.high)}"
 
 
 def shown_p(value: float) -> str:

@@ -1,11 +1,13 @@
 """``mmsa robustness``: how figures fall as more goes missing, from the ``robustness.csv`` of runs.
 
 AUILC, the area under a metric's curve over the missing rates 0, 0.1 … 1, is EMT-DLFR's (Sun et al., IEEE TAFFC 2023):
-the sum of (m_i + m_(i+1)) / 2 · 0.1. Of subsets of the modalities it is the mean that is shown.
+the sum of (m_i + m_(i+1)) / 2 · 0.1. Of subsets of the modalities it is the mean that is shown. Of a model that was
+trained both with parts missing and on complete data, tables show what that costs and gains at :data:`AT`.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +27,9 @@ from mmsa_lightning.report.figures import robustness_figure, save_figure
 from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.names import settings, told_apart, trained_name
 from mmsa_lightning.report.paper import published_auilc
+from mmsa_lightning.report.resampling import sampled_means
 from mmsa_lightning.report.rows import protocol_name, refuse_mixtures
+from mmsa_lightning.report.significance import Estimate, estimate
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
 
 WHAT = {
@@ -34,6 +38,9 @@ WHAT = {
     "modality": "only some modalities are there",
 }
 
+AT = (0.0, 0.5)
+"""The rates at which training with parts missing is held against training on complete data."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -41,6 +48,8 @@ class Curve:
 
     Attributes:
         row: its name.
+        complete: the row that was trained on complete data and is otherwise the same; None if there is none, or if
+            this is one itself.
         mode: see :mod:`mmsa_lightning.data.missing`.
         protocol: of its metrics.
         at: the rates, or the modalities that are there, in order.
@@ -50,6 +59,7 @@ class Curve:
     """
 
     row: str
+    complete: str | None
     mode: str
     protocol: Protocol
     at: list[str]
@@ -83,6 +93,7 @@ def read_curves(cells: Sequence[Cell]) -> list[Curve]:
     refuse_mixtures(measured)
     protocol = PROTOCOLS[protocol_name(next(iter(measured.values())))]
     names = _names(cells)
+    complete = _complete(names)
     figures: dict[tuple[str, str], dict[tuple[int, str, str], dict[str, float]]] = {}
     errors: dict[tuple[str, str], dict[tuple[int, str], np.ndarray]] = {}
     for cell in measured:
@@ -99,7 +110,9 @@ def read_curves(cells: Sequence[Cell]) -> list[Curve]:
         for column in [name for name in utterances[0] if name != "id"]:
             mode, at = column.split(" ")
             errors.setdefault((names[cell], mode), {})[cell.seed, at] = np.array([float(u[column]) for u in utterances])
-    return [_curve(row, mode, protocol, own, errors[row, mode]) for (row, mode), own in figures.items()]
+    return [
+        _curve(row, complete.get(row), mode, protocol, own, errors[row, mode]) for (row, mode), own in figures.items()
+    ]
 
 
 def _names(cells: Sequence[Cell]) -> dict[Cell, str]:
@@ -114,8 +127,23 @@ def _names(cells: Sequence[Cell]) -> dict[Cell, str]:
     return dict(zip(found, names, strict=True))
 
 
+def _complete(names: dict[Cell, str]) -> dict[str, str]:
+    """Of each row that was trained with parts missing, that which was trained on complete data, where there is one."""
+    rows: dict[str, tuple[bool, str]] = {}  # by name: whether parts were missing in training, and all else it is
+    for cell, row in names.items():
+        record = result.read(cell.run_dir) or {}
+        missing = record.get("missing") or {"train": "none"}
+        if missing["train"] == "none" and missing.get("rate"):
+            continue  # chosen where parts are missing
+        same = json.dumps([record.get("model"), settings(cell.run_dir, record, ["missing"])], sort_keys=True)
+        rows[row] = missing["train"] != "none", same
+    complete = {same: row for row, (gaps, same) in rows.items() if not gaps}
+    return {row: complete[same] for row, (gaps, same) in rows.items() if gaps and same in complete}
+
+
 def _curve(
     row: str,
+    complete: str | None,
     mode: str,
     protocol: Protocol,
     figures: dict[tuple[int, str, str], dict[str, float]],
@@ -130,7 +158,7 @@ def _curve(
     lacking = np.full_like(next(iter(errors.values())), math.nan)
     seeds = list(dict.fromkeys(seed for seed, _ in draws))
     found = np.array([[errors.get((seed, a), lacking) for a in at] for seed in seeds])
-    return Curve(row, mode, protocol, at, draws, values, found)
+    return Curve(row, complete, mode, protocol, at, draws, values, found)
 
 
 def grids(curves: Sequence[Curve], data: str) -> list[Grid]:
@@ -139,7 +167,7 @@ def grids(curves: Sequence[Curve], data: str) -> list[Grid]:
     for mode in WHAT:
         own = [curve for curve in curves if curve.mode == mode]
         if own:
-            found += [_table(own, mode), *([tested] if (tested := _tests(own)) else [])]
+            found += [grid for grid in (_table(own, mode), _tests(own), _costs_grid(own, mode)) if grid]
     published = published_auilc(data)
     if published and any("[frames, same, reference]" in curve.row for curve in curves):
         metrics = [m for m in curves[0].protocol.metrics if m in published[0]]
@@ -193,6 +221,69 @@ def _tests(curves: Sequence[Curve]) -> Grid | None:
     return comparison.differences_grid(found, {}, title)
 
 
+def costs(curves: Sequence[Curve]) -> dict[str, dict[float, Estimate]]:
+    """What training with parts missing costs and gains: MAE times 100 minus that of training on complete data.
+
+    Args:
+        curves: of one mode, over rates.
+
+    Returns:
+        by row and rate, of :data:`AT`; rows that were measured at no other or have no row beside them are left out.
+    """
+    places = [RATES.index(rate) for rate in AT]
+    errors = {curve.row: 100 * curve.errors[:, places] for curve in curves}
+    errors = {row: own for row, own in errors.items() if np.isfinite(own).all()}
+    pairs = [(c.row, c.complete) for c in curves if c.row in errors and c.complete in errors]
+    if not pairs:
+        return {}
+    found: dict[str, dict[float, Estimate]] = {row: {} for row, _ in pairs}
+    for i, rate in enumerate(AT):
+        sampled = dict(zip(errors, sampled_means([own[:, i] for own in errors.values()]), strict=True))
+        for row, complete in pairs:
+            found[row][rate] = estimate(sampled[row], sampled[complete])
+    return found
+
+
+def _costs_grid(curves: Sequence[Curve], mode: str) -> Grid | None:
+    if mode == "modality" or not (found := costs(curves)):
+        return None
+    fewest = min(len(curve.errors) for curve in curves if curve.row in found)
+    title = (
+        f"MAE where {WHAT[mode]}, of training with parts missing minus that of training on complete data (negative: it "
+        f"gains), with 95 % intervals: paired, over {comparison.resampled(fewest)}."
+    )
+    cells = [
+        [
+            row,
+            *(
+                text
+                for rate in AT
+                for text in (comparison.signed(own[rate].value), comparison.signed_interval(own[rate]))
+            ),
+        ]
+        for row, own in found.items()
+    ]
+    return Grid(title, ["", *(text for rate in AT for text in (f"Δ at rate {rate:g}", "95 % interval"))], cells)
+
+
+def cost_records(curves: Sequence[Curve]) -> list[dict[str, object]]:
+    """One record a row, mode and rate of :func:`costs`, for CSV."""
+    return [
+        {
+            "row": row,
+            "mode": mode,
+            "at": rate,
+            "difference": comparison.rounded(own.value),
+            "low": comparison.rounded(own.low),
+            "high": comparison.rounded(own.high),
+            "p": comparison.short_p(own.p),
+        }
+        for mode in ("frames", "block")
+        for row, rates in costs([curve for curve in curves if curve.mode == mode]).items()
+        for rate, own in rates.items()
+    ]
+
+
 def records(curves: Sequence[Curve]) -> list[dict[str, object]]:
     """One record a row, mode and metric, for CSV."""
     return [
@@ -235,6 +326,8 @@ def write_robustness(cells: Sequence[Cell], out: Path) -> str:
     ]
     files.write_rows(out / "robustness.csv", lines)
     files.write_rows(out / "auilc.csv", records(curves))
+    if costed := cost_records(curves):
+        files.write_rows(out / "training.csv", costed)
     markdown = write_grids(tables, out / "auilc")
     for mode, figure in zip(dict.fromkeys(curve.mode for curve in curves), drawn(curves).values(), strict=True):
         save_figure(figure, out / f"robustness_{mode}")

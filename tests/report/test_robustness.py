@@ -14,7 +14,7 @@ import pytest
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.result import RATES
 from mmsa_lightning.report.page import find_cells
-from mmsa_lightning.report.robustness import grids, read_curves, write_robustness
+from mmsa_lightning.report.robustness import costs, grids, read_curves, write_robustness
 from mmsa_lightning.training.protocols import MOSI
 
 UTTERANCES = 6
@@ -112,6 +112,30 @@ def test_training_with_gaps_is_a_row_of_its_own(run: Callable[..., Path], tmp_pa
     curves = read_curves(find_cells([tmp_path]))
     assert {curve.row for curve in curves} == {"tfn", "tfn [frames, uniform_half]"}
     assert "are not beside it" in grids(curves, "mosi")[0].title
+
+
+def test_training_with_gaps_is_held_against_training_on_complete_data(run: Callable[..., Path], tmp_path: Path) -> None:
+    missing = {"mode": "frames", "rate": 0.0, "train": "uniform_half", "draw": "keyed", "absent": "zeros"}
+    for seed, whole, gaps in ((1, 0.5, 0.53), (2, 0.5, 0.55), (3, 0.52, 0.54)):
+        run("tfn", seed, whole)
+        run("tfn", seed, gaps, missing=missing)
+    run("tfn", 1, 0.9, missing=missing | {"train": "none", "rate": 0.3})  # chosen otherwise, and no row to compare with
+    run("misa", 1, 0.9, missing=missing)  # alone
+    found = costs([curve for curve in read_curves(find_cells([tmp_path])) if curve.mode == "frames"])
+    assert list(found) == ["tfn [frames, uniform_half]"]
+    own = found["tfn [frames, uniform_half]"]
+    for rate in (0.0, 0.5):  # the made-up errors of an utterance differ from row to row by the levels alone
+        assert own[rate].value == pytest.approx(100 * (0.54 - 1.52 / 3))
+        seeds = np.var([0.53, 0.55, 0.54], ddof=1) + np.var([0.5, 0.5, 0.52], ddof=1)
+        assert own[rate].error == pytest.approx(100 * np.sqrt(seeds / 3), rel=1e-5)
+    write_robustness(find_cells([tmp_path]), tmp_path / "out")
+    assert "minus that of training on complete data" in (tmp_path / "out" / "auilc.md").read_text()
+    with (tmp_path / "out" / "training.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["row"], line["at"]) for line in lines] == [
+        ("tfn [frames, uniform_half]", at) for at in ("0.0", "0.5")
+    ]
+    assert float(lines[0]["low"]) < float(lines[0]["difference"]) < float(lines[0]["high"])
 
 
 def test_runs_that_differ_in_a_setting_are_curves_of_their_own(run: Callable[..., Path], tmp_path: Path) -> None:
