@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Drawing
 
 from mmsa_lightning import files
 from mmsa_lightning.modalities import MODALITIES
-from mmsa_lightning.report import comparison
+from mmsa_lightning.report import comparison, wording
 from mmsa_lightning.report.figures import agreement_figure, save_figure
 from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.history import read_history
@@ -112,7 +112,7 @@ def _cell(course: Course, measure: str, epoch: int | str) -> str:
     if not len(values):
         return ""
     seeds = len(course.best[measure])
-    return comparison.spread(comparison.over_seeds(values)) + (f" ({len(values)})" if len(values) < seeds else "")
+    return wording.spread(comparison.over_seeds(values)) + (f" ({len(values)})" if len(values) < seeds else "")
 
 
 def records(found: Sequence[Course]) -> list[dict[str, object]]:
@@ -131,9 +131,9 @@ def records(found: Sequence[Course]) -> list[dict[str, object]]:
                             "metric": measure,
                             "epoch": epoch,
                             "n": figure.n,
-                            "mean": comparison.rounded(figure.mean),
-                            "std": comparison.rounded(figure.std),
-                            "label": comparison.rounded(100 * course.label[measure]),
+                            "mean": wording.rounded(figure.mean),
+                            "std": wording.rounded(figure.std),
+                            "label": wording.rounded(100 * course.label[measure]),
                         }
                     )
     return out

@@ -71,6 +71,14 @@ def cells(experiment: str, overrides: Sequence[str]) -> list[Cell]:
         raise UserError(explain(error)) from error
 
 
+def listed(found: Iterable[Cell]) -> str:
+    """Rows with their seeds, in words: ``tfn seed 1, 2; misa seed 3``."""
+    seeds: dict[str, list[str]] = {}
+    for cell in found:
+        seeds.setdefault(cell.row, []).append(str(cell.seed))
+    return "; ".join(f"{row} seed {', '.join(own)}" for row, own in seeds.items())
+
+
 def _place(cfg: DictConfig, job: Sequence[str]) -> tuple[int, Path]:
     """The seed of a job and its run's folder, by the config of another seed of the same row."""
     for word in job:

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mmsa_lightning.data.inspect import label_bins
-from mmsa_lightning.report import comparison, figures, html
+from mmsa_lightning.report import comparison, figures, html, tables, wording
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.page import SHOWN, settings_of
 from mmsa_lightning.report.resampling import sampled_means
@@ -114,16 +114,16 @@ def metrics_grid(both: Pair) -> Grid:
     a, b = (_measures(both, side) for side in (both.a, both.b))
     headings = both.protocol.headings
     rows = [
-        [name, str(len(side.predictions)), *(comparison.spread(found[metric]) for metric in headings)]
+        [name, str(len(side.predictions)), *(wording.spread(found[metric]) for metric in headings)]
         for name, side, found in (("A", both.a, a), ("B", both.b, b))
     ]
     differences = [a[metric].mean - b[metric].mean for metric in headings]
-    rows.append(["A − B", "", *("" if np.isnan(value) else comparison.signed(value) for value in differences)])
+    rows.append(["A − B", "", *("" if np.isnan(value) else wording.signed(value) for value in differences)])
     return Grid(
         "Metrics times 100: mean ± sample standard deviation over n seeds; the better in bold.",
         ["", "n", *headings.values()],
         rows,
-        comparison.best([a, b], list(headings), column=2),
+        tables.best([a, b], list(headings), column=2),
     )
 
 
@@ -139,15 +139,15 @@ def difference_grid(both: Pair) -> Grid:
     found, gained = estimate(*sampled_means(errors)), gains(both)
     return Grid(
         "MAE of A minus that of B, times 100 (negative: A is better): paired, over "
-        f"{comparison.resampled(min(map(len, errors)))}. {comparison.power([found])} Then the utterances by whose "
+        f"{wording.resampled(min(map(len, errors)))}. {wording.power([found])} Then the utterances by whose "
         "error is smaller, mean over seeds.",
         ["", "Δ MAE", "95 % interval", "p", "A nearer", "B nearer", "equal"],
         [
             [
                 "A − B",
-                comparison.signed(found.value),
-                f"{comparison.signed(found.low)} to {comparison.signed(found.high)}",
-                comparison.shown_p(found.p),
+                wording.signed(found.value),
+                wording.signed_interval(found),
+                wording.shown_p(found.p),
                 *(str(int(count)) for count in ((gained < 0).sum(), (gained > 0).sum(), (gained == 0).sum())),
             ]
         ],
@@ -163,9 +163,9 @@ def predictions_grid(both: Pair) -> Grid:
         [
             [
                 "predictions",
-                comparison.signed(a.mean()),
-                comparison.signed(b.mean()),
-                comparison.signed((a - b).mean()),
+                wording.signed(a.mean()),
+                wording.signed(b.mean()),
+                wording.signed((a - b).mean()),
                 f"{np.abs(a - b).mean():.2f}",
                 f"{np.abs(a - b).max():.2f}",
                 f"{_corr(a, b):.3f}",
@@ -188,7 +188,7 @@ def bins_grid(both: Pair) -> Grid:
         mean_a, mean_b = float(a[own].mean()), float(b[own].mean())
         bold |= {(len(rows), j) for j, mean in ((2, mean_a), (3, mean_b)) if mean == min(mean_a, mean_b)}
         nearer = int((b[own] < a[own]).sum())
-        values = f"{mean_a:.2f}", f"{mean_b:.2f}", comparison.signed(mean_a - mean_b), str(nearer)
+        values = f"{mean_a:.2f}", f"{mean_b:.2f}", wording.signed(mean_a - mean_b), str(nearer)
         rows.append([name, str(int(own.sum())), *values])
     return Grid(
         "MAE times 100 of the utterances whose label is nearest to a value; the lower in bold. A positive A − B: B is "

@@ -13,7 +13,7 @@ import numpy as np
 from mmsa_lightning import files
 from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.result import FAR, KEY
-from mmsa_lightning.report import comparison
+from mmsa_lightning.report import comparison, tables, wording
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.rows import refuse_mixtures
@@ -100,10 +100,10 @@ def _table(evaluation: Evaluation) -> Grid:
         for seeds in evaluation.figures.values()
     ]
     rows = [
-        [row, str(len(seeds)), *(comparison.spread(own[m]) for m in headings)]
+        [row, str(len(seeds)), *(wording.spread(own[m]) for m in headings)]
         for (row, seeds), own in zip(evaluation.figures.items(), figures, strict=True)
     ]
-    bold = comparison.best(figures, list(headings), column=2)
+    bold = tables.best(figures, list(headings), column=2)
     return Grid(_title(evaluation), ["", "n", *headings.values()], rows, bold)
 
 
@@ -147,10 +147,10 @@ def _tests(evaluation: Evaluation) -> Grid | None:
     best, found = comparison.best_against(errors)
     title = (
         f"{_place(evaluation)}: MAE of {best} minus each other row's: paired, over "
-        f"{comparison.resampled(min(map(len, errors.values())))}; {comparison.said_of(found)} {best} was chosen as the "
+        f"{wording.resampled(min(map(len, errors.values())))}; {wording.said_of(found)} {best} was chosen as the "
         "best of these rows, which favours it."
     )
-    return comparison.differences_grid(found, {}, title)
+    return tables.differences_grid(found, {}, title)
 
 
 def write_evaluation(cells: Sequence[Cell], out: Path) -> str:

@@ -15,10 +15,12 @@ from matplotlib.ticker import MaxNLocator
 
 from mmsa_lightning import files
 from mmsa_lightning.modalities import MODALITIES
-from mmsa_lightning.report import comparison, ranks
+from mmsa_lightning.report import ranks
+from mmsa_lightning.report.comparison import Comparison
 from mmsa_lightning.report.history import FOLLOWED, together
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Row
+from mmsa_lightning.report.wording import in_words
 from mmsa_lightning.training.protocols import LOWER_IS_BETTER
 
 mpl.rcParams["svg.hashsalt"] = "mmsa-lightning"  # the same figure is the same file
@@ -31,15 +33,16 @@ MARKERS = "osD^v<>PX*"
 INK, PALE = "#1b4f72", "#7f8c8d"
 
 
-def rows_figure(rows: Sequence[Row], paper: dict[str, Printed], title: str) -> Figure:
+def rows_figure(compared: Comparison, title: str) -> Figure:
     """Three metrics of every row: each seed a dot, mean and standard deviation a bar, the paper's figure a diamond."""
+    rows = compared.rows
     protocol = rows[0].protocol
-    names = _names([row.name for row in rows], paper)
+    names = _names(compared.names, compared.paper)
     figure = Figure(figsize=(9, 1.4 + _room(0.42, names)), layout="constrained")
     axes = figure.subplots(1, len(protocol.drawn), sharey=True)
     height = np.arange(len(rows))
     for axis, metric in zip(axes, protocol.drawn, strict=True):
-        found = [comparison.figures(row, paper.get(row.name))[metric] for row in rows]
+        found = [compared.figures[name][metric] for name in compared.names]
         for y, row in zip(height, rows, strict=True):
             axis.plot(
                 100 * row.test(metric), np.full(len(row.results), y - 0.22), ".", color=PALE, ms=4, label="a seed"
@@ -259,9 +262,10 @@ def predictions_figure(row: Row, title: str) -> Figure:
     return figure
 
 
-def differences_figure(found: dict[str, comparison.Test], paper: dict[str, Printed], title: str, whose: str) -> Figure:
+def differences_figure(compared: Comparison, title: str) -> Figure:
     """MAE of the row that is tested minus each other row's, with 95 % intervals; filled where Holm's p is below .05."""
-    names = _names(list(found), paper)
+    found, whose = compared.tests, in_words(compared.tested)
+    names = _names(list(found), compared.paper)
     figure = Figure(figsize=(6.5, 1.2 + _room(0.34, names)), layout="constrained")
     axis = figure.subplots()
     axis.axvline(0, color="0.4", lw=1)

@@ -13,12 +13,12 @@ from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention, result
-from mmsa_lightning.report import agreement, comparison, evaluation, figures, html, robustness
+from mmsa_lightning.report import agreement, evaluation, figures, html, robustness, tables, wording
 from mmsa_lightning.report.cells import Cell, distinct
+from mmsa_lightning.report.comparison import Comparison
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.names import row_name, settings, told_apart
-from mmsa_lightning.report.ranks import ranks
 from mmsa_lightning.report.rows import Row, Utterance, read_rows
 
 SHOWN = 15  # utterances with the largest errors
@@ -51,11 +51,11 @@ def write_page(
             "out --labels"
         )
     first = next(iter(rows[0].results.values()))
-    found = comparison.samples(rows)
-    tested = comparison.tests_grid(found, {}, against)
+    found = Comparison(rows, against=against)
+    tested = tables.tests_grid(found)
     curves = robustness.read_curves(cells)
     # Those of all rows before those of each one.
-    drawn = agreement.drawn(courses) | _figures(rows, found, against) | robustness.drawn(curves)
+    drawn = agreement.drawn(courses) | _figures(found) | robustness.drawn(curves)
     html.write(
         out,
         "page.html",
@@ -71,8 +71,8 @@ def write_page(
         ),
         data=_data_card(rows),
         results=[
-            comparison.measured_grid(rows, {}, "Test: mean ± sample standard deviation over n seeds; best in bold."),
-            *comparison.intervals_grids(rows, found, {}),
+            tables.measured_grid(found, "Test: mean ± sample standard deviation over n seeds; best in bold."),
+            *tables.intervals_grids(found),
             *([tested] if tested else []),
             *agreement.grids(courses),
             *robustness.grids(curves, first["data"]),
@@ -119,19 +119,17 @@ def _data_card(rows: Sequence[Row]) -> Grid:
     )
 
 
-def _figures(rows: Sequence[Row], found: comparison.Samples, against: str | None) -> dict[str, Figure]:
+def _figures(found: Comparison) -> dict[str, Figure]:
     """By their titles."""
     title = "Test figures"
-    drawn = {title: figures.rows_figure(rows, {}, title)}
-    if len(rows) > 1:
+    drawn = {title: figures.rows_figure(found, title)}
+    if len(found.rows) > 1:
         title = "Ranks by MAE over resampled seeds and utterances"
-        ranked = ranks([found[row.name]["mae"] for row in rows])
-        drawn[title] = figures.ranks_figure([row.name for row in rows], ranked, {}, title)
-    if tested := comparison.tests(found, against):
-        whose = comparison.in_words(comparison.tested_row(found, against))
-        title = f"MAE of {whose} minus each other row's"
-        drawn[title] = figures.differences_figure(tested, {}, title, whose)
-    for row in rows:
+        drawn[title] = figures.ranks_figure(found.names, found.ranks, {}, title)
+    if found.tests:
+        title = f"MAE of {wording.in_words(found.tested)} minus each other row's"
+        drawn[title] = figures.differences_figure(found, title)
+    for row in found.rows:
         title = f"{row.name}: training loss"
         histories = [read_history(run_dir) for run_dir in row.run_dirs.values()]
         drawn[title] = figures.losses_figure(histories, title)

@@ -20,7 +20,7 @@ from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.result import RATES
-from mmsa_lightning.report import comparison
+from mmsa_lightning.report import comparison, tables, wording
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.comparison import Figure
 from mmsa_lightning.report.figures import robustness_figure, save_figure
@@ -191,10 +191,10 @@ def _table(curves: Sequence[Curve], mode: str) -> Grid:
     metrics = curves[0].protocol.metrics
     figures = [{m: curve.figure(m) for m in metrics} for curve in curves]
     cells = [
-        [curve.row, str(len(curve.draws)), *(comparison.spread(found[m]) for m in metrics)]
+        [curve.row, str(len(curve.draws)), *(wording.spread(found[m]) for m in metrics)]
         for curve, found in zip(curves, figures, strict=True)
     ]
-    bold = comparison.best(figures, list(metrics), column=2)
+    bold = tables.best(figures, list(metrics), column=2)
     if mode == "modality":
         what = f"mean over {', '.join(curves[0].at)}"
     else:
@@ -215,10 +215,10 @@ def _tests(curves: Sequence[Curve]) -> Grid | None:
     best, found = comparison.best_against(errors)
     title = (
         f"MAE of {best} minus each other row's, {'mean' if curves[0].mode == 'modality' else 'AUILC'} as above, mask "
-        f"seeds pooled: paired, over {comparison.resampled(min(map(len, errors.values())))}; "
-        f"{comparison.said_of(found)} {best} was chosen as the best of these rows, which favours it."
+        f"seeds pooled: paired, over {wording.resampled(min(map(len, errors.values())))}; "
+        f"{wording.said_of(found)} {best} was chosen as the best of these rows, which favours it."
     )
-    return comparison.differences_grid(found, {}, title)
+    return tables.differences_grid(found, {}, title)
 
 
 def costs(curves: Sequence[Curve]) -> dict[str, dict[float, Estimate]]:
@@ -250,16 +250,12 @@ def _costs_grid(curves: Sequence[Curve], mode: str) -> Grid | None:
     fewest = min(len(curve.errors) for curve in curves if curve.row in found)
     title = (
         f"MAE where {WHAT[mode]}, of training with parts missing minus that of training on complete data (negative: it "
-        f"gains), with 95 % intervals: paired, over {comparison.resampled(fewest)}."
+        f"gains), with 95 % intervals: paired, over {wording.resampled(fewest)}."
     )
     cells = [
         [
             row,
-            *(
-                text
-                for rate in AT
-                for text in (comparison.signed(own[rate].value), comparison.signed_interval(own[rate]))
-            ),
+            *(text for rate in AT for text in (wording.signed(own[rate].value), wording.signed_interval(own[rate]))),
         ]
         for row, own in found.items()
     ]
@@ -273,10 +269,10 @@ def cost_records(curves: Sequence[Curve]) -> list[dict[str, object]]:
             "row": row,
             "mode": mode,
             "at": rate,
-            "difference": comparison.rounded(own.value),
-            "low": comparison.rounded(own.low),
-            "high": comparison.rounded(own.high),
-            "p": comparison.short_p(own.p),
+            "difference": wording.rounded(own.value),
+            "low": wording.rounded(own.low),
+            "high": wording.rounded(own.high),
+            "p": wording.short_p(own.p),
         }
         for mode in ("frames", "block")
         for row, rates in costs([curve for curve in curves if curve.mode == mode]).items()
@@ -292,8 +288,8 @@ def records(curves: Sequence[Curve]) -> list[dict[str, object]]:
             "mode": curve.mode,
             "metric": m,
             "n": len(curve.draws),
-            "mean": comparison.rounded(curve.figure(m).mean),
-            "std": comparison.rounded(curve.figure(m).std),
+            "mean": wording.rounded(curve.figure(m).mean),
+            "std": wording.rounded(curve.figure(m).std),
         }
         for curve in curves
         for m in curve.protocol.metrics

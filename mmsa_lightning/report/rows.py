@@ -15,7 +15,7 @@ from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.modalities import MODALITIES
-from mmsa_lightning.report.cells import Cell
+from mmsa_lightning.report.cells import Cell, listed
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr, mae
 
 PREDICTIONS = "predictions.csv"
@@ -103,12 +103,12 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
             one another.
     """
     found = {cell: result.read(cell.run_dir) for cell in cells}
-    absent = [f"{cell.row} seed {cell.seed}" for cell in cells if found[cell] is None]
+    absent = [cell for cell in cells if found[cell] is None]
     if len(absent) == len(cells):
         raise UserError(f"none of {len(cells)} cells has a result in {cells[0].run_dir.parents[3]}")
     if absent and not partial:
         raise UserError(
-            f"{len(absent)} of {len(cells)} cells have no result: {', '.join(absent)}; --partial leaves them out"
+            f"{len(absent)} of {len(cells)} cells have no result: {listed(absent)}; --partial leaves them out"
         )
     refuse_mixtures({cell: record for cell, record in found.items() if record})
     rows = []

@@ -9,13 +9,13 @@ from pathlib import Path
 from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention
-from mmsa_lightning.report import comparison
-from mmsa_lightning.report.cells import Cell, cells
+from mmsa_lightning.report import tables
+from mmsa_lightning.report.cells import Cell, cells, listed
+from mmsa_lightning.report.comparison import Comparison
 from mmsa_lightning.report.figures import attention_figure, losses_figure, ranks_figure, rows_figure, save_figure
 from mmsa_lightning.report.grid import write_grids
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.paper import printed
-from mmsa_lightning.report.ranks import ranks
 from mmsa_lightning.report.rows import Row, read_rows, run_records
 from mmsa_lightning.report.settings import configs, counts_grid, settings_grid
 
@@ -58,23 +58,21 @@ def write_table(
     rows = read_rows(wanted, partial=partial)
     if not rows[0].protocol.printed:
         paper = {}
-    found = comparison.samples(rows)
-    grids = [comparison.measured_grid(rows, paper, _caption(number, wanted, rows))]
-    grids += comparison.intervals_grids(rows, found, paper)
+    found = Comparison(rows, paper, against)
+    grids = [tables.measured_grid(found, _caption(number, wanted, rows)), *tables.intervals_grids(found)]
     if paper:
-        grids.append(comparison.paper_grid(rows, paper))
-    if (tested := comparison.tests_grid(found, paper, against)) is not None:
+        grids.append(tables.paper_grid(found))
+    if (tested := tables.tests_grid(found)) is not None:
         grids.append(tested)
     out.mkdir(parents=True, exist_ok=True)
     name = f"table{number}"
     markdown = write_grids(grids, out / name)
-    files.write_rows(out / f"{name}.csv", comparison.records(rows, found, paper, against))
+    files.write_rows(out / f"{name}.csv", tables.records(found))
     files.write_rows(out / f"{name}_runs.csv", run_records(rows))
-    save_figure(rows_figure(rows, paper, _title(number, rows)), out / name)
+    save_figure(rows_figure(found, _title(number, rows)), out / name)
     if len(rows) > 1:
-        ranked = ranks([found[row.name]["mae"] for row in rows])
         title = f"{_title(number, rows)}: ranks by MAE over resampled seeds and utterances"
-        save_figure(ranks_figure([row.name for row in rows], ranked, paper, title), out / f"{name}_ranks")
+        save_figure(ranks_figure(found.names, found.ranks, paper, title), out / f"{name}_ranks")
     return markdown
 
 
@@ -164,11 +162,6 @@ def _caption(number: str, wanted: Sequence[Cell], rows: Sequence[Row]) -> str:
         *filter(None, [rows[0].protocol.note]),
         *(f"Where a row reads tokens, its text encoder is {encoder}" for encoder in encoders),
     ]
-    missing: dict[str, list[str]] = {}
-    for cell in wanted:
-        if (cell.row, cell.seed) not in results:
-            missing.setdefault(cell.row, []).append(str(cell.seed))
-    if missing:
-        left_out = [f"{row} seed {', '.join(of)}" for row, of in missing.items()]
-        sentences.append(f"Partial: without {'; '.join(left_out)}")
+    if missing := [cell for cell in wanted if (cell.row, cell.seed) not in results]:
+        sentences.append(f"Partial: without {listed(missing)}")
     return ". ".join(sentences) + "."

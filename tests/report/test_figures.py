@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mmsa_lightning.report.agreement import Course
+from mmsa_lightning.report.comparison import Comparison
 from mmsa_lightning.report.figures import (
     against_figure,
     agreement_figure,
@@ -75,7 +76,7 @@ def test_agreement_is_over_the_seeds_that_were_trained_so_long_beside_the_label_
 
 def test_long_names_of_rows_leave_room_for_the_figure(row: Callable[..., Row]):
     name = "interactive_attention, objective.positive='>=', objective.generator=crossfit"
-    figure = rows_figure([row(name, [0.4]), row("tfn", [0.4])], {}, "t")
+    figure = rows_figure(Comparison([row(name, [0.4]), row("tfn", [0.4])], {}), "t")
     figure.canvas.draw()
     assert [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()] == [name, "tfn"]
     assert all(axis.get_window_extent().width > figure.bbox.width / 8 for axis in figure.axes)
@@ -92,7 +93,7 @@ def test_a_long_title_is_not_cut_off():
 
 def test_rows_show_each_seed_the_mean_and_the_papers_figure(row: Callable[..., Row]):
     paper = {"tfn": Printed("TFN", dict.fromkeys(MOSI.headings, "90.10"), {"corr": "a misprint"})}
-    figure = rows_figure([row("tfn", [0.4, 0.8])], paper, "t")
+    figure = rows_figure(Comparison([row("tfn", [0.4, 0.8])], paper), "t")
     drawn = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
     assert drawn["a seed"] == pytest.approx([40, 80])
     assert drawn["paper"] == pytest.approx([90.1])
@@ -103,7 +104,7 @@ def test_rows_show_each_seed_the_mean_and_the_papers_figure(row: Callable[..., R
 
 
 def test_rows_show_the_metrics_of_their_protocol(row: Callable[..., Row]):
-    figure = rows_figure([row("tfn", [0.4], protocol=SIMS)], {}, "t")
+    figure = rows_figure(Comparison([row("tfn", [0.4], protocol=SIMS)], {}), "t")
     assert [axis.get_xlabel() for axis in figure.axes] == ["MAE × 100 (lower is better)", "Corr × 100", "Acc2 × 100"]
 
 

@@ -142,7 +142,7 @@ def test_generated_labels_are_compared_with_the_true_ones_that_are_known(tmp_pat
 
 def test_missing_cells_are_named_and_left_out_only_if_asked(tmp_path: Path):
     cells = [finished(tmp_path, "tfn", 1), Cell("tfn", 2, tmp_path / "no"), Cell("lmf", 1, tmp_path / "none")]
-    with pytest.raises(UserError, match=r"2 of 3 cells have no result: tfn seed 2, lmf seed 1"):
+    with pytest.raises(UserError, match=r"2 of 3 cells have no result: tfn seed 2; lmf seed 1"):
         read_rows(cells)
     (row,) = read_rows(cells, partial=True)
     assert list(row.results) == [1]
