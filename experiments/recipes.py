@@ -1,7 +1,7 @@
 """Write ``docs/results.md`` from ``recipes.yaml`` and the CSVs that it names: ``python experiments/recipes.py``.
 
-Sentences of a recipe take their figures from the tables, too: ``{table[tfn].mae}`` is what the page's row of TFN shows
-under MAE. README shows the tables that it names between two marks.
+Sentences of a recipe take their figures from the tables, too: ``{table[tfn].mae}``, or ``{table[tfn][mae]}``, is what
+the page's row of TFN shows under MAE. README shows the tables that it names between two marks.
 """
 
 from __future__ import annotations
@@ -55,10 +55,14 @@ class Row:
     cells: dict[str, str]
     test: dict[str, str]
 
-    def __getattr__(self, column: str) -> str:
+    def __getitem__(self, column: str) -> str:
         """A cell, or ``difference``, ``interval`` or ``p`` of the test; for the sentences."""
+        return (self.cells | self.test)[column]
+
+    def __getattr__(self, column: str) -> str:
+        """The same."""
         try:
-            return (self.cells | self.test)[column]
+            return self[column]
         except KeyError:
             raise AttributeError(f"{self.name} has no {column}") from None
 
@@ -128,7 +132,8 @@ def table(folder: str, given: Mapping[str, Any]) -> Table:
             own = [x for x in lines if x["row"] == row and tuple(x[axis] for axis in axes) == values]
             cells = {x[across]: _cell(x, str(where.get("metric", x["metric"]))) for x in own}
             if across == "metric":
-                cells = {"n": own[0]["n"]} | {metric: cells[metric] for metric in cells if metric in HEADINGS}
+                seeds = {"n": own[0]["n"]} if "n" in own[0] else {}
+                cells = seeds | {metric: cells[metric] for metric in cells if metric in HEADINGS}
             test = next((_test(x) for x in own if x.get("model_minus_row")), {})
             rows[" ".join([key, *values]) if len(places) > 1 else key] = Row(name, values, cells, test)
     names = {row for row, _ in chosen.values()}
@@ -142,6 +147,8 @@ def tables(recipe: Mapping[str, Any]) -> dict[str, Table]:
 
 
 def _cell(line: Mapping[str, str], metric: str) -> str:
+    if "difference" in line:
+        return f"{_signed(line['difference'])} [{_signed(line['low'])}, {_signed(line['high'])}]"
     if not line["mean"]:
         return "undefined"
     spread = (

@@ -143,3 +143,15 @@ def test_a_table_may_be_of_epochs_and_name_its_rows(results: Path) -> None:
         "| B | text | .100 |  |",
     ]
     assert table["a text"].cells["best"] == ".752" and table["b"].name == "B"
+
+
+def test_a_table_of_differences_shows_their_intervals_and_sentences_find_them_by_rate(results: Path) -> None:
+    rows = ["row,mode,at,metric,difference,low,high,p", "a,frames,0.0,mae,1.2,-0.9,3.3,0.2"]
+    rows += ["a,frames,0.5,mae,-10.0,-12.0,-8.0,0.001", "a,block,0.0,mae,1.2,-0.9,3.3,0.2"]
+    (results / "training.csv").write_text("\n".join(rows) + "\n")
+    table = recipes.table("made", {"csv": "training.csv", "across": "at"})
+    assert table.markdown().splitlines()[2:] == [
+        "| a | frames | +.012 [−.009, +.033] | −.100 [−.120, −.080] |",
+        "| a | block | +.012 [−.009, +.033] |  |",
+    ]
+    assert "{costs[a frames][0.5]}".format_map({"costs": table}) == "−.100 [−.120, −.080]"

@@ -269,6 +269,7 @@ def cost_records(curves: Sequence[Curve]) -> list[dict[str, object]]:
             "row": row,
             "mode": mode,
             "at": rate,
+            "metric": "mae",
             "difference": wording.rounded(own.value),
             "low": wording.rounded(own.low),
             "high": wording.rounded(own.high),
@@ -287,7 +288,7 @@ def records(curves: Sequence[Curve]) -> list[dict[str, object]]:
             "row": curve.row,
             "mode": curve.mode,
             "metric": m,
-            "n": len(curve.draws),
+            "draws": len(curve.draws),
             "mean": wording.rounded(curve.figure(m).mean),
             "std": wording.rounded(curve.figure(m).std),
         }
