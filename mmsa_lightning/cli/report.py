@@ -118,11 +118,14 @@ def report(
         Path | None, option("DIR", "Write there, too, how generated labels agree with true ones: tables, a picture.")
     ] = None,
     against: Against = None,
+    no_utterances: Annotated[
+        bool, flag("--no-utterances", "Leave out ids, texts and labels of single utterances, to publish the page.")
+    ] = False,
 ) -> None:
     """Show finished runs as one page of HTML that opens offline."""
     with extra("report"):
         from mmsa_lightning.report.page import write_page
-    print(*write_page(runs, out, labels, against=against), sep="\n")
+    print(*write_page(runs, out, labels, against=against, utterances=not no_utterances), sep="\n")
 
 
 @app.command(cls=Command)

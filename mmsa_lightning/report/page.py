@@ -25,7 +25,12 @@ SHOWN = 15  # utterances with the largest errors
 
 
 def write_page(
-    folders: Sequence[Path], out: Path, labels: Path | None = None, *, against: str | None = None
+    folders: Sequence[Path],
+    out: Path,
+    labels: Path | None = None,
+    *,
+    against: str | None = None,
+    utterances: bool = True,
 ) -> list[Path]:
     """Write the page.
 
@@ -34,6 +39,8 @@ def write_page(
         out: the HTML file.
         labels: a folder for files of how generated labels agree with true ones.
         against: the row that tests compare with each other one; None for the paper's model.
+        utterances: whether single ones are shown, with ids, texts, labels and attention, which the licence of data may
+            not let one publish.
 
     Returns:
         what was written.
@@ -55,7 +62,7 @@ def write_page(
     tested = tables.tests_grid(found)
     curves = robustness.read_curves(cells)
     # Those of all rows before those of each one.
-    drawn = agreement.drawn(courses) | _figures(found) | robustness.drawn(curves)
+    drawn = agreement.drawn(courses) | _figures(found, utterances=utterances) | robustness.drawn(curves)
     html.write(
         out,
         "page.html",
@@ -80,8 +87,8 @@ def write_page(
         ],
         figures=[(title, html.image(figure), figure.get_figwidth() > 8) for title, figure in drawn.items()],
         row_names=[row.name for row in rows],
-        largest=_largest_errors(rows),
-        generated=[entry for row in rows if (entry := _farthest_labels(row))],
+        largest=_largest_errors(rows) if utterances else [],
+        generated=[entry for row in rows if (entry := _farthest_labels(row))] if utterances else [],
         settings=[settings_of(row) for row in rows],
     )
     return [out, *(agreement.write_agreement(courses, labels) if labels else [])]
@@ -119,7 +126,7 @@ def _data_card(rows: Sequence[Row]) -> Grid:
     )
 
 
-def _figures(found: Comparison) -> dict[str, Figure]:
+def _figures(found: Comparison, *, utterances: bool) -> dict[str, Figure]:
     """By their titles."""
     title = "Test figures"
     drawn = {title: figures.rows_figure(found, title)}
@@ -142,7 +149,7 @@ def _figures(found: Comparison) -> dict[str, Figure]:
         if (path := run_dir / "label_histograms.csv").is_file():
             title = f"{row.name}: generated labels, seed {seed}"
             drawn[title] = figures.label_histograms_figure(files.read_rows(path), title)
-        for record in attention.read(run_dir):
+        for record in attention.read(run_dir) if utterances else []:
             title = f"{row.name}: attention in {attention.headline(record)}, seed {seed}"
             drawn[title] = figures.attention_figure(record, title)
     return drawn

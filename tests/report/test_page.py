@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pages import Page, finished
 
+from mmsa_lightning.cli import main
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.page import find_cells, write_page
 from mmsa_lightning.training.protocols import SIMS
@@ -49,6 +50,16 @@ def test_the_page_needs_nothing_else_and_shows_every_part(runs: Path, tmp_path: 
     assert largest[1] == ["far", "+1.0", "-2.00", "-1.00", "<b>far</b> & more"]
     assert generated[1] == ["b", "-1.00", "+1.00"]
     assert "seed: 1\n" in page.words
+
+
+def test_a_page_to_publish_has_no_utterance_in_it(runs: Path, tmp_path: Path):
+    main(["report", str(runs), "--out", str(tmp_path / "report.html"), "--no-utterances"])
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert len(page.addresses) == 3 + 2 * 2 + 1 and len(page.tables) == 5  # all else is there
+    for id, words in (("near", "near"), ("far", "far</b> &amp; more"), ("v$_$1", "good")):
+        assert f">{id}<" not in text and words not in text
+    assert "Largest errors" not in text and "<h2>Settings</h2>" in text
 
 
 def test_any_row_can_be_tested(runs: Path, tmp_path: Path):
