@@ -9,8 +9,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.data.datamodule import StoreDataModule
-from mmsa_lightning.experiment import config
-from mmsa_lightning.experiment import run as experiment
+from mmsa_lightning.experiment import assembly, config
 from mmsa_lightning.training.module import SentimentModule
 
 
@@ -24,8 +23,8 @@ class Steps:
     def __init__(self, *overrides: str) -> None:
         with initialize_config_dir(str(config.config_dir()), version_base="1.3"):
             self.config = config.plain(compose("train", list(overrides)))
-        self.data: StoreDataModule = experiment.build_data(self.config)
-        self.module: SentimentModule = experiment.build_module(self.config, self.data, None)
+        self.data: StoreDataModule = assembly.build_data(self.config)
+        self.module: SentimentModule = assembly.build_module(self.config, self.data, None)
         self.optimizer = self.module.optimizer(self.module.model)
         self.module.train()
 

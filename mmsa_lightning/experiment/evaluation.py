@@ -18,8 +18,8 @@ from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.data.utterances import moments
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
+from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.experiment.robustness import measure, predictions
-from mmsa_lightning.experiment.run import restore
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.training.module import SentimentModule
 from mmsa_lightning.training.protocols import PROTOCOLS

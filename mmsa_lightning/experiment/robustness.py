@@ -22,7 +22,7 @@ from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.missing import Missing
 from mmsa_lightning.data.sampler import LengthSampler
 from mmsa_lightning.experiment import result
-from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.models.layers.precision import full
 from mmsa_lightning.training.metrics import sentiment_metrics
 from mmsa_lightning.training.module import SentimentModule

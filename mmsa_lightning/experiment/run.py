@@ -17,26 +17,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning import files, memory
 from mmsa_lightning.data.datamodule import StoreDataModule
-from mmsa_lightning.data.missing import read as read_missing
 from mmsa_lightning.data.store import SPLITS
 from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.errors import UserError, print_anything
 from mmsa_lightning.experiment import attention, result, resume, sweep
-from mmsa_lightning.experiment.components import build, plugin_hash
-from mmsa_lightning.experiment.config import check, plain, read, row_hash, run_names
+from mmsa_lightning.experiment.assembly import build_data, build_module
+from mmsa_lightning.experiment.config import check, plain, row_hash, run_names
 from mmsa_lightning.experiment.identity import differences, identity, text_encoder
 from mmsa_lightning.experiment.inputs import unimodal_inputs
-from mmsa_lightning.models.layers import adaptation
-from mmsa_lightning.models.layers.absent import learn_absent
-from mmsa_lightning.models.layers.pretrained import encoder_hash
-from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import attends
-from mmsa_lightning.training import optim, ranks
-from mmsa_lightning.training.checkpoints import BEST, LAST
+from mmsa_lightning.training import ranks
+from mmsa_lightning.training.checkpoints import LAST
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
-from mmsa_lightning.training.protocols import PROTOCOLS
-from mmsa_lightning.training.schedules import build_schedule
 from mmsa_lightning.training.trainer import (
     best_checkpoint,
     best_epoch,
@@ -48,9 +41,6 @@ from mmsa_lightning.training.trainer import (
     training_seconds,
 )
 from mmsa_lightning.training.trainer import check as check_trainer
-
-SHOWN = 8  # predictions that are compared when a run is restored
-NEAR = 0.02  # of the largest label: as far as half precision moves a prediction
 
 
 def run(cfg: DictConfig, hydra: HydraConf) -> float:
@@ -181,123 +171,6 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     if longer:
         print(f"ended by trainer.max_epochs={trainer.max_epochs}: a larger one with ckpt_path=last continues this run")
     return outcome["valid"]["mae"]
-
-
-def build_data(config: dict[str, Any]) -> StoreDataModule:
-    """The data module of a checked plain config, its store open.
-
-    Raises:
-        UserError: the store is not there, or lacks what the config asks for, or cannot miss what it says.
-    """
-    try:
-        missing = read_missing(config["missing"])
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    given = {key: config[key] for key in ("text", "modalities", "seed")}
-    data: StoreDataModule = build("data", config["data"], **given)
-    data.prepare_data()
-    data.setup()
-    data.set_missing(missing)
-    return data
-
-
-def restore(run_dir: Path, plugins: Path | None = None) -> tuple[SentimentModule, StoreDataModule]:
-    """The best weights of a finished run, and its data.
-
-    Args:
-        run_dir: of the run.
-        plugins: the folder of the user's own model.
-
-    Raises:
-        UserError: ``run_dir`` holds no finished run, or its data or its code are no longer there.
-    """
-    quieten()
-    finished = result.read(run_dir)
-    if finished is None:
-        raise UserError(f"{run_dir} holds no finished run ({result.NAME})")
-    config = read(run_dir / "config.yaml")
-    data = build_data(config)
-    if data.store.meta.content_sha256 != finished["data_hash"]:
-        raise UserError(f"{run_dir} was trained on other data than {data.path} now holds")
-    name = text_encoder(config, data)
-    if other := differences(finished, {"encoder_hash": encoder_hash(name) if name else None}):
-        raise UserError(f"{run_dir} started from other {other} than {config['model']['text_encoder']} now has")
-    if other := differences(finished, {"plugin_hash": plugin_hash(config["model"], plugins)}):
-        where = (
-            f"{plugins} now has" if plugins else "the project's: give the folder of your own model, --config-dir DIR"
-        )
-        raise UserError(f"{run_dir} was made with other {other} than {where}")
-    module = build_module(config, data, plugins)
-    path = run_dir / "checkpoints" / BEST
-    try:
-        module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
-    except Exception as error:
-        raise UserError(f"{path} does not hold the weights of this run ({error})") from error
-    _check_predictions(run_dir, module, data)
-    return module, data
-
-
-def _check_predictions(run_dir: Path, module: SentimentModule, data: StoreDataModule) -> None:
-    """See whether some predictions are still those that the run left: a version that reads data otherwise is told of.
-
-    Raises:
-        UserError: they are not, nor near enough for another precision.
-    """
-    rows = files.read_rows(run_dir / "predictions.csv")
-    left = {row["id"]: float(row["prediction"]) for row in rows if row["split"] == "valid"}
-    positions = list(range(min(SHOWN, len(left))))
-    module.eval()
-    with torch.no_grad():
-        now = module.model(data.split("valid")[positions]).prediction.tolist()
-    for i, prediction in zip(positions, now, strict=True):
-        id = data.store.splits["valid"].ids[i]
-        if abs(prediction - left[id]) > NEAR * data.store.meta.label_limit:
-            raise UserError(
-                f"{run_dir}: its weights now predict {prediction:.3f} for {id}, but {left[id]:.3f} is in "
-                "predictions.csv: the run was made by another version of mmsa-lightning; run it again"
-            )
-
-
-def build_module(config: dict[str, Any], data: StoreDataModule, plugins: Path | None) -> SentimentModule:
-    limit = {"limit": data.store.meta.label_limit}
-    model = build("model", config["model"], plugins=plugins, where_null=limit, dims=data.dims)
-    if getattr(model, "needs_alignment", False) and not data.aligned:
-        raise UserError(
-            f"{', '.join(data.dims)} of {data.path} are not aligned, but this model needs aligned data: choose another "
-            "(see mmsa models), or interactive_attention with model.values=source"
-        )
-    if data.missing.absent == "learnt":
-        learn_absent(model, data.dims)
-    encoders = [m for m in model.modules() if isinstance(m, TextEncoder)]
-    for encoder in encoders:
-        data.check_encoder(encoder.name, encoder.vocabulary_size, encoder.positions)
-    try:
-        adaptation.check(config["encoder"])
-        for encoder in encoders:
-            adaptation.adapt(encoder, **config["encoder"])
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if not encoders and (given := [n for n, v in config["encoder"].items() if v != adaptation.UNCHANGED[n]]):
-        raise UserError(
-            f"encoder.{given[0]}={config['encoder'][given[0]]}: this model reads no tokens with a text encoder that it "
-            "could change (text=bert does); leave it out"
-        )
-    objective = build("objective", config["objective"], where_null=limit)
-    labels = torch.from_numpy(data.store.splits["train"].label)
-    try:
-        objective.setup(labels, getattr(model, "feature_widths", {}))
-    except ValueError as error:
-        raise UserError(f"objective: {error}") from error
-    try:
-        optim.check(config["optim"])
-        rates = {name: config["optim"][name] for name in ("lr", "weight_decay", "layer_decay")}
-        optim.parameter_groups(model, **rates)  # sees now whether the model has layers for them
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    options = dict(config["optim"])
-    schedule = options.pop("schedule") and functools.partial(build_schedule, options=config["optim"]["schedule"])
-    optimizer = functools.partial(optim.build_optimizer, weights=[*objective.parameters()], **options)
-    return SentimentModule(model, objective, optimizer, config["seed"], schedule, PROTOCOLS[data.store.meta.protocol])
 
 
 def _evaluate(

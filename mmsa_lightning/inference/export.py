@@ -25,7 +25,7 @@ from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.config import read as read_config
 from mmsa_lightning.experiment.config import row_hash
 from mmsa_lightning.experiment.identity import text_encoder
-from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.inference.about import CARD, CONFIG, TEXT_ENCODER, About, File, Member, Modality, Vocabulary
 from mmsa_lightning.inference.architecture import architecture
 from mmsa_lightning.inference.card import card

@@ -39,7 +39,7 @@ def counts_grid(configs: dict[str, dict[str, Any]], paper: dict[str, Printed]) -
     Raises:
         UserError: a store is not there; says how to import it.
     """
-    from mmsa_lightning.experiment.run import build_data  # with Lightning, for this table alone
+    from mmsa_lightning.experiment.assembly import build_data  # with Lightning, for this table alone
 
     rows = {}
     for name, config in configs.items():

@@ -118,7 +118,7 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path, plugins: Path 
         UserError: no finished run, a model that does not tell its weights, an unknown id.
     """
     if ids:
-        from mmsa_lightning.experiment.run import restore  # with Lightning, for this alone
+        from mmsa_lightning.experiment.restore import restore  # with Lightning, for this alone
         from mmsa_lightning.models.output import attends
 
         module, data = restore(run_dir, plugins)

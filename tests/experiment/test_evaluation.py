@@ -23,7 +23,7 @@ from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import Split, Store, write
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.evaluation import evaluate
-from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.models.tfn import TFN
 
 FACTOR = np.array([1.0, 2.0, 0.5, 10.0, 1.0], np.float32)  # of audio

@@ -16,9 +16,9 @@ from mmsa_lightning.data.importer import import_source
 from mmsa_lightning.data.missing import Missing
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
+from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.experiment.result import RATES
 from mmsa_lightning.experiment.robustness import conditions, evaluate, predictions
-from mmsa_lightning.experiment.run import restore
 
 
 @pytest.fixture(scope="module")

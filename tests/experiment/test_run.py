@@ -21,7 +21,8 @@ from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import SPLITS, Meta, Split, write
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.app import main
-from mmsa_lightning.experiment.run import build_data, build_module, restore
+from mmsa_lightning.experiment.assembly import build_data, build_module
+from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
 SIMS = [-1.0, 1.0]

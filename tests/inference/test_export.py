@@ -19,7 +19,7 @@ from safetensors import safe_open
 import mmsa_lightning
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.evaluation import evaluate
-from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.experiment.scaffold import write_model
 from mmsa_lightning.inference.export import package
 

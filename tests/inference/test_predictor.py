@@ -13,7 +13,7 @@ import torch
 import mmsa_lightning
 from mmsa_lightning.data.store import Store
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.inference import predictor
 from mmsa_lightning.inference.export import package
 from mmsa_lightning.inference.predictor import Predictor

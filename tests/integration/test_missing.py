@@ -12,7 +12,7 @@ from kills import only_run, state
 
 from mmsa_lightning import cli
 from mmsa_lightning.experiment.app import main
-from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.experiment.restore import restore
 
 Arguments = Callable[..., list[str]]
 

@@ -21,7 +21,7 @@ from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import Store, write
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.app import main
-from mmsa_lightning.experiment.run import restore
+from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.files import held
 from mmsa_lightning.models.layers import minilm
 from mmsa_lightning.models.layers.pretrained import encoder_hash
