@@ -67,7 +67,10 @@ def test_a_recipe_composes_builds_and_runs_its_seeds(
 
 def test_every_model_and_every_tuned_file_has_a_row() -> None:
     assert {model for _, model in ROWS} == options("model")
-    assert options("tuned") <= {f"{model}_{recipe['data']}" for recipe, model in ROWS}
+    known = {f"{model}_{recipe['data']}" for recipe, model in ROWS}
+    assert all(
+        name in known or name.rpartition("_")[0] in known for name in options("tuned")
+    )  # the second: by experiments/tuning.py
 
 
 @pytest.mark.parametrize("recipe", [r for r in ALL if "folder" in r], ids=lambda recipe: recipe["title"])
