@@ -67,7 +67,7 @@ def rows_figure(compared: Comparison, title: str) -> Figure:
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(height, names)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(rows) - 0.6, -0.5)  # the first row above, and room for the dots of each
     handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(title, fontsize=11)
