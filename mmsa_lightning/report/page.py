@@ -16,6 +16,7 @@ from mmsa_lightning.experiment import attention, result
 from mmsa_lightning.report import agreement, evaluation, figures, html, robustness, tables, wording
 from mmsa_lightning.report.cells import Cell, distinct
 from mmsa_lightning.report.comparison import Comparison
+from mmsa_lightning.report.curves import read_curves
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.names import row_name, settings, told_apart
@@ -60,7 +61,7 @@ def write_page(
     first = next(iter(rows[0].results.values()))
     found = Comparison(rows, against=against)
     tested = tables.tests_grid(found)
-    curves = robustness.read_curves(cells)
+    curves = read_curves(cells)
     # Those of all rows before those of each one.
     drawn = agreement.drawn(courses) | _figures(found, utterances=utterances) | robustness.drawn(curves)
     html.write(
