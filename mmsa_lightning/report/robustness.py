@@ -22,6 +22,7 @@ from mmsa_lightning.report.figures import robustness_figure, save_figure
 from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.paper import published_auilc
 from mmsa_lightning.report.resampling import sampled_means
+from mmsa_lightning.report.rows import run_record
 from mmsa_lightning.report.significance import Estimate, estimate
 from mmsa_lightning.training.protocols import Protocol
 
@@ -174,6 +175,9 @@ def records(curves: Sequence[Curve]) -> list[dict[str, object]]:
 def write_robustness(cells: Sequence[Cell], out: Path) -> str:
     """Write ``robustness`` .csv, every figure; ``auilc`` .csv, .md and .tex; and a figure a mode, .png and .svg.
 
+    With these come ``auilc_runs.csv``, of which runs they were made, and, where models were trained both ways,
+    ``training.csv``, what training with parts missing costs.
+
     Args:
         cells: finished runs that were measured.
         out: folder to write to; made if it is not there.
@@ -197,6 +201,9 @@ def write_robustness(cells: Sequence[Cell], out: Path) -> str:
     ]
     files.write_rows(out / "robustness.csv", lines)
     files.write_rows(out / "auilc.csv", records(curves))
+    read = result.NAME, result.ROBUSTNESS, result.ROBUSTNESS_ERRORS
+    runs = [run_record(names[cell], cell.seed, cell.run_dir, record, *read) for cell, record in shown.items()]
+    files.write_rows(out / "auilc_runs.csv", runs)
     if costed := cost_records(curves):
         files.write_rows(out / "training.csv", costed)
     markdown = write_grids(tables, out / "auilc")

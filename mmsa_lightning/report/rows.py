@@ -124,22 +124,31 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
 
 
 def run_records(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """What a table was made of, for CSV: one record a run, with the SHA-256 of what was read of it.
-
-    ``run`` is its folder below that of all runs. A table that is built again from the same runs has the same list.
-    """
+    """What a table was made of, for CSV: one record a run. A table built again from the same runs has the same."""
     return [
-        {
-            "row": row.name,
-            "seed": seed,
-            "run": "/".join(run_dir.parts[-4:]),
-            **{name: row.results[seed].get(name) for name in ("config_hash", "data_hash", "precision", "git_commit")},
-            "result_sha256": files.sha256(run_dir / result.NAME),
-            "predictions_sha256": files.sha256(run_dir / PREDICTIONS),
-        }
+        run_record(row.name, seed, run_dir, row.results[seed], result.NAME, PREDICTIONS)
         for row in rows
         for seed, run_dir in row.run_dirs.items()
     ]
+
+
+def run_record(row: str, seed: int, run_dir: Path, record: dict[str, Any], *read: str) -> dict[str, object]:
+    """A run of which something was made, for CSV.
+
+    Args:
+        row: the name of its row.
+        seed: of the run.
+        run_dir: whose last four parts, below the folder of all runs, name it.
+        record: its ``result.json``.
+        read: the files that were read, of which the SHA-256 is said.
+    """
+    return {
+        "row": row,
+        "seed": seed,
+        "run": "/".join(run_dir.parts[-4:]),
+        **{name: record.get(name) for name in ("config_hash", "data_hash", "precision", "git_commit")},
+        **{f"{Path(name).stem}_sha256": files.sha256(run_dir / name) for name in read},
+    }
 
 
 def protocol_name(record: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -189,12 +190,17 @@ def test_what_is_written(run: Callable[..., Path], tmp_path: Path) -> None:
     assert (tmp_path / "out" / "auilc.md").read_text() == markdown
     kinds = [f"robustness_{mode}.{kind}" for mode in ("frames", "modality") for kind in ("png", "svg")]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
-        ["auilc.csv", "auilc.md", "auilc.tex", "robustness.csv", *kinds]
+        ["auilc.csv", "auilc_runs.csv", "auilc.md", "auilc.tex", "robustness.csv", *kinds]
     )
     with (tmp_path / "out" / "robustness.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 4 * (22 + 3)
     assert {(line["row"], line["seed"]) for line in lines} == {(m, s) for m in ("tfn", "misa") for s in "12"}
+    with (tmp_path / "out" / "auilc_runs.csv").open() as file:
+        (first, *others) = csv.DictReader(file)
+    assert len(others) == 3 and (first["row"], first["seed"]) == ("misa", "1")
+    (own,) = (tmp_path / "runs").glob("misa1*")
+    assert first["robustness_sha256"] == hashlib.sha256((own / "robustness.csv").read_bytes()).hexdigest()
     with (tmp_path / "out" / "auilc.csv").open() as file:
         mean = {(r["row"], r["mode"], r["metric"]): r["mean"] for r in csv.DictReader(file)}
     expected = 100 * np.mean([area(level) for level in (0.1, 0.2, 0.2, 0.3)])
