@@ -20,7 +20,7 @@ log = logging.getLogger("mkdocs.hooks")
 def on_files(files: Files, *, config: Any) -> None:
     """Measured results stay where they are in the repository, and are pages of the site."""
     for path in sorted(EXPERIMENTS.rglob("*")):
-        if path.suffix in (".md", ".csv", ".png"):
+        if path.suffix in (".md", ".csv", ".png", ".html"):
             place = path.relative_to(EXPERIMENTS.parent).as_posix()
             files.append(File.generated(config, place, abs_src_path=str(path)))
 
