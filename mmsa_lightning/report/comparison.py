@@ -18,7 +18,7 @@ from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.resampling import Sampled, sampled_means, sampled_metrics
 from mmsa_lightning.report.rows import Row
 from mmsa_lightning.report.significance import Estimate, estimate, holm
-from mmsa_lightning.training.protocols import LOWER_IS_BETTER
+from mmsa_lightning.training.protocols import LOWER_IS_BETTER, bounds
 
 MODEL = ("interactive_attention", "full")  # the paper's own row, in a table of models and of ablations
 
@@ -103,7 +103,7 @@ class Comparison:
     @cached_property
     def means(self) -> dict[str, dict[str, Estimate]]:
         """By row and metric, with their intervals."""
-        return {row: {metric: estimate(one) for metric, one in own.items()} for row, own in self.samples.items()}
+        return {row: {metric: _mean(one, metric) for metric, one in own.items()} for row, own in self.samples.items()}
 
     @cached_property
     def tests(self) -> dict[str, Test]:
@@ -144,6 +144,11 @@ def _figures(row: Row, printed: Printed | None) -> dict[str, Figure]:
         metric: over_seeds(row.test(metric), printed.figure(metric) if printed else None)
         for metric in row.protocol.headings
     }
+
+
+def _mean(found: Sampled, metric: str) -> Estimate:
+    low, high = bounds(metric)
+    return estimate(found, within=(100 * low, 100 * high))
 
 
 def agreement(row: Row) -> dict[str, Figure]:

@@ -43,6 +43,7 @@ class Estimate:
             Introduction to the Bootstrap, 1993, chapter 13). It leaves out what other seeds would change.
         utterances_high: of the same.
         utterances_p: two-sided, of zero, over utterances alone.
+        within: the lowest and the highest value that are possible; the interval over seeds and utterances ends there.
     """
 
     value: float
@@ -51,16 +52,17 @@ class Estimate:
     utterances_low: float
     utterances_high: float
     utterances_p: float
+    within: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def low(self) -> float:
         """Of the 95 % interval over seeds and utterances."""
-        return self.value - self._quantile(1 - ALPHA / 2) * self.error
+        return self._possible(self.value - self._quantile(1 - ALPHA / 2) * self.error)
 
     @property
     def high(self) -> float:
         """Of the same."""
-        return self.value + self._quantile(1 - ALPHA / 2) * self.error
+        return self._possible(self.value + self._quantile(1 - ALPHA / 2) * self.error)
 
     @property
     def p(self) -> float:
@@ -77,14 +79,20 @@ class Estimate:
         """
         return (self._quantile(1 - ALPHA / 2) + self._quantile(POWER)) * self.error
 
+    def _possible(self, end: float) -> float:
+        return float(np.clip(end, *self.within))  # which keeps NaN
+
     def _quantile(self, p: float) -> float:
         return float(special.stdtrit(self.df, p))
 
 
-def estimate(row: Sampled, other: Sampled | None = None) -> Estimate:
+def estimate(
+    row: Sampled, other: Sampled | None = None, *, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Estimate:
     """The mean of a row, or by how much it is above another row's on the same utterances.
 
-    Where a row has one seed, what other seeds would change is not known and left out.
+    Where a row has one seed, what other seeds would change is not known and left out. With few of them Student's t may
+    go beyond what is possible, of an accuracy above 1, say: the interval ends ``within``.
 
     Raises:
         ValueError: not the same utterances.
@@ -95,7 +103,7 @@ def estimate(row: Sampled, other: Sampled | None = None) -> Estimate:
     if other is not None:
         value, drawn = value - other.observed.mean(), drawn - other.drawn.mean(axis=0)
     if np.isnan(value) or np.isnan(drawn).any():
-        return Estimate(float(value), *[math.nan] * 5)
+        return Estimate(float(value), math.nan, math.nan, math.nan, math.nan, math.nan)
     variance = spread = 0.0
     common = drawn.var()
     for side in filter(None, (row, other)):
@@ -110,7 +118,7 @@ def estimate(row: Sampled, other: Sampled | None = None) -> Estimate:
     low, high = np.quantile(drawn, (ALPHA / 2, 1 - ALPHA / 2))
     beyond = min((drawn <= 0).sum(), (drawn >= 0).sum())
     p = min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))  # what was observed counts as one resample
-    return Estimate(float(value), math.sqrt(variance), float(df), float(low), float(high), float(p))
+    return Estimate(float(value), math.sqrt(variance), float(df), float(low), float(high), float(p), within)
 
 
 def holm(p: Sequence[float]) -> list[float]:

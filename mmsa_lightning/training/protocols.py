@@ -80,6 +80,11 @@ class Protocol:
 LOWER_IS_BETTER = ("mae",)
 
 
+def bounds(metric: str) -> tuple[float, float]:
+    """The lowest and the highest value that a metric can have."""
+    return {"mae": (0.0, math.inf), "corr": (-1.0, 1.0)}.get(metric, (0.0, 1.0))
+
+
 def mae(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error."""
     return (prediction - target).abs().mean()

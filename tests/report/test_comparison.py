@@ -31,6 +31,14 @@ def test_mean_and_sample_deviation_times_100(row: MakeRow):
     assert found["acc7"].printed is None  # not printed
 
 
+def test_an_interval_of_a_mean_ends_at_what_is_possible(row: MakeRow):
+    errors = np.array([[0.0] * 9 + [1.0], [0.1] * 9 + [9.0], [-5.0] * 9 + [0.0]])  # two seeds hit all but one
+    found = Comparison([row("tfn", [0.1, 0.99, 4.5], errors)]).means["tfn"]
+    assert found["acc2_has0"].high == 100 and 0 <= found["acc2_has0"].low < found["acc2_has0"].value
+    assert found["mae"].low == 0 and found["mae"].high > 100 * 4.5
+    assert math.isnan(found["corr"].low)  # all labels are 0
+
+
 def test_the_papers_model_is_tested_against_each_other_row(row: MakeRow):
     rng = np.random.default_rng(0)
     errors = rng.uniform(size=(2, 50))
