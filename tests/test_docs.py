@@ -43,7 +43,9 @@ SHELL = {"git", "cd", "source", "echo"}
 FEW_JOBS = 4  # a sweep of more is composed, and not run
 SMALL = ["trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.enable_progress_bar=false"]
 COUNTS = "data.counts={train: 32, valid: 16, test: 16}"
-NOT_HERE = re.compile(r"hydra/launcher|trainer\.devices|data=(mosi|mosei|sims)\b|experiment=(?!\w+ data=demo)")
+NOT_HERE = re.compile(
+    r"hydra/launcher|trainer\.devices|data=(mosi|mosei|sims)\b|experiment=(?!\w+ data=demo)|mpnet"
+)  # mpnet: 400 MB that few have
 
 
 def text_of(document: str) -> str:
