@@ -37,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="+", help="of all runs, data=… among them")
     args = parser.parse_args(argv)
     for model in args.models:
-        path = tune(model, args.overrides, args.trials, args.name, args.out)
-        print(path)
+        print(tune(model, args.overrides, args.trials, args.name, args.out))
 
 
 def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path) -> Path:
@@ -71,10 +70,9 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
 """
     if tuned:
         text += f"defaults:\n  - {tuned}\n\n"
-    files.write_text(
-        path := out / f"{model}_{data}_{name}.yaml",
-        text + yaml.safe_dump({"optim": {"lr": read(best / "config.yaml")["optim"]["lr"]}}),
-    )
+    rates = read(best / "config.yaml")["optim"]["lr"]
+    path = out / f"{model}_{data}_{name}.yaml"
+    files.write_text(path, text + yaml.safe_dump({"optim": {"lr": rates}}, sort_keys=False))
     return path
 
 

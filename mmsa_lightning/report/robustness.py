@@ -191,7 +191,7 @@ def write_robustness(cells: Sequence[Cell], out: Path) -> str:
     curves = read_curves(cells)
     shown = {cell: record for cell in cells if (record := result.read(cell.run_dir))}
     data = next(iter(shown.values()))["data"]
-    tables = grids(curves, data)
+    made = grids(curves, data)
     out.mkdir(parents=True, exist_ok=True)
     names = row_names(cells)
     lines = [
@@ -206,7 +206,7 @@ def write_robustness(cells: Sequence[Cell], out: Path) -> str:
     files.write_rows(out / "auilc_runs.csv", runs)
     if costed := cost_records(curves):
         files.write_rows(out / "training.csv", costed)
-    markdown = write_grids(tables, out / "auilc")
+    markdown = write_grids(made, out / "auilc")
     for mode, figure in zip(dict.fromkeys(curve.mode for curve in curves), drawn(curves).values(), strict=True):
         save_figure(figure, out / f"robustness_{mode}")
     return markdown
