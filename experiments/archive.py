@@ -1,0 +1,98 @@
+"""Keep the runs of a table where their data may not be published, and make them whole again from the data.
+
+    python experiments/archive.py pack runs/mosi --out experiments/results/mosi_weightings/runs.zip
+    python experiments/archive.py unpack experiments/results/mosi_weightings/runs.zip --store stores/mosi.h5 --out runs
+
+An archive has what a run measured, its settings and its predictions in the order of the store, but no id, text or label
+of an utterance. With the store that it was trained on, tables with tests can be made of it, beside runs of one's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zipfile
+from pathlib import Path
+
+from mmsa_lightning import files
+from mmsa_lightning.data.store import Store
+from mmsa_lightning.errors import UserError, one_line_errors
+from mmsa_lightning.experiment import result
+
+COPIED = (result.NAME, "config.yaml", "metrics.csv")
+PREDICTIONS = "predictions.csv"
+VALUES = "predictions"  # one a line, below the SHA-256 of the file that they are of
+
+
+def pack(folders: list[Path], out: Path) -> None:
+    """Write the archive of all finished runs below some folders.
+
+    Raises:
+        UserError: a folder has none.
+    """
+    with files.aside(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for run_dir in result.directories(folders):
+            place = "/".join(run_dir.parts[-4:])
+            for name in COPIED:
+                archive.writestr(
+                    zipfile.ZipInfo(f"{place}/{name}"), (run_dir / name).read_bytes(), zipfile.ZIP_DEFLATED
+                )
+            values = [row["prediction"] for row in files.read_rows(run_dir / PREDICTIONS)]
+            lines = "\n".join([files.sha256(run_dir / PREDICTIONS), *values])
+            archive.writestr(zipfile.ZipInfo(f"{place}/{VALUES}"), lines, zipfile.ZIP_DEFLATED)
+
+
+def unpack(path: Path, store: Path, out: Path) -> None:
+    """Write the runs of an archive below a folder.
+
+    Raises:
+        UserError: they were trained on other data than the store's, or something in the archive is no part of a run.
+    """
+    known = utterances(store)
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            place, _, name = member.rpartition("/")
+            if name not in (*COPIED, VALUES) or not (out / place).resolve().is_relative_to(out.resolve()):
+                raise UserError(f"{path}: {member} is no part of a run")
+            (out / place).mkdir(parents=True, exist_ok=True)
+            if name != VALUES:
+                (out / member).write_bytes(archive.read(member))
+                continue
+            expected, *values = archive.read(member).decode().split("\n")
+            predictions = out / place / PREDICTIONS
+            files.write_rows(predictions, [{**row, "prediction": v} for row, v in zip(known, values, strict=False)])
+            if len(values) != len(known) or files.sha256(predictions) != expected:
+                raise UserError(f"{path}: {place} was not trained on what {store} has now; {out / place} is of no use")
+
+
+def utterances(store: Path) -> list[dict[str, object]]:
+    """Those of valid and test, as the rows of ``predictions.csv`` have them."""
+    return [
+        {"split": name, "id": id, "label": label, "prediction": "", "text": text}
+        for name, split in ((name, Store(store).splits[name]) for name in ("valid", "test"))
+        for id, label, text in zip(
+            split.ids, files.short(split.label), split.raw_text or len(split) * [""], strict=True
+        )
+    ]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    packing = commands.add_parser("pack")
+    packing.add_argument("runs", nargs="+", type=Path, help="folders that hold runs")
+    packing.add_argument("--out", type=Path, required=True, help="the archive")
+    unpacking = commands.add_parser("unpack")
+    unpacking.add_argument("archive", type=Path)
+    unpacking.add_argument("--store", type=Path, required=True, help="the data that the runs were trained on")
+    unpacking.add_argument("--out", type=Path, required=True, help="the folder of all runs")
+    args = parser.parse_args(argv)
+    with one_line_errors():
+        if args.command == "pack":
+            pack(args.runs, args.out)
+        else:
+            unpack(args.archive, args.store, args.out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
