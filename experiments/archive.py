@@ -20,7 +20,6 @@ from mmsa_lightning.errors import UserError, one_line_errors
 from mmsa_lightning.experiment import result
 
 COPIED = (result.NAME, "config.yaml", "metrics.csv")
-PREDICTIONS = "predictions.csv"
 VALUES = "predictions"  # one a line, below the SHA-256 of the file that they are of
 
 
@@ -32,14 +31,12 @@ def pack(folders: list[Path], out: Path) -> None:
     """
     with files.aside(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for run_dir in result.directories(folders):
-            place = "/".join(run_dir.parts[-4:])
-            for name in COPIED:
-                archive.writestr(
-                    zipfile.ZipInfo(f"{place}/{name}"), (run_dir / name).read_bytes(), zipfile.ZIP_DEFLATED
-                )
-            values = [row["prediction"] for row in files.read_rows(run_dir / PREDICTIONS)]
-            lines = "\n".join([files.sha256(run_dir / PREDICTIONS), *values])
-            archive.writestr(zipfile.ZipInfo(f"{place}/{VALUES}"), lines, zipfile.ZIP_DEFLATED)
+            place = result.place(run_dir)
+            members = {name: (run_dir / name).read_bytes() for name in COPIED}
+            values = [row["prediction"] for row in files.read_rows(run_dir / result.PREDICTIONS)]
+            members[VALUES] = "\n".join([files.sha256(run_dir / result.PREDICTIONS), *values]).encode()
+            for name, content in members.items():  # without a time, so that the same runs are the same archive
+                archive.writestr(zipfile.ZipInfo(f"{place}/{name}"), content, zipfile.ZIP_DEFLATED)
 
 
 def unpack(path: Path, store: Path, out: Path) -> None:
@@ -50,7 +47,8 @@ def unpack(path: Path, store: Path, out: Path) -> None:
     """
     known = utterances(store)
     with zipfile.ZipFile(path) as archive:
-        for member in archive.namelist():
+        # Predictions first: a run has no result, and so is none, before its data are known to be those.
+        for member in sorted(archive.namelist(), key=lambda member: not member.endswith(f"/{VALUES}")):
             place, _, name = member.rpartition("/")
             if name not in (*COPIED, VALUES) or not (out / place).resolve().is_relative_to(out.resolve()):
                 raise UserError(f"{path}: {member} is no part of a run")
@@ -59,21 +57,20 @@ def unpack(path: Path, store: Path, out: Path) -> None:
                 (out / member).write_bytes(archive.read(member))
                 continue
             expected, *values = archive.read(member).decode().split("\n")
-            predictions = out / place / PREDICTIONS
-            files.write_rows(predictions, [{**row, "prediction": v} for row, v in zip(known, values, strict=False)])
-            if len(values) != len(known) or files.sha256(predictions) != expected:
-                raise UserError(f"{path}: {place} was not trained on what {store} has now; {out / place} is of no use")
+            with files.aside(out / place / result.PREDICTIONS) as temporary:
+                files.write_rows(temporary, [{**row, "prediction": v} for row, v in zip(known, values, strict=False)])
+                if len(values) != len(known) or files.sha256(temporary) != expected:
+                    raise UserError(f"{path}: {place} was not trained on what {store} has now")
 
 
 def utterances(store: Path) -> list[dict[str, object]]:
     """Those of valid and test, as the rows of ``predictions.csv`` have them."""
-    return [
-        {"split": name, "id": id, "label": label, "prediction": "", "text": text}
-        for name, split in ((name, Store(store).splits[name]) for name in ("valid", "test"))
-        for id, label, text in zip(
-            split.ids, files.short(split.label), split.raw_text or len(split) * [""], strict=True
-        )
-    ]
+    splits, rows = Store(store).splits, list[dict[str, object]]()
+    for name in ("valid", "test"):
+        texts = splits[name].raw_text or [""] * len(splits[name])
+        for id, label, text in zip(splits[name].ids, files.short(splits[name].label), texts, strict=True):
+            rows.append({"split": name, "id": id, "label": label, "prediction": "", "text": text})
+    return rows
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -60,7 +60,8 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
     searched = ["experiment=search", f"hydra.sweeper.n_trials={trials}", *space(cfg)]
     app.main(["-m", f"model={model}", *overrides, *searched])
     reference = validation(run_dir)
-    tried = [path for path in run_dir.parent.iterdir() if path != run_dir and settings(path) == settings(run_dir)]
+    own = settings(run_dir)
+    tried = [path for path in run_dir.parent.iterdir() if path != run_dir and settings(path) == own]
     best = min([run_dir, *tried], key=validation)
     text = f"""\
 # @package _global_

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from mmsa_lightning.cli.parser import Command, KeepCase, Store, argument, data, option
+from mmsa_lightning.cli.parser import Command, Encoding, KeepCase, Separator, Store, argument, data, option
 from mmsa_lightning.errors import UserError
 
 
@@ -33,8 +33,8 @@ def import_(
         tuple[float, float] | None,
         option("LOW HIGH", "Lowest and highest label; default: those of mosi, mosei and sims, else those found."),
     ] = None,
-    separator: Annotated[str | None, option("CHAR", "Of a CSV's columns, or tab; default: as in the header.")] = None,
-    encoding: Annotated[str | None, option("NAME", "Of a CSV, such as gbk; default: UTF-8 or by its BOM.")] = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     audio: Annotated[
         Path | None,
         option("X.npz", "Audio features to add, or to use instead of the source's; beside .csd also a .csd."),

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from mmsa_lightning.cli.parser import Command, OwnModel, app, argument, extra, flag, option
+from mmsa_lightning.cli.parser import Command, Encoding, OwnModel, Separator, app, argument, extra, flag, option
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.memory import uncollected
+
+Device = Annotated[str, option("NAME", "Where to compute, such as cuda.")]
 
 
 @app.command(cls=Command)
@@ -47,9 +49,9 @@ def predict(
     split: Annotated[str, option("NAME", "Of a store: train, valid or test.")] = "test",
     attention: Annotated[bool, flag("--attention", "Also write the most attended words.")] = False,
     resume: Annotated[bool, flag("--resume", "Go on where the same command was interrupted.")] = False,
-    separator: Annotated[str | None, option("CHAR", "Of a CSV's columns, or tab; default: as in the header.")] = None,
-    encoding: Annotated[str | None, option("NAME", "Of a CSV, such as gbk; default: UTF-8 or by its BOM.")] = None,
-    device: Annotated[str, option("NAME", "Where to compute, such as cuda.")] = "cpu",
+    separator: Separator = None,
+    encoding: Encoding = None,
+    device: Device = "cpu",
     allow_code: Annotated[bool, flag("--allow-code", "Run the code that a package carries.")] = False,
     config_dir: OwnModel = None,
 ) -> None:
@@ -96,7 +98,7 @@ def serve(
     package: Annotated[str, argument("PACKAGE", "A folder or .zip of mmsa package, or user/name on the hub.")],
     host: Annotated[str, option("NAME", "Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 8000,
-    device: Annotated[str, option("NAME", "Where to compute, such as cuda.")] = "cpu",
+    device: Device = "cpu",
     allow_code: Annotated[bool, flag("--allow-code", "Run the code that the package carries.")] = False,
 ) -> None:
     """Serve a trained model: a page and a JSON API."""

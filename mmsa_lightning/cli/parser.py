@@ -126,6 +126,8 @@ def flag(name: str, help: str, **others: Any) -> Any:
 Out = Annotated[Path, option("DIR", "The folder to write to.")]
 Store = Annotated[Path, argument("STORE", "A store, as mmsa data import writes it.")]
 KeepCase = Annotated[bool, flag("--keep-case", "Leave an upper-case transcript, even if the tokenizer tells case.")]
+Separator = Annotated[str | None, option("CHAR", "Of a CSV's columns, or tab; default: as in the header.")]
+Encoding = Annotated[str | None, option("NAME", "Of a CSV, such as gbk; default: UTF-8 or by its BOM.")]
 OwnModel = Annotated[Path | None, option("DIR", "The folder of your own model.")]
 
 

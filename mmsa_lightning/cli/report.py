@@ -10,6 +10,7 @@ import typer
 
 from mmsa_lightning.cli.parser import Command, DashedIds, Out, OwnModel, app, argument, extra, flag, option
 
+Runs = Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")]
 Overrides = Annotated[list[str] | None, argument("OVERRIDE", "As in the sweep that made the runs, mmsa train -m …")]
 Against = Annotated[str | None, option("ROW", "What tests compare with each other row; default: the paper's model.")]
 Partial = Annotated[bool, flag("--partial", "Leave out cells that have no result.")]
@@ -63,7 +64,7 @@ def attention(
 
 @app.command(cls=Command)
 def robustness(
-    runs: Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")],
+    runs: Runs,
     out: Out = Path("report"),
     mask_seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Masks of seeds 1 to N.")] = 3,
     config_dir: OwnModel = None,
@@ -83,7 +84,7 @@ def robustness(
 
 @app.command(cls=Command)
 def evaluate(
-    runs: Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")],
+    runs: Runs,
     store: Annotated[Path, option("STORE", "The other data, as mmsa data import writes them.")],
     split: Annotated[str, option("NAME", "train, valid or test of it.")] = "test",
     standardize: Annotated[
@@ -112,7 +113,7 @@ def evaluate(
 
 @app.command(cls=Command)
 def report(
-    runs: Annotated[list[Path], argument("RUNS", "Run directories, or folders that hold some.")],
+    runs: Runs,
     out: Annotated[Path, option("FILE", "The page.")] = Path("report.html"),
     labels: Annotated[
         Path | None, option("DIR", "Write there, too, how generated labels agree with true ones: tables, a picture.")

@@ -65,7 +65,7 @@ def _check_predictions(run_dir: Path, module: SentimentModule, data: StoreDataMo
     Raises:
         UserError: they are not, nor near enough for another precision.
     """
-    rows = files.read_rows(run_dir / "predictions.csv")
+    rows = files.read_rows(run_dir / result.PREDICTIONS)
     left = {row["id"]: float(row["prediction"]) for row in rows if row["split"] == "valid"}
     positions = list(range(min(SHOWN, len(left))))
     module.eval()

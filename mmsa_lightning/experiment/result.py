@@ -21,6 +21,7 @@ from mmsa_lightning.experiment.config import PACKAGE
 NAME = "result.json"
 ROBUSTNESS, ROBUSTNESS_ERRORS = "robustness.csv", "robustness_errors.csv"  # of mmsa robustness
 RATES = tuple(step / 10 for step in range(11))  # of the former, as TFR-Net and EMT-DLFR
+PREDICTIONS = "predictions.csv"  # of valid and test
 EVALUATION, EVALUATION_PREDICTIONS = "evaluation.csv", "evaluation_predictions.csv"  # of mmsa evaluate
 KEY = ("data_hash", "split", "standardize")  # the columns of the former that say what was measured
 FAR = 5.0  # and what it calls far: standard deviations between the means of a feature in two data sets
@@ -64,6 +65,11 @@ def directories(folders: Sequence[Path]) -> list[Path]:
             raise UserError(f"{folder}: no finished run (a folder with {NAME}) in it")
         found += here
     return found
+
+
+def place(run_dir: Path) -> str:
+    """Where a run lies below the folder of all runs: data, model, ablation, and seed with settings."""
+    return "/".join(run_dir.parts[-4:])
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:

@@ -135,7 +135,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     if not trainer.is_global_zero:
         return figures["valid"]["mae"]
 
-    files.write_rows(run_dir / "predictions.csv", rows)
+    files.write_rows(run_dir / result.PREDICTIONS, rows)
     if labels := _generated_labels(module, data):
         files.write_rows(run_dir / "generated_labels.csv", labels)
     if attends(module.model):

@@ -146,7 +146,7 @@ def difference_grid(both: Pair) -> Grid:
             [
                 "A − B",
                 wording.signed(found.value),
-                wording.signed_interval(found),
+                wording.interval(found),
                 wording.shown_p(found.p),
                 *(str(int(count)) for count in ((gained < 0).sum(), (gained > 0).sum(), (gained == 0).sum())),
             ]

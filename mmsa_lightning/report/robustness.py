@@ -111,18 +111,19 @@ def costs(curves: Sequence[Curve]) -> dict[str, dict[float, Estimate]]:
     pairs = [(c.row, c.complete) for c in curves if c.row in errors and c.complete in errors]
     if not pairs:
         return {}
-    found: dict[str, dict[float, Estimate]] = {row: {} for row, _ in pairs}
-    for i, rate in enumerate(AT):
-        sampled = dict(zip(errors, sampled_means([own[:, i] for own in errors.values()]), strict=True))
-        for row, complete in pairs:
-            found[row][rate] = estimate(sampled[row], sampled[complete])
-    return found
+    keys = [(row, i) for row in errors for i in range(len(AT))]
+    sampled = dict(zip(keys, sampled_means([errors[row][:, i] for row, i in keys]), strict=True))
+    return {
+        row: {rate: estimate(sampled[row, i], sampled[complete, i]) for i, rate in enumerate(AT)}
+        for row, complete in pairs
+    }
 
 
 def _costs_grid(curves: Sequence[Curve], mode: str) -> Grid | None:
     if mode == "modality" or not (found := costs(curves)):
         return None
-    fewest = min(len(curve.errors) for curve in curves if curve.row in found)
+    compared = {*found, *(curve.complete for curve in curves if curve.row in found)}
+    fewest = min(len(curve.errors) for curve in curves if curve.row in compared)
     title = (
         f"MAE where {WHAT[mode]}, of training with parts missing minus that of training on complete data (negative: it "
         f"gains), with 95 % intervals: paired, over {wording.resampled(fewest)}."
@@ -130,7 +131,7 @@ def _costs_grid(curves: Sequence[Curve], mode: str) -> Grid | None:
     cells = [
         [
             row,
-            *(text for rate in AT for text in (wording.signed(own[rate].value), wording.signed_interval(own[rate]))),
+            *(text for rate in AT for text in (wording.signed(own[rate].value), wording.interval(own[rate]))),
         ]
         for row, own in found.items()
     ]

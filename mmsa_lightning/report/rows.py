@@ -18,8 +18,6 @@ from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.report.cells import Cell, listed
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr, mae
 
-PREDICTIONS = "predictions.csv"
-
 
 @dataclass(frozen=True)
 class Utterance:
@@ -126,7 +124,7 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
 def run_records(rows: Sequence[Row]) -> list[dict[str, object]]:
     """What a table was made of, for CSV: one record a run. A table built again from the same runs has the same."""
     return [
-        run_record(row.name, seed, run_dir, row.results[seed], result.NAME, PREDICTIONS)
+        run_record(row.name, seed, run_dir, row.results[seed], result.NAME, result.PREDICTIONS)
         for row in rows
         for seed, run_dir in row.run_dirs.items()
     ]
@@ -138,14 +136,14 @@ def run_record(row: str, seed: int, run_dir: Path, record: dict[str, Any], *read
     Args:
         row: the name of its row.
         seed: of the run.
-        run_dir: whose last four parts, below the folder of all runs, name it.
+        run_dir: where it lies.
         record: its ``result.json``.
         read: the files that were read, of which the SHA-256 is said.
     """
     return {
         "row": row,
         "seed": seed,
-        "run": "/".join(run_dir.parts[-4:]),
+        "run": result.place(run_dir),
         **{name: record.get(name) for name in ("config_hash", "data_hash", "precision", "git_commit")},
         **{f"{Path(name).stem}_sha256": files.sha256(run_dir / name) for name in read},
     }
@@ -196,7 +194,7 @@ def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
 
 def _test(run_dir: Path) -> tuple[list[Utterance], np.ndarray]:
     """The test utterances of a run, in the order of the store, and its predictions, float64 (utterances,)."""
-    records = [record for record in files.read_rows(run_dir / PREDICTIONS) if record["split"] == "test"]
+    records = [record for record in files.read_rows(run_dir / result.PREDICTIONS) if record["split"] == "test"]
     utterances = [Utterance(record["id"], float(record["label"]), record["text"]) for record in records]
     return utterances, np.array([float(record["prediction"]) for record in records])
 

@@ -16,7 +16,7 @@ from mmsa_lightning.data.formats.fields import finite
 from mmsa_lightning.data.releases import protocol
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment import config
+from mmsa_lightning.experiment import config, result
 from mmsa_lightning.report.page import find_cells
 from mmsa_lightning.report.rows import Row, read_rows
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
@@ -118,7 +118,7 @@ def read_runs(folder: Path) -> Side:
     low, high = next(iter(row.results.values())).get("label_range", UNSTATED)
     return Side(
         row.name,
-        [run_dir / "predictions.csv" for run_dir in row.run_dirs.values()],
+        [run_dir / result.PREDICTIONS for run_dir in row.run_dirs.values()],
         [utterance.id for utterance in row.utterances],
         [utterance.text for utterance in row.utterances],
         row.labels,

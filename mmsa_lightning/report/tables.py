@@ -15,13 +15,13 @@ from mmsa_lightning.report.rows import Row
 from mmsa_lightning.report.significance import Estimate
 from mmsa_lightning.report.wording import (
     in_words,
+    interval,
     resampled,
     rounded,
     said_of,
     short_p,
     shown_p,
     signed,
-    signed_interval,
     spread,
 )
 from mmsa_lightning.training.protocols import LOWER_IS_BETTER
@@ -102,7 +102,7 @@ def intervals_grids(found: Comparison) -> list[Grid]:
     """The 95 % intervals of the means and, of several rows, of their differences to the best of each metric."""
     headings = found.rows[0].protocol.headings
     labels = {name: _label(name, found.paper) for name in found.names}
-    means = [[label, *(_interval(found.means[name][m]) for m in headings)] for name, label in labels.items()]
+    means = [[label, *(interval(found.means[name][m], ".1f") for m in headings)] for name, label in labels.items()]
     title = f"95 % intervals of the means, over {resampled(found.fewest)}."
     grids = [Grid(title, ["", *headings.values()], means)]
     if len(labels) > 1:
@@ -115,17 +115,10 @@ def intervals_grids(found: Comparison) -> list[Grid]:
     return grids
 
 
-def _interval(found: Estimate) -> str:
-    return "undefined" if math.isnan(found.low) else f"{found.low:.1f} to {found.high:.1f}".replace("-", "−")
-
-
 def _minus(best: tuple[str, dict[str, Estimate]] | None, row: str) -> str:
     if best is None:
         return ""
-    if row == best[0]:
-        return "best"
-    found = best[1][row]
-    return "undefined" if math.isnan(found.low) else f"{found.low:+.1f} to {found.high:+.1f}".replace("-", "−")
+    return "best" if row == best[0] else interval(best[1][row], "+.1f")
 
 
 def tests_grid(found: Comparison) -> Grid | None:
@@ -146,7 +139,7 @@ def differences_grid(found: dict[str, Test], paper: dict[str, Printed], title: s
         [
             _label(name, paper),
             signed(t.difference.value),
-            signed_interval(t.difference),
+            interval(t.difference),
             shown_p(t.difference.p),
             shown_p(t.corrected),
         ]

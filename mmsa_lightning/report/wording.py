@@ -24,9 +24,9 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def signed_interval(found: Estimate) -> str:
-    """The 95 % interval of a difference, to two places."""
-    return f"{signed(found.low)} to {signed(found.high)}"
+def interval(found: Estimate, form: str = "+.2f") -> str:
+    """The 95 % interval, as far as it is defined; by default that of a difference, with signs and to two places."""
+    return "undefined" if math.isnan(found.low) else f"{found.low:{form}} to {found.high:{form}}".replace("-", "−")
 
 
 def shown_p(value: float) -> str:

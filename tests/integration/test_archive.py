@@ -44,6 +44,7 @@ def test_runs_come_back_to_the_byte_and_carry_no_utterance(
         archive.main(["unpack", str(packed), "--store", str(other), "--out", str(tmp_path / "wrong")])
     assert end.value.code == 2
     assert "was not trained on what" in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "wrong").rglob("*") if path.is_file()]
 
 
 def test_a_member_that_is_no_part_of_a_run_is_refused(tmp_path: Path, arguments: Arguments) -> None:
