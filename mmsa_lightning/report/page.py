@@ -144,8 +144,9 @@ def _figures(found: Comparison, *, utterances: bool) -> dict[str, Figure]:
         title = f"{row.name}: generated labels by epoch"
         if followed := figures.labels_figure(histories, title):
             drawn[title] = followed
-        title = f"{row.name}: predicted against true, test"
-        drawn[title] = figures.predictions_figure(row, title)
+        if utterances:  # a dot has the label of one
+            title = f"{row.name}: predicted against true, test"
+            drawn[title] = figures.predictions_figure(row, title)
         seed, run_dir = next(iter(row.run_dirs.items()))
         if (path := run_dir / "label_histograms.csv").is_file():
             title = f"{row.name}: generated labels, seed {seed}"
