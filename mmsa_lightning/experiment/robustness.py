@@ -100,15 +100,15 @@ def evaluate(run_dir: Path, mask_seeds: Sequence[int], plugins: Path | None = No
     protocol = PROTOCOLS[data.store.meta.protocol]
     rows: list[dict[str, Any]] = []
     errors: dict[str, list[Tensor]] = {}
-    complete: Tensor | None = None
+    found: dict[tuple[str, str, int | None] | None, Tensor] = {}
     for condition in conditions(data.missing, list(data.dims), mask_seeds):
         whole = condition.missing.rate == 0 and set(condition.missing.present or data.dims) == set(data.dims)
-        if whole and complete is not None:
-            prediction = complete
-        else:
+        seed = condition.mask_seed if condition.missing.rate < 1 else None  # no mask is drawn where all is missing
+        key = None if whole else (condition.mode, condition.at, seed)
+        if key not in found:
             data.set_missing(condition.missing)
-            prediction = predictions(module, data, "test")
-            complete = prediction if whole else complete
+            found[key] = predictions(module, data, "test")
+        prediction = found[key]
         figures = measure(prediction, label, protocol)
         rows.append({"mode": condition.mode, "at": condition.at, "mask_seed": condition.mask_seed, **figures})
         errors.setdefault(f"{condition.mode} {condition.at}", []).append(
