@@ -15,7 +15,8 @@ from matplotlib.figure import Figure as Drawing
 from mmsa_lightning import files
 from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.report import comparison, wording
-from mmsa_lightning.report.figures import agreement_figure, save_figure
+from mmsa_lightning.report.figures.style import save_figure
+from mmsa_lightning.report.figures.training import agreement_figure
 from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.rows import Row

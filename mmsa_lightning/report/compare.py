@@ -9,7 +9,8 @@ import torch
 from matplotlib.figure import Figure
 
 from mmsa_lightning.data.inspect import label_bins
-from mmsa_lightning.report import comparison, figures, html, tables, wording
+from mmsa_lightning.report import comparison, html, tables, wording
+from mmsa_lightning.report.figures.predictions import against_figure, signs_figure
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.page import SHOWN, settings_of
 from mmsa_lightning.report.resampling import sampled_means
@@ -227,14 +228,14 @@ def _figures(both: Pair) -> list[tuple[str, Figure]]:
     words = (
         f"Prediction of A across and of B up, {len(a)} utterances, with the diagonal. Correlation {_corr(a, b):.3f}."
     )
-    drawn = [(words, figures.against_figure(a, b, labels))]
+    drawn = [(words, against_figure(a, b, labels))]
     if both.known.any():
         values, what, names = gains(both), "|error of A| − |error of B|", ("A is nearer", "B is nearer")
     else:
         values, what, names = a - b, "prediction of A − prediction of B", ("B is higher", "A is higher")
     below, above = int((values < 0).sum()), int((values > 0).sum())
     words = f"Distribution of {what}: {names[0]} for {below}, {names[1]} for {above}, mean {values.mean():+.3f}."
-    return [*drawn, (words, figures.signs_figure(values, what, names))]
+    return [*drawn, (words, signs_figure(values, what, names))]
 
 
 def _settings(both: Pair) -> dict[str, tuple[str, str, str]]:

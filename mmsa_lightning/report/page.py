@@ -13,10 +13,14 @@ from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import attention, result
-from mmsa_lightning.report import agreement, evaluation, figures, html, robustness, tables, wording
+from mmsa_lightning.report import agreement, evaluation, html, robustness, tables, wording
 from mmsa_lightning.report.cells import Cell, distinct
 from mmsa_lightning.report.comparison import Comparison
 from mmsa_lightning.report.curves import read_curves
+from mmsa_lightning.report.figures.attention import attention_figure
+from mmsa_lightning.report.figures.predictions import predictions_figure
+from mmsa_lightning.report.figures.rows import differences_figure, ranks_figure, rows_figure
+from mmsa_lightning.report.figures.training import label_histograms_figure, labels_figure, losses_figure
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.names import row_name, settings, told_apart
@@ -130,30 +134,30 @@ def _data_card(rows: Sequence[Row]) -> Grid:
 def _figures(found: Comparison, *, utterances: bool) -> dict[str, Figure]:
     """By their titles."""
     title = "Test figures"
-    drawn = {title: figures.rows_figure(found, title)}
+    drawn = {title: rows_figure(found, title)}
     if len(found.rows) > 1:
         title = "Ranks by MAE over resampled seeds and utterances"
-        drawn[title] = figures.ranks_figure(found.names, found.ranks, {}, title)
+        drawn[title] = ranks_figure(found.names, found.ranks, {}, title)
     if found.tests:
         title = f"MAE of {wording.in_words(found.tested)} minus each other row's"
-        drawn[title] = figures.differences_figure(found, title)
+        drawn[title] = differences_figure(found, title)
     for row in found.rows:
         title = f"{row.name}: training loss"
         histories = [read_history(run_dir) for run_dir in row.run_dirs.values()]
-        drawn[title] = figures.losses_figure(histories, title)
+        drawn[title] = losses_figure(histories, title)
         title = f"{row.name}: generated labels by epoch"
-        if followed := figures.labels_figure(histories, title):
+        if followed := labels_figure(histories, title):
             drawn[title] = followed
         if utterances:  # a dot has the label of one
             title = f"{row.name}: predicted against true, test"
-            drawn[title] = figures.predictions_figure(row, title)
+            drawn[title] = predictions_figure(row, title)
         seed, run_dir = next(iter(row.run_dirs.items()))
         if (path := run_dir / "label_histograms.csv").is_file():
             title = f"{row.name}: generated labels, seed {seed}"
-            drawn[title] = figures.label_histograms_figure(files.read_rows(path), title)
+            drawn[title] = label_histograms_figure(files.read_rows(path), title)
         for record in attention.read(run_dir) if utterances else []:
             title = f"{row.name}: attention in {attention.headline(record)}, seed {seed}"
-            drawn[title] = figures.attention_figure(record, title)
+            drawn[title] = attention_figure(record, title)
     return drawn
 
 

@@ -18,7 +18,8 @@ from mmsa_lightning.experiment.result import RATES
 from mmsa_lightning.report import comparison, tables, wording
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.curves import Curve, area, read_curves, row_names
-from mmsa_lightning.report.figures import robustness_figure, save_figure
+from mmsa_lightning.report.figures.robustness import robustness_figure
+from mmsa_lightning.report.figures.style import save_figure
 from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.paper import published_auilc
 from mmsa_lightning.report.resampling import sampled_means

@@ -22,7 +22,7 @@ from mmsa_lightning.media import decode
 from mmsa_lightning.media.clips import Clip
 from mmsa_lightning.media.tools import Extracted
 from mmsa_lightning.report import html
-from mmsa_lightning.report.figures import INK, PALE
+from mmsa_lightning.report.figures.style import INK, PALE
 
 MOST = 20  # utterances on a page
 FRAMES = 4  # pictures of an utterance

@@ -12,7 +12,10 @@ from mmsa_lightning.experiment import attention
 from mmsa_lightning.report import tables
 from mmsa_lightning.report.cells import Cell, cells, listed
 from mmsa_lightning.report.comparison import Comparison
-from mmsa_lightning.report.figures import attention_figure, losses_figure, ranks_figure, rows_figure, save_figure
+from mmsa_lightning.report.figures.attention import attention_figure
+from mmsa_lightning.report.figures.rows import ranks_figure, rows_figure
+from mmsa_lightning.report.figures.style import save_figure
+from mmsa_lightning.report.figures.training import losses_figure
 from mmsa_lightning.report.grid import write_grids
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.paper import printed

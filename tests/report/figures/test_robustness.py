@@ -1,0 +1,42 @@
+"""What is drawn is what was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmsa_lightning.report.curves import Curve
+from mmsa_lightning.report.figures.robustness import robustness_figure
+from mmsa_lightning.training.protocols import MOSI
+
+
+def curve(row: str, mode: str, at: list[str], mae: list[list[float]]) -> Curve:
+    values = {metric: np.full((len(mae), len(at)), 0.5) for metric in MOSI.headings} | {"mae": np.array(mae)}
+    draws = [(1, str(mask_seed)) for mask_seed in range(len(mae))]
+    return Curve(row, None, mode, MOSI, at, draws, values, np.ones((1, len(at), 2)))
+
+
+def test_a_line_is_the_mean_over_seeds_and_masks_where_something_was_measured():
+    found = [
+        curve("a", "frames", ["0.0", "0.5", "1.0"], [[0.5, 0.75, 1.0], [0.5, 1.25, 2.0]]),
+        curve("b", "frames", ["0.0", "0.5", "1.0"], [[0.25, np.nan, 0.75]]),
+    ]
+    figure = robustness_figure(found, "t")
+    (axis,) = (axis for axis in figure.axes if "MAE" in axis.get_ylabel())
+    lines = {line.get_label(): line for line in axis.lines}
+    np.testing.assert_allclose(lines["a"].get_ydata(), [50, 100, 150])
+    np.testing.assert_allclose(lines["b"].get_xdata(), [0, 2])
+    np.testing.assert_allclose(lines["b"].get_ydata(), [25, 75])
+    assert len(axis.collections) == 1  # the band of a, which alone has several curves
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["0", "50", "100"]
+    assert lines["a"].get_marker() != lines["b"].get_marker()
+
+
+def test_subsets_are_side_by_side_without_a_line():
+    found = [curve(row, "modality", ["text", "text+audio"], [[0.5, 0.75]]) for row in "ab"]
+    figure = robustness_figure(found, "t")
+    (axis,) = (axis for axis in figure.axes if "MAE" in axis.get_ylabel())
+    a, b = axis.lines
+    assert (a.get_linestyle(), b.get_linestyle()) == ("None", "None")
+    assert all(a.get_xdata() < b.get_xdata())
+    np.testing.assert_allclose((a.get_xdata() + b.get_xdata()) / 2, [0, 1])
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["text", "text\naudio"]
