@@ -71,7 +71,7 @@ def robustness(
 ) -> None:
     """Measure finished runs on test with parts of it missing."""
     with extra("report"):
-        from mmsa_lightning.report.page import find_cells
+        from mmsa_lightning.report.cells import find_cells
         from mmsa_lightning.report.robustness import write_robustness
     from mmsa_lightning.experiment.robustness import evaluate
 
@@ -95,8 +95,8 @@ def evaluate(
 ) -> None:
     """Measure finished runs on another data set or fold."""
     with extra("report"):
+        from mmsa_lightning.report.cells import find_cells
         from mmsa_lightning.report.evaluation import write_evaluation
-        from mmsa_lightning.report.page import find_cells
     from mmsa_lightning.experiment.evaluation import evaluate
 
     cells = find_cells(runs)

@@ -1,4 +1,4 @@
-"""Which runs a table is made of: the jobs of the Hydra sweep that fills it, ``conf/experiment/<name>.yaml``."""
+"""Which runs a table is made of: the jobs of a Hydra sweep, ``conf/experiment``, or the finished ones in folders."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.config import config_dir, identifying, plain, run_names
 from mmsa_lightning.experiment.overrides import explain
-from mmsa_lightning.report.names import flat, told_apart
+from mmsa_lightning.report.names import flat, row_name, settings, told_apart
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,36 @@ def cells(experiment: str, overrides: Sequence[str]) -> list[Cell]:
             for row, job in zip(rows, jobs, strict=True):
                 if row not in composed:
                     composed[row] = compose("train", job, return_hydra_config=True)
-            settings = {row: flat(identifying(plain(cfg), ["seed"])) for row, cfg in composed.items()}
+            own = {row: flat(identifying(plain(cfg), ["seed"])) for row, cfg in composed.items()}
             choices = {row: run_names(cfg.hydra.runtime.choices)[axis] for row, cfg in composed.items()}
-            names = told_apart([choices[row] for row in rows], [settings[row] for row in rows])
+            names = told_apart([choices[row] for row in rows], [own[row] for row in rows])
             return distinct(
                 Cell(name, *_place(composed[row], job)) for name, row, job in zip(names, rows, jobs, strict=True)
             )
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from error
+
+
+def find_cells(folders: Sequence[Path]) -> list[Cell]:
+    """The finished runs at or below some folders, by name and seed; those of the first folder come first.
+
+    A row is of runs whose settings agree but for the seed.
+
+    Raises:
+        UserError: a folder without a finished run, a run without its config, or two of the same row and seed.
+    """
+    found = {path: record for path in result.directories(folders) if (record := result.read(path))}
+    names = told_apart(
+        [row_name(record) for record in found.values()], [settings(path, record) for path, record in found.items()]
+    )
+    cells = distinct(
+        Cell(name, record["seed"], path) for name, (path, record) in zip(names, found.items(), strict=True)
+    )
+
+    def order(cell: Cell) -> tuple[int, str, int]:
+        return next(i for i, f in enumerate(folders) if cell.run_dir.is_relative_to(f)), cell.row, cell.seed
+
+    return sorted(cells, key=order)
 
 
 def listed(found: Iterable[Cell]) -> str:

@@ -12,9 +12,9 @@ from mmsa_lightning import files
 from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment import attention, result
+from mmsa_lightning.experiment import attention
 from mmsa_lightning.report import agreement, evaluation, html, robustness, tables, wording
-from mmsa_lightning.report.cells import Cell, distinct
+from mmsa_lightning.report.cells import find_cells
 from mmsa_lightning.report.comparison import Comparison
 from mmsa_lightning.report.curves import read_curves
 from mmsa_lightning.report.figures.attention import attention_figure
@@ -23,7 +23,6 @@ from mmsa_lightning.report.figures.rows import differences_figure, ranks_figure,
 from mmsa_lightning.report.figures.training import label_histograms_figure, labels_figure, losses_figure
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
-from mmsa_lightning.report.names import row_name, settings, told_apart
 from mmsa_lightning.report.rows import Row, Utterance, read_rows
 
 SHOWN = 15  # utterances with the largest errors
@@ -97,19 +96,6 @@ def write_page(
         settings=[settings_of(row) for row in rows],
     )
     return [out, *(agreement.write_agreement(courses, labels) if labels else [])]
-
-
-def find_cells(folders: Sequence[Path]) -> list[Cell]:
-    """The finished runs below the folders; a row is of runs whose settings agree but for the seed.
-
-    Raises:
-        UserError: a folder without a finished run, a run without its config, or two of the same row and seed.
-    """
-    found = {path: record for path in result.directories(folders) if (record := result.read(path))}
-    names = told_apart(
-        [row_name(record) for record in found.values()], [settings(path, record) for path, record in found.items()]
-    )
-    return distinct(Cell(name, record["seed"], path) for name, (path, record) in zip(names, found.items(), strict=True))
 
 
 def _data_card(rows: Sequence[Row]) -> Grid:

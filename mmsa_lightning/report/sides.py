@@ -17,7 +17,7 @@ from mmsa_lightning.data.releases import protocol
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import config, result
-from mmsa_lightning.report.page import find_cells
+from mmsa_lightning.report.cells import find_cells
 from mmsa_lightning.report.rows import Row, read_rows
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pages import finished
 
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.report.cells import cells
+from mmsa_lightning.report.cells import cells, find_cells
 
 
 @pytest.mark.slow
@@ -42,3 +43,44 @@ def test_a_setting_that_is_swept_too_makes_rows_of_its_own():
 def test_what_hydra_does_not_know_is_a_users_error():
     with pytest.raises(UserError, match="no_such"):
         cells("table3", ["no_such=1"])
+
+
+def test_runs_of_one_row_and_seed_are_told_apart_by_the_user(tmp_path: Path):
+    for folder in ("a", "b"):
+        finished(tmp_path / folder, "tfn", 1, {"near": 1.0, "far": 1.0})
+    with pytest.raises(UserError, match="two runs of tfn seed 1"):
+        find_cells([tmp_path / "a", tmp_path / "b"])
+
+
+def test_a_run_whose_config_cannot_be_read_is_named(tmp_path: Path):
+    run_dir = finished(tmp_path, "tfn", 1, {"a": 1.0})
+    (run_dir / "config.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"seed1/config\.yaml cannot be read.* leave the run out"):
+        find_cells([tmp_path])
+    (run_dir / "config.yaml").unlink()
+    with pytest.raises(UserError, match="No such file"):
+        find_cells([tmp_path])
+
+
+def test_word_vectors_and_ablations_are_rows_of_their_own(tmp_path: Path):
+    finished(tmp_path, "tfn", 1, {"a": 1.0}, text="features", text_encoder=None)
+    finished(tmp_path, "interactive_attention", 1, {"a": 1.0}, ablation="bi_uni")
+    assert {cell.row for cell in find_cells([tmp_path])} == {"tfn (features)", "bi_uni"}
+
+
+def test_weights_of_tasks_are_rows_of_their_own(tmp_path: Path):
+    for folder, weighting in (("a", None), ("b", "dwa"), ("c", "equal")):
+        finished(tmp_path / folder, "self_mm", 1, {"a": 1.0}, weighting=weighting)
+    assert {cell.row for cell in find_cells([tmp_path])} == {"self_mm", "self_mm, dwa", "self_mm, equal"}
+
+
+def test_a_folder_without_runs_is_named(tmp_path: Path):
+    with pytest.raises(UserError, match=r"empty: no finished run"):
+        find_cells([tmp_path / "empty"])
+
+
+def test_runs_are_by_name_and_seed_those_of_the_first_folder_first(tmp_path: Path):
+    for folder, model, seed in (("b", "tfn", 10), ("b", "tfn", 2), ("b", "lmf", 1), ("a", "mfn", 1)):
+        finished(tmp_path / folder, model, seed, {"a": 1.0})
+    found = [(cell.row, cell.seed) for cell in find_cells([tmp_path / "b", tmp_path / "a"])]
+    assert found == [("lmf", 1), ("tfn", 2), ("tfn", 10), ("mfn", 1)]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.report.cells import find_cells
 from mmsa_lightning.report.evaluation import grids, read_evaluations, write_evaluation
-from mmsa_lightning.report.page import find_cells
 from mmsa_lightning.training.protocols import MOSI, SIMS, Protocol
 
 UTTERANCES = 8

@@ -10,7 +10,8 @@ from pages import Page, finished
 
 from mmsa_lightning.cli import main
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.report.page import find_cells, write_page
+from mmsa_lightning.report.cells import find_cells
+from mmsa_lightning.report.page import write_page
 from mmsa_lightning.training.protocols import SIMS
 
 
@@ -112,50 +113,17 @@ def test_the_page_says_how_many_parameters_train_where_some_do_not(runs: Path, t
     assert text.count("1,000 parameters, of which 400 train, cpu") == 1
 
 
-def test_runs_of_one_row_and_seed_are_told_apart_by_the_user(runs: Path, tmp_path: Path):
-    finished(tmp_path / "other", "tfn", 1, {"near": 1.0, "far": 1.0})
-    with pytest.raises(UserError, match="two runs of tfn seed 1"):
-        find_cells([runs, tmp_path / "other"])
-
-
 def test_runs_that_differ_in_a_setting_are_rows_of_their_own(tmp_path: Path):
     values = {"near": 1.1, "far": -1.0}
     for seed, generator in enumerate(("ulgm", "ulgm", "crossfit"), start=1):
         config = f"runs: runs{seed}\nobjective:\n  generator: {generator}\n  limit: null\n"
         finished(tmp_path / generator, "self_mm", seed, values, config=config)
     finished(tmp_path, "lmf", 1, values)  # whose settings are not compared with another model's
-    names = ["self_mm, objective.generator=crossfit", "lmf", "self_mm"]
+    names = ["lmf", "self_mm", "self_mm, objective.generator=crossfit"]
     assert list(dict.fromkeys(cell.row for cell in find_cells([tmp_path]))) == names
     write_page([tmp_path], tmp_path / "report.html")
     _, results, *_ = Page((tmp_path / "report.html").read_text()).tables
-    assert {row[0]: row[2] for row in results[1:]} == dict(zip(names, ["1", "1", "2"], strict=True))
+    assert {row[0]: row[2] for row in results[1:]} == dict(zip(names, ["1", "2", "1"], strict=True))
     finished(tmp_path / "again", "self_mm", 3, values, config="objective:\n  limit: null\n  generator: crossfit\n")
     with pytest.raises(UserError, match=r"two runs of self_mm, objective\.generator=crossfit seed 3"):
         find_cells([tmp_path])
-
-
-def test_a_run_whose_config_cannot_be_read_is_named(tmp_path: Path):
-    run_dir = finished(tmp_path, "tfn", 1, {"a": 1.0})
-    (run_dir / "config.yaml").write_text("a: [")
-    with pytest.raises(UserError, match=r"seed1/config\.yaml cannot be read.* leave the run out"):
-        find_cells([tmp_path])
-    (run_dir / "config.yaml").unlink()
-    with pytest.raises(UserError, match="No such file"):
-        find_cells([tmp_path])
-
-
-def test_word_vectors_and_ablations_are_rows_of_their_own(tmp_path: Path):
-    finished(tmp_path, "tfn", 1, {"a": 1.0}, text="features", text_encoder=None)
-    finished(tmp_path, "interactive_attention", 1, {"a": 1.0}, ablation="bi_uni")
-    assert {cell.row for cell in find_cells([tmp_path])} == {"tfn (features)", "bi_uni"}
-
-
-def test_weights_of_tasks_are_rows_of_their_own(tmp_path: Path):
-    for folder, weighting in (("a", None), ("b", "dwa"), ("c", "equal")):
-        finished(tmp_path / folder, "self_mm", 1, {"a": 1.0}, weighting=weighting)
-    assert {cell.row for cell in find_cells([tmp_path])} == {"self_mm", "self_mm, dwa", "self_mm, equal"}
-
-
-def test_a_folder_without_runs_is_named(tmp_path: Path):
-    with pytest.raises(UserError, match=r"empty: no finished run"):
-        write_page([tmp_path / "empty"], tmp_path / "report.html")

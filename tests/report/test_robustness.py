@@ -14,8 +14,8 @@ import pytest
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.result import RATES
+from mmsa_lightning.report.cells import find_cells
 from mmsa_lightning.report.curves import read_curves
-from mmsa_lightning.report.page import find_cells
 from mmsa_lightning.report.robustness import costs, grids, write_robustness
 from mmsa_lightning.training.protocols import MOSI
 

@@ -88,7 +88,7 @@ def test_a_folder_holds_the_runs_of_one_row(tmp_path: Path):
 def test_seeds_of_other_settings_are_not_pooled(tmp_path: Path):
     finished(tmp_path, "tfn", 1, {"a": 1.0}, config=SETTINGS)
     finished(tmp_path, "tfn", 2, {"a": 1.0}, config=SETTINGS.replace("5.0e-05", "0.001"))
-    with pytest.raises(UserError, match=r"holds 2 rows: tfn, optim\.lr\.bert=5e-05, tfn, optim\.lr\.bert=0\.001; give"):
+    with pytest.raises(UserError, match=r"holds 2 rows: tfn, optim\.lr\.bert=0\.001, tfn, optim\.lr\.bert=5e-05; give"):
         read_side(tmp_path)
 
 
