@@ -107,6 +107,14 @@ def test_a_pickle_of_hydras_is_not_loaded(capsys):
     assert "config.pickle names a pickle" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["0", "-2", "-10"])
+def test_no_jobs_at_once_are_refused(capsys, number):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "-m", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={number}", "seed=1,2"])
+    assert end.value.code == 2
+    assert f"n_jobs={number}: give 1 or more" in capsys.readouterr().err
+
+
 ENCODINGS = ["gbk", "latin-1", "cp437", "cp932", "ascii"]
 
 

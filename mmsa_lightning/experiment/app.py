@@ -88,6 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         with one_line_errors():
             flags, overrides = arrange(sys.argv[1:])
             _refuse_foreign_code([*flags, *overrides])
+            _refuse_no_jobs(overrides)
             sys.argv[1:] = [*flags, *overrides]  # where Hydra reads them
             try:
                 _train()
@@ -118,6 +119,18 @@ def _refuse_foreign_code(words: list[str]) -> None:
             raise UserError(f"{word} names code for Hydra to run: refused")
         if name.startswith(("hydra.run.", "hydra.sweep.")) and ".." in Path(value.strip("\"'")).parts:
             raise UserError(f"{word}: give a run's folder without ..")
+
+
+def _refuse_no_jobs(overrides: list[str]) -> None:
+    """Refuse numbers of runs at once that joblib ends with a traceback, or takes for all cores but some.
+
+    Raises:
+        UserError: that is none.
+    """
+    for word in overrides:
+        name, _, value = word.lstrip("+").partition("=")
+        if name == "hydra.launcher.n_jobs" and re.fullmatch(r"0+|-(?!1$)\d+", value):
+            raise UserError(f"{word}: give 1 or more, or -1 for as many as there are GPUs, or cores and memory")
 
 
 def _refuse_one_id(cfg: DictConfig) -> None:
