@@ -16,7 +16,8 @@ def spread(figure: Figure) -> str:
     """Mean ± standard deviation, as far as they are defined."""
     if math.isnan(figure.mean):
         return "undefined"
-    return f"{figure.mean:.2f}" if math.isnan(figure.std) else f"{figure.mean:.2f} ± {figure.std:.2f}"
+    mean = f"{figure.mean:.2f}".replace("-", "−")
+    return mean if math.isnan(figure.std) else f"{mean} ± {figure.std:.2f}"
 
 
 def signed(value: float) -> str:
