@@ -9,10 +9,10 @@ from mmsa_lightning.report.figures.robustness import robustness_figure
 from mmsa_lightning.training.protocols import MOSI
 
 
-def curve(row: str, mode: str, at: list[str], mae: list[list[float]]) -> Curve:
+def curve(row: str, mode: str, at: list[str], mae: list[list[float]], complete: str | None = None) -> Curve:
     values = {metric: np.full((len(mae), len(at)), 0.5) for metric in MOSI.headings} | {"mae": np.array(mae)}
     draws = [(1, str(mask_seed)) for mask_seed in range(len(mae))]
-    return Curve(row, None, mode, MOSI, at, draws, values, np.ones((1, len(at), 2)))
+    return Curve(row, complete, mode, MOSI, at, draws, values, np.ones((1, len(at), 2)))
 
 
 def test_a_line_is_the_mean_over_seeds_and_masks_where_something_was_measured():
@@ -40,3 +40,15 @@ def test_subsets_are_side_by_side_without_a_line():
     assert all(a.get_xdata() < b.get_xdata())
     np.testing.assert_allclose((a.get_xdata() + b.get_xdata()) / 2, [0, 1])
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["text", "text\naudio"]
+
+
+def test_one_model_has_one_shape_and_colour_and_a_line_for_each_way_of_training():
+    names = {"a": None, "a [gaps]": "a", "b": None}
+    found = [curve(row, "frames", ["0.0", "1.0"], [[0.5, 0.75]], complete) for row, complete in names.items()]
+    axis, *_ = robustness_figure(found, "t").axes
+    a, gaps, b = axis.lines
+    assert a.get_marker() == gaps.get_marker() != b.get_marker()
+    assert np.array_equal(a.get_color(), gaps.get_color()) and not np.array_equal(a.get_color(), b.get_color())
+    assert a.get_linestyle() != gaps.get_linestyle()
+    assert gaps.get_markerfacecolor() == "white"
+    assert np.array_equal(a.get_markerfacecolor(), a.get_color())
