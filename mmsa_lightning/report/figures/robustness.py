@@ -20,14 +20,16 @@ def robustness_figure(curves: Sequence[Any], title: str) -> Figure:
     Rows that differ in what was missing in training have one colour and shape, filled for training on complete data.
 
     Args:
-        curves: of one mode, :class:`mmsa_lightning.report.robustness.Curve`.
+        curves: of one mode, :class:`mmsa_lightning.report.curves.Curve`.
     """
     figure = Figure(figsize=(11, 4.2 + 0.2 * -(-len(curves) // 3)), layout="constrained")
     protocol = curves[0].protocol
     shown = protocol.drawn
     models: dict[str, list[str]] = {}  # the rows of each, the one of complete data first
     for curve in curves:
-        models.setdefault(curve.complete or curve.row, []).append(curve.row)
+        rows = models.setdefault(curve.complete or curve.row, [curve.complete or curve.row])
+        if curve.complete:
+            rows.append(curve.row)
     shades = dict(zip(models, mpl.colormaps["viridis"](np.linspace(0, 0.85, len(models))), strict=True))
     markers = dict(zip(models, itertools.cycle(MARKERS), strict=False))
     for axis, metric in zip(figure.subplots(1, len(shown)), shown, strict=True):

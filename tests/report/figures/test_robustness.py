@@ -45,8 +45,8 @@ def test_subsets_are_side_by_side_without_a_line():
 def test_one_model_has_one_shape_and_colour_and_a_line_for_each_way_of_training():
     names = {"a": None, "a [gaps]": "a", "b": None}
     found = [curve(row, "frames", ["0.0", "1.0"], [[0.5, 0.75]], complete) for row, complete in names.items()]
-    axis, *_ = robustness_figure(found, "t").axes
-    a, gaps, b = axis.lines
+    axis, *_ = robustness_figure(found[::-1], "t").axes
+    b, gaps, a = axis.lines
     assert a.get_marker() == gaps.get_marker() != b.get_marker()
     assert np.array_equal(a.get_color(), gaps.get_color()) and not np.array_equal(a.get_color(), b.get_color())
     assert a.get_linestyle() != gaps.get_linestyle()
