@@ -51,6 +51,11 @@ class Curve:
     values: dict[str, np.ndarray]
     errors: np.ndarray
 
+    @property
+    def model(self) -> str:
+        """The row of complete data: :attr:`complete`, or this one itself."""
+        return self.complete or self.row
+
     def summary(self, metric: str) -> np.ndarray:
         """float64 (draws,): AUILC, or of subsets their mean."""
         return area(self.values[metric], self.mode)

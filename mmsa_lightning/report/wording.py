@@ -16,18 +16,23 @@ def spread(figure: Figure) -> str:
     """Mean ± standard deviation, as far as they are defined."""
     if math.isnan(figure.mean):
         return "undefined"
-    mean = f"{figure.mean:.2f}".replace("-", "−")
+    mean = _minus(f"{figure.mean:.2f}")
     return mean if math.isnan(figure.std) else f"{mean} ± {figure.std:.2f}"
 
 
 def signed(value: float) -> str:
     """To two places, with its sign."""
-    return f"{value:+.2f}".replace("-", "−")
+    return _minus(f"{value:+.2f}")
 
 
 def interval(found: Estimate, form: str = "+.2f") -> str:
     """The 95 % interval, as far as it is defined; by default that of a difference, with signs and to two places."""
-    return "undefined" if math.isnan(found.low) else f"{found.low:{form}} to {found.high:{form}}".replace("-", "−")
+    return "undefined" if math.isnan(found.low) else _minus(f"{found.low:{form}} to {found.high:{form}}")
+
+
+def _minus(text: str) -> str:
+    """Numbers with the sign that is as wide as a plus."""
+    return text.replace("-", "−")
 
 
 def shown_p(value: float) -> str:

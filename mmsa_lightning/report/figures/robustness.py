@@ -27,8 +27,8 @@ def robustness_figure(curves: Sequence[Any], title: str) -> Figure:
     shown = protocol.drawn
     models: dict[str, list[str]] = {}  # the rows of each, the one of complete data first
     for curve in curves:
-        rows = models.setdefault(curve.complete or curve.row, [curve.complete or curve.row])
-        if curve.complete:
+        rows = models.setdefault(curve.model, [curve.model])
+        if curve.row != curve.model:
             rows.append(curve.row)
     shades = dict(zip(models, mpl.colormaps["viridis"](np.linspace(0, 0.85, len(models))), strict=True))
     markers = dict(zip(models, itertools.cycle(MARKERS), strict=False))
@@ -40,9 +40,9 @@ def robustness_figure(curves: Sequence[Any], title: str) -> Figure:
             known = ~np.isnan(values).all(axis=0)  # of one model a rate, some may not be there yet
             if not known.any():
                 continue
-            model = curve.complete or curve.row
-            mean, shade, training = np.nanmean(values[:, known], axis=0), shades[model], models[model].index(curve.row)
-            style = {"color": shade, "marker": markers[model], "ms": 4, "mfc": "white" if training else shade}
+            mean, shade = np.nanmean(values[:, known], axis=0), shades[curve.model]
+            training = models[curve.model].index(curve.row)
+            style = {"color": shade, "marker": markers[curve.model], "ms": 4, "mfc": "white" if training else shade}
             line = "" if subsets else LINES[training % len(LINES)]
             axis.plot(x[known], mean, linestyle=line, label=curve.row, **style)
             if len(values) > 1:
