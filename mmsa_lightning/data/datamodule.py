@@ -215,8 +215,22 @@ class StoreDataModule(L.LightningDataModule):
             widths = self._longest() | (self.missing.grid or {})
             grid = {m: (len(self.store.splits[name]), widths[m]) for m in self.sequences}
             framed = ("text",) if self.sequences.get("text") == "tokens" else ()
-            masks = Masks(self.missing, name, self.aligned, framed, grid)
+            masks = Masks(self.missing, name, *self._steps(), framed, grid)
         return Utterances(self.store, name, list(self.sequences.values()), self.scale, masks, self.unknown or 0)
+
+    def _steps(self) -> tuple[bool, tuple[str, ...]]:
+        """What :class:`Masks` needs of the store whatever of it is read: so that all models miss the same steps.
+
+        Returns:
+            whether all modalities of the store have the same steps; those that have the steps of its tokens.
+        """
+        dims, splits = self.store.dims, self.store.splits.values()
+        stored = [name for name in ("tokens" if "tokens" in dims else "text", "audio", "vision") if name in dims]
+        aligned = all(split.aligned(stored) for split in splits)
+        if "tokens" not in dims:
+            return aligned, ()
+        on_tokens = (m for m, name in self.sequences.items() if all(s.aligned(["tokens", name]) for s in splits))
+        return aligned, tuple(on_tokens)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         data = self.split("train")

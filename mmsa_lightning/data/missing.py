@@ -121,14 +121,16 @@ class Masks:
     Args:
         missing: what is missing.
         split: train, valid or test.
-        aligned: the sequences have the same steps in every utterance.
-        framed: the modalities whose first and last step are marks, which stay: text as tokens.
+        aligned: the sequences of the store, read or not, have the same steps in every utterance.
+        marked: the modalities on the steps of the store's tokens: their first and last step, of marks, are in no block.
+        framed: those whose marks always stay: text as tokens.
         grid: (utterances, padded length) by modality, for ``draw: reference``.
     """
 
     missing: Missing
     split: str
     aligned: bool
+    marked: tuple[str, ...]
     framed: tuple[str, ...]
     grid: Mapping[str, tuple[int, int]]
 
@@ -182,7 +184,7 @@ class Masks:
     def _block(self, id: str, modality: str, epoch: int, length: int) -> np.ndarray:
         # Where the block lies goes by one number for all rates, so that a longer block contains a shorter one.
         u = self._uniform(id, "all" if self.aligned else modality, epoch, 3)
-        marks = bool(self.framed) if self.aligned else modality in self.framed
+        marks = modality in self.marked
         inner = max(0, length - 2 * marks)
         size = round(inner * self._rate(u))
         start = marks + int(u[2] * (inner - size + 1))

@@ -171,6 +171,15 @@ def test_a_mask_depends_on_the_id_alone(tmp_path: Path, path: Path) -> None:
         assert [some[place] for place in range(3)] == [whole[i] for i in kept]
 
 
+@pytest.mark.parametrize("mode", ["frames", "block"])
+def test_what_is_read_of_a_store_does_not_move_a_mask(path: Path, mode: str) -> None:
+    """Models that read words, vectors or sound alone miss the same steps of sound."""
+    missing = Missing(mode=mode, rate=0.5)
+    expected = inputs(loader(module(path, missing), "test"), ("audio",))
+    for options in ({"text": "features"}, {"modalities": ["text", "audio"]}, {"modalities": ["audio"]}):
+        assert inputs(loader(module(path, missing, **options), "test"), ("audio",)) == expected
+
+
 @pytest.mark.parametrize("mode", ["frames", "block", "modality"])
 def test_nothing_is_missing_at_rate_0(path: Path, mode: str) -> None:
     for split in SPLITS:
@@ -233,7 +242,7 @@ def test_aligned_sequences_lose_the_same_block(path: Path) -> None:
 
 def test_a_block_lies_anywhere_between_the_marks() -> None:
     """Two of four steps: each of the three places about as often."""
-    masks = Masks(Missing(mode="block", rate=0.5), "test", False, ("text",), {})
+    masks = Masks(Missing(mode="block", rate=0.5), "test", False, ("text",), (), {})
     starts = [int(masks.kept(0, str(i), 0, {"text": 6})["text"].argmin()) for i in range(600)]
     assert np.bincount(starts).tolist() == pytest.approx([0, 200, 200, 200], abs=40)
 
@@ -265,7 +274,7 @@ def test_uniform_rates_and_the_half_without(path: Path) -> None:
     """By their own draws, over many ids: a mean of 1/2, and 1/4 where half of them are 0."""
     lengths = {"text": 400, "audio": 400}
     for train, mean, complete in (("uniform", 0.5, 0.0), ("uniform_half", 0.25, 0.5)):
-        masks = Masks(Missing(train=train), "train", True, (), {})
+        masks = Masks(Missing(train=train), "train", True, (), (), {})
         kept = [masks.kept(i, str(i), 0, lengths) for i in range(400)]
         rates = np.array([[1 - k[m].mean() for m in lengths] for k in kept])
         assert rates.mean() == pytest.approx(mean, abs=0.04)
@@ -275,7 +284,7 @@ def test_uniform_rates_and_the_half_without(path: Path) -> None:
 
 def test_the_first_numbers_of_a_mask_are_for_ever() -> None:
     """A change here would change every figure that was measured with masks."""
-    masks = Masks(Missing(rate=0.5, seed=3), "test", False, ("text",), {})
+    masks = Masks(Missing(rate=0.5, seed=3), "test", False, ("text",), ("text",), {})
     kept = masks.kept(0, "video$_$3", 0, {"text": 12, "audio": 12})
     shown = {m: "".join("01"[int(k)] for k in row) for m, row in kept.items()}
     assert shown == {"text": "101011001001", "audio": "000000100101"}
