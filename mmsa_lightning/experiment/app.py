@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmsa_lightning.errors import UserError, one_line, one_line_errors
 from mmsa_lightning.experiment.config import config_dir
-from mmsa_lightning.experiment.overrides import arrange, explain
+from mmsa_lightning.experiment.overrides import arrange, check_groups, explain
 from mmsa_lightning.memory import uncollected
 
 TRACEBACK = "HYDRA_FULL_ERROR"  # Hydra's own switch: 1 shows tracebacks
@@ -89,6 +89,7 @@ def main(argv: list[str] | None = None) -> None:
             flags, overrides = arrange(sys.argv[1:])
             _refuse_foreign_code([*flags, *overrides])
             _refuse_no_jobs(overrides)
+            check_groups(overrides)
             sys.argv[1:] = [*flags, *overrides]  # where Hydra reads them
             try:
                 _train()

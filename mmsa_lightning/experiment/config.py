@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning.annotations import describe, fits
@@ -105,11 +106,13 @@ def check(config: dict[str, Any]) -> None:
     """Check a plain config as far as every run has it in common.
 
     Raises:
-        UserError: one of :data:`FIELDS` is missing, of another type or out of range.
+        UserError: one of :data:`FIELDS` is missing, of another type or out of range; there is anything else.
     """
     for name, hint in FIELDS.items():
         if name not in config or not fits(config[name], hint):
             raise UserError(f"{name}={config.get(name, '')}: give {describe(hint)}")
+    if unknown := [name for name in config if name not in FIELDS]:
+        raise UserError(f"{unknown[0]}={config[unknown[0]]}: there is no such setting; conf/train.yaml lists them")
     for group in ("data", "model", "objective", "trainer", "logger"):
         if missing := [name for name, value in config[group].items() if value == "???"]:
             raise UserError(f"{group}.{missing[0]} is missing: give it as {group}.{missing[0]}=…")
@@ -180,8 +183,19 @@ def run_directory(*, _root_: DictConfig) -> str:
     if not runs or ".." in Path(str(runs)).parts:
         raise UserError(f"runs={runs}: give the folder for runs, without ..")
     names = run_names(_root_.hydra.runtime.choices)
+    _check_tuned(_root_.hydra.runtime.choices.get("tuned"), f"{names['model']}_{names['data']}")
     seed = re.sub(r"[^\w-]", "_", str(config.get("seed")))  # not checked yet, and no path of its own
     return str(Path(*names.values(), f"seed{seed}-{config_hash(config)[:8]}"))
+
+
+def _check_tuned(chosen: str | None, default: str) -> None:
+    """Refuse settings by name that are not there: Hydra passes over them, for not all models have the default ones."""
+    hydra = GlobalHydra.instance()
+    if chosen in (None, default) or not hydra.is_initialized():
+        return
+    known = hydra.config_loader().get_group_options("tuned")
+    if Path(str(chosen)).name not in known:
+        raise UserError(f"tuned={chosen}: there is no such file; conf/tuned has {', '.join(known)}")
 
 
 # On import, and not in a function: a launcher's worker process asks for them before it calls anything of ours.

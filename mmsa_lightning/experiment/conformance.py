@@ -19,7 +19,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.candidate import FORMS, Candidate, tiny_bert
 from mmsa_lightning.experiment.checks import IN_EITHER_FORM, IN_ITS_OWN_FORM, reason
 from mmsa_lightning.experiment.config import check, config_dir, plain
-from mmsa_lightning.experiment.overrides import explain
+from mmsa_lightning.experiment.overrides import check_groups, explain
 from mmsa_lightning.models.layers import adaptation
 from mmsa_lightning.training import optim
 from mmsa_lightning.training.trainer import quieten
@@ -72,6 +72,7 @@ def check_model(overrides: Sequence[str], plugins: Path | None, *, tracebacks: b
 def composed(overrides: Sequence[str], plugins: Path | None = None) -> dict[str, Any]:
     """The checked plain config of a training command; arguments and errors as :func:`check_model`'s."""
     chosen = list(overrides)
+    check_groups(chosen)
     if plugins is not None:
         if not plugins.is_dir():
             raise UserError(f"Additional config directory '{plugins}' not found")  # as Hydra's own command line says

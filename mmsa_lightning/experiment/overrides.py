@@ -16,6 +16,9 @@ from mmsa_lightning.errors import UserError
 
 PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: \t]*", re.ASCII)  # what Hydra reads without quotes
 QUOTES = ("'", '"')
+GROUPS = ("data", "model", "+ablation", "ablation", "trainer", "logger", "tuned", "experiment")
+# What Hydra says of a setting that is not there, and its advice to add it all the same, which nothing would read.
+_UNKNOWN = re.compile(r"Could not override '(\w+)'\.\nTo append to your config use \+\1=.*")
 
 
 def arrange(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -39,6 +42,24 @@ def arrange(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return [flag if value is True else f"{flag}={value}" for flag, value in flags.items()], overrides
 
 
+def check_groups(overrides: Sequence[str]) -> None:
+    """Check that what is chosen of a group of settings is a name, or names of a sweep.
+
+    Hydra ends with a traceback at others, and merges the files of a list into one run.
+
+    Raises:
+        UserError: it is another.
+    """
+    for word in overrides:
+        name, equals, value = word.partition("=")
+        if not equals or name.partition("@")[0] not in GROUPS:
+            continue
+        wrong = value.startswith("[") and name != "experiment"
+        if wrong or value.lower() in ("", "null", "true", "false") or re.fullmatch(r"[-+\d.]+", value):
+            group = name.lstrip("+")
+            raise UserError(f"{word}: give one name of conf/{group}; a sweep over several has commas and no brackets")
+
+
 def explain(error: Exception) -> str:
     """What Hydra says, with the override and, where quotes would make it one, the override as a shell wants it.
 
@@ -50,7 +71,7 @@ def explain(error: Exception) -> str:
             return str(within)
         within = within.__cause__ or within.__context__
     if not isinstance(error, OverrideParseException):
-        return str(error)
+        return _UNKNOWN.sub(r"\1: there is no such setting; conf/train.yaml lists them", str(error))
     override, reason = error.override, str(error)
     _, equals, value = override.partition("=")
     if not equals and not override.startswith("~"):

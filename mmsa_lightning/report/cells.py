@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.config import config_dir, identifying, plain, run_names
-from mmsa_lightning.experiment.overrides import explain
+from mmsa_lightning.experiment.overrides import check_groups, explain
 from mmsa_lightning.report.names import flat, row_name, settings, told_apart
 
 
@@ -48,6 +48,7 @@ def cells(experiment: str, overrides: Sequence[str]) -> list[Cell]:
     Raises:
         UserError: Hydra does not take an override, the experiment is no sweep, or two jobs are one of the table.
     """
+    check_groups(overrides)
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             chosen = [f"experiment={experiment}"]

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.components import build
 from mmsa_lightning.experiment.config import ADDED, check, config_dir, config_hash, plain, read, run_directory
+from mmsa_lightning.experiment.overrides import explain
 from mmsa_lightning.models.layers import adaptation
 from mmsa_lightning.objectives.multitask import MultiTask
 from mmsa_lightning.training import optim
@@ -151,6 +153,30 @@ def test_the_run_directory_is_a_readable_function_of_the_config() -> None:
         "objective.weighting=dwa",
     ):
         assert directory(telling) not in (full, directory("seed=2"))
+
+
+def test_settings_by_a_name_that_is_not_there_are_refused() -> None:
+    """Hydra passes over them, as over a model's default ones, which not every model has."""
+
+    def directory(*overrides: str) -> str:
+        cfg = compose("train", list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        return run_directory(_root_=cfg)
+
+    assert directory("data=own", "model=lmf")
+    assert directory("data=mosi", "model=lmf", "tuned=lmf_mosei") != directory("data=mosi", "model=lmf")
+    with pytest.raises(UserError, match=r"tuned=misa_mosi_minlm: there is no such file; conf/tuned has .*misa"):
+        directory("data=mosi", "model=misa", "tuned=misa_mosi_minlm")
+
+
+def test_a_setting_that_nothing_reads_is_refused() -> None:
+    config = plain(compose("train", ["data=mosi"]))
+    check(config)
+    with pytest.raises(UserError, match="gradient_clip_val=1: there is no such setting"):
+        check(config | {"gradient_clip_val": 1})
+    with pytest.raises(ConfigCompositionException) as raised:
+        compose("train", ["gradient_clip_val=1"])
+    assert explain(raised.value) == "gradient_clip_val: there is no such setting; conf/train.yaml lists them"
 
 
 def test_which_devices_a_run_is_on_is_not_part_of_what_it_is() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from mmsa_lightning.experiment.overrides import arrange, explain
+from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment.overrides import arrange, check_groups, explain
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,27 @@ def test_quotes_are_not_proposed_where_they_do_not_help(override: str, words: st
 @pytest.mark.parametrize("value", ["video$_$3", "C:\\data\\mosi.h5", "my runs", "a-b_c.d/e+f%g@h?i|j"])
 def test_what_hydra_reads_without_quotes_stays(value: str) -> None:
     assert OverridesParser.create().parse_overrides([f"runs={value}"])[0].value() == value
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "logger=null",
+        "model=null",
+        "tuned=null",
+        "model=1",
+        "data=2024",
+        "trainer=true",
+        "+ablation=[bi,uni]",
+        "tuned=[a,b]",
+    ],
+)
+def test_of_a_group_one_name_is_chosen(word: str) -> None:
+    with pytest.raises(UserError, match="give one name of conf/"):
+        check_groups(["seed=1", word])
+
+
+def test_names_sweeps_and_other_lists_are_left_alone() -> None:
+    check_groups(
+        ["model=lmf,misa", "+ablation=bi,uni", "modalities=[text]", "experiment=[a,b]", "ckpt_path=null", "~tuned"]
+    )

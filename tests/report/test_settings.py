@@ -36,3 +36,7 @@ def test_counts_of_a_store_and_the_misprint_beside_them(tmp_path: Path):
 def test_without_a_store_it_says_how_to_import_one(tmp_path: Path):
     with pytest.raises(UserError, match="make one with: mmsa data import"):
         counts_grid(configs(["data=mosi", f"data.path={tmp_path / 'none.h5'}"]), printed(1))
+
+
+def test_both_tables_are_of_no_other_model():
+    assert settings_grid(configs(["model=tfn"]), printed(2)).rows == settings_grid(configs([]), printed(2)).rows
