@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +170,7 @@ def predictions_grid(both: Pair) -> Grid:
                 wording.signed((a - b).mean()),
                 f"{np.abs(a - b).mean():.2f}",
                 f"{np.abs(a - b).max():.2f}",
-                f"{_corr(a, b):.3f}",
+                _corr(a, b),
                 f"{100 * (np.sign(a) == np.sign(b)).mean():.1f} %",
             ]
         ],
@@ -225,9 +226,7 @@ def _figures(both: Pair) -> list[tuple[str, Figure]]:
     """Each behind what it shows, in words."""
     a, b = both.a.mean, both.b.mean
     labels = np.where(both.known, both.labels, np.nan)
-    words = (
-        f"Prediction of A across and of B up, {len(a)} utterances, with the diagonal. Correlation {_corr(a, b):.3f}."
-    )
+    words = f"Prediction of A across and of B up, {len(a)} utterances, with the diagonal. Correlation {_corr(a, b)}."
     drawn = [(words, against_figure(a, b, labels))]
     if both.known.any():
         values, what, names = gains(both), "|error of A| − |error of B|", ("A is nearer", "B is nearer")
@@ -243,5 +242,6 @@ def _settings(both: Pair) -> dict[str, tuple[str, str, str]]:
     return {name: settings_of(side.row) for name, side in (("A", both.a), ("B", both.b)) if side.row}
 
 
-def _corr(a: np.ndarray, b: np.ndarray) -> float:
-    return float(corr(torch.from_numpy(a), torch.from_numpy(b)))
+def _corr(a: np.ndarray, b: np.ndarray) -> str:
+    value = float(corr(torch.from_numpy(a), torch.from_numpy(b)))
+    return "undefined" if math.isnan(value) else f"{value:.3f}"

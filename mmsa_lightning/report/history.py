@@ -25,6 +25,7 @@ def read_history(run_dir: Path) -> dict[str, np.ndarray]:
 
 
 def together(histories: Sequence[dict[str, np.ndarray]], name: str) -> np.ndarray:
-    """One value of several runs, float64 (runs, epochs), as far as every run was trained."""
-    epochs = min(len(history[name]) for history in histories)
-    return np.stack([history[name][:epochs] for history in histories])
+    """One value of the runs that logged it, float64 (runs, epochs), as far as each of them was trained."""
+    logged = [history[name] for history in histories if name in history]
+    epochs = min(map(len, logged))
+    return np.stack([values[:epochs] for values in logged])

@@ -89,12 +89,11 @@ def write_figure(number: str, overrides: Sequence[str], out: Path, *, partial: b
     """
     if number not in LOSSES:
         raise UserError(f"figure {number}: choose {', '.join(LOSSES)}")
-    wanted = cells(f"figure{number}", overrides)
-    rows = read_rows(wanted, partial=partial)
+    rows = read_rows(cells(f"figure{number}", overrides), partial=partial)
     if len(rows) > 1:
         raise UserError(f"figure {number} shows one model, not {', '.join(row.name for row in rows)}")
     (row,) = rows
-    histories = [read_history(cell.run_dir) for cell in wanted if cell.seed in row.results]
+    histories = [read_history(run_dir) for run_dir in row.run_dirs.values()]
     seeds = ", ".join(map(str, row.results))
     data = _data(rows)
     out.mkdir(parents=True, exist_ok=True)

@@ -99,7 +99,12 @@ def test_a_sweep_fills_its_figure(arguments: Arguments, tmp_path: Path, capsys: 
     cli.main(["figure", "3", "--out", str(tmp_path / "report"), *narrow])
     assert str(tmp_path / "report" / "figure3.png") in capsys.readouterr().out
     assert (tmp_path / "report" / "figure3.png").read_bytes().startswith(b"\x89PNG")
-    assert "training loss of interactive_attention on demo" in (tmp_path / "report" / "figure3.svg").read_text()
+    drawn = (tmp_path / "report" / "figure3.svg").read_text()
+    assert "training loss of interactive_attention on demo" in drawn
+    # A model that has no result is not in the figure of one that has: with --partial it is left out.
+    both = [*narrow, "model=interactive_attention,tfn"]
+    cli.main(["figure", "3", "--partial", "--out", str(tmp_path / "both"), *both])
+    assert (tmp_path / "both" / "figure3.svg").read_text() == drawn
 
 
 def test_a_cell_without_a_result_is_named(

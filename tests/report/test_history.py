@@ -17,3 +17,8 @@ def test_values_by_name_with_gaps_as_nan(tmp_path: Path):
 def test_runs_stand_together_as_far_as_all_go():
     long, short = {"loss": np.array([3.0, 2.0, 1.0])}, {"loss": np.array([5.0, 4.0])}
     np.testing.assert_array_equal(together([long, short], "loss"), [[3, 2], [5, 4]])
+
+
+def test_a_run_that_did_not_log_a_value_does_not_count():
+    histories = [{"a": np.array([1.0, 2.0])}, {"b": np.array([5.0])}]
+    assert together(histories, "a").tolist() == [[1.0, 2.0]] and together(histories, "b").tolist() == [[5.0]]

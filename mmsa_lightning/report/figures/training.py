@@ -34,9 +34,8 @@ def losses_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axis = figure.subplots()
     for i, (name, (label, line)) in enumerate(LOSSES.items()):
-        if name not in histories[0]:
-            continue
-        _band(axis, [*together(histories, name).T], line, str(0.15 * i), label)
+        if any(name in history for history in histories):
+            _band(axis, [*together(histories, name).T], line, str(0.15 * i), label)
     _epochs(axis)
     axis.set_ylabel("training loss")
     axis.set_ylim(bottom=0)
@@ -52,17 +51,17 @@ def labels_figure(histories: Sequence[dict[str, np.ndarray]], title: str) -> Fig
     Args:
         histories: as for :func:`losses_figure`.
     """
-    tasks = [task for task in MODALITIES if f"ulgm/corr_{task}" in histories[0]]
-    known = [name for name in FOLLOWED if any(f"ulgm/{name}_{task}" in histories[0] for task in tasks)]
+    logged = set().union(*histories)
+    tasks = [task for task in MODALITIES if f"ulgm/corr_{task}" in logged]
+    known = [name for name in FOLLOWED if any(f"ulgm/{name}_{task}" in logged for task in tasks)]
     if not known:
         return None
     figure = Figure(figsize=(3.2 * len(known), 3.2), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
         for task in tasks:
             label, line = LOSSES[f"train/loss_{task}"]
-            if f"ulgm/{name}_{task}" not in histories[0]:
-                continue
-            _band(axis, [*together(histories, f"ulgm/{name}_{task}").T], line, INK, label)
+            if f"ulgm/{name}_{task}" in logged:
+                _band(axis, [*together(histories, f"ulgm/{name}_{task}").T], line, INK, label)
         _epochs(axis)
         axis.set_title(FOLLOWED[name], fontsize=10)
     figure.axes[0].legend(frameon=False)
