@@ -27,11 +27,14 @@ def pack(folders: list[Path], out: Path) -> None:
     """Write the archive of all finished runs below some folders.
 
     Raises:
-        UserError: a folder has none.
+        UserError: a folder has none; two runs would have the same place.
     """
+    found: dict[str, Path] = {}
+    for run_dir in result.directories([folder.resolve() for folder in folders]):
+        if (other := found.setdefault(result.place(run_dir), run_dir)) != run_dir:
+            raise UserError(f"{other} and {run_dir} would be one run in the archive: pack them one by one")
     with files.aside(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for run_dir in result.directories(folders):
-            place = result.place(run_dir)
+        for place, run_dir in found.items():
             members = {name: (run_dir / name).read_bytes() for name in COPIED}
             values = [row["prediction"] for row in files.read_rows(run_dir / result.PREDICTIONS)]
             members[VALUES] = "\n".join([files.sha256(run_dir / result.PREDICTIONS), *values]).encode()
@@ -43,10 +46,17 @@ def unpack(path: Path, store: Path, out: Path) -> None:
     """Write the runs of an archive below a folder.
 
     Raises:
-        UserError: they were trained on other data than the store's, or something in the archive is no part of a run.
+        UserError: they were trained on other data than the store's; something in the archive is no part of a run; a run
+            of one's own is in the place of one.
     """
     known = utterances(store)
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is no archive of runs")
     with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            there = out / member
+            if there.name == result.NAME and there.is_file() and there.read_bytes() != archive.read(member):
+                raise UserError(f"{there} is of a run of your own: unpack to another --out")
         # Predictions first: a run has no result, and so is none, before its data are known to be those.
         for member in sorted(archive.namelist(), key=lambda member: not member.endswith(f"/{VALUES}")):
             place, _, name = member.rpartition("/")

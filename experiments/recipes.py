@@ -75,6 +75,7 @@ class Table:
     axes: list[str]
     rows: dict[str, Row]
     detectable: list[float]
+    over_seeds: bool  # its intervals; those of older tables are over utterances alone
 
     def __getitem__(self, row: str) -> Row:
         return self.rows[row]
@@ -96,6 +97,8 @@ class Table:
             least, median, most = (_figure("mae", str(q)) for q in np.quantile(self.detectable, (0, 0.5, 1)))
             shown = f"{median} ({least} to {most})" if least != most else median
             parts.append(f"Smallest difference in MAE that a test could have shown: {shown}.")
+        if tested and not self.over_seeds:
+            parts.append("Intervals and p are over utterances alone, and so say too much: other seeds would move them.")
         return "\n\n".join(filter(None, parts))
 
 
@@ -138,7 +141,7 @@ def table(folder: str, given: Mapping[str, Any]) -> Table:
             rows[" ".join([key, *values]) if len(places) > 1 else key] = Row(name, values, cells, test)
     names = {row for row, _ in chosen.values()}
     detectable = [float(line["detectable"]) for line in lines if line["row"] in names and line.get("detectable")]
-    return Table(given.get("title", ""), axes, rows, detectable)
+    return Table(given.get("title", ""), axes, rows, detectable, "low_utterances" in lines[0])
 
 
 def tables(recipe: Mapping[str, Any]) -> dict[str, Table]:

@@ -18,11 +18,15 @@ from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from mmsa_lightning import files
+from mmsa_lightning.errors import UserError, one_line_errors
 from mmsa_lightning.experiment import app, result
 from mmsa_lightning.experiment.config import config_dir, identifying, plain, read
+from mmsa_lightning.experiment.overrides import explain
 
 FACTOR = 3.0
 TUNED = Path(__file__).parents[1] / "conf" / "tuned"
@@ -36,8 +40,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=TUNED, help="the folder to write to; default: conf/tuned")
     parser.add_argument("overrides", nargs="+", help="of all runs, data=… among them")
     args = parser.parse_args(argv)
-    for model in args.models:
-        print(tune(model, args.overrides, args.trials, args.name, args.out))
+    with one_line_errors():
+        args.out.mkdir(parents=True, exist_ok=True)
+        for model in args.models:
+            print(tune(model, args.overrides, args.trials, args.name, args.out))
 
 
 def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path) -> Path:
@@ -79,8 +85,11 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
 
 def composed(model: str, overrides: Sequence[str]) -> DictConfig:
     """The config of a run with its published rates, and Hydra's part of it."""
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose("train", [f"model={model}", *overrides], return_hydra_config=True)
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return compose("train", [f"model={model}", *overrides], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error)) from error
 
 
 def space(cfg: DictConfig) -> list[str]:

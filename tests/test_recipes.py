@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import recipes
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.components import build
 from mmsa_lightning.experiment.config import check, config_dir, plain
+from mmsa_lightning.report.cells import cells
 
 CONF = config_dir()
 ALL = recipes.read()
@@ -158,3 +161,18 @@ def test_a_table_of_differences_shows_their_intervals_and_sentences_find_them_by
         "| a | block | +.012 [−.009, +.033] |  |",
     ]
     assert "{costs[a frames][0.5]}".format_map({"costs": table}) == "−.100 [−.120, −.080]"
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [r for r in ALL if (recipes.RESULTS / r.get("folder", "") / "runs.zip").is_file()],
+    ids=lambda r: r["title"],
+)
+def test_the_commands_make_the_runs_that_are_published(recipe: dict[str, Any]) -> None:
+    lines = recipes.command(recipe, *recipe["models"]).splitlines()
+    made = set()
+    for line in (line for line in lines if line.startswith("python train.py -m")):
+        overrides = [word for word in shlex.split(line)[3:] if not word.startswith("runs=")]
+        made |= {result.place(cell.run_dir) for cell in cells("table3", overrides)}
+    with zipfile.ZipFile(recipes.RESULTS / recipe["folder"] / "runs.zip") as archive:
+        assert {name.rpartition("/")[0] for name in archive.namelist()} <= made

@@ -1,8 +1,9 @@
 """How the losses of several tasks become one loss: one class a scheme.
 
-With the weights of (17), every auxiliary loss is exactly zero at first, until the labels have moved. A task whose loss
-has been zero so far weighs 1, which changes nothing, and the others are weighted as if it were not there. Without that
-log b would fall without end, a ratio of losses would be 0 / 0, and random weights would leave the main task a share.
+With the weights of (17) and ULGM's labels, every auxiliary loss is exactly zero until these have moved. A task whose
+loss has been zero so far weighs 1, which changes nothing, and the others are weighted as if it were not there. Without
+that log b would fall without end, a ratio of losses would be 0 / 0, and random weights would leave the main task a
+share.
 """
 
 from __future__ import annotations

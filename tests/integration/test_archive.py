@@ -38,6 +38,17 @@ def test_runs_come_back_to_the_byte_and_carry_no_utterance(
         for name in ("result.json", "config.yaml", "metrics.csv", "predictions.csv"):
             assert (made / name).read_bytes() == (run / name).read_bytes()
 
+    (runs[0] / "result.json").write_text("{}")
+    for command, words in (
+        (["unpack", str(packed), "--store", store, "--out", str(tmp_path / "runs")], "is of a run of your own"),
+        (["unpack", store, "--store", store, "--out", str(tmp_path / "new")], "is no archive of runs"),
+        (["pack", str(tmp_path / "runs"), str(tmp_path / "again"), "--out", str(tmp_path / "2")], "would be one run"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            archive.main(command)
+        assert end.value.code == 2 and words in capsys.readouterr().err
+    assert (runs[0] / "result.json").read_text() == "{}"
+
     other = tmp_path / "other.h5"
     app.main([*[w for w in own if not w.startswith("data.path=")], f"data.path={other}", "data.generator_seed=7"])
     with pytest.raises(SystemExit) as end:
