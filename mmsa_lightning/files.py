@@ -56,17 +56,35 @@ def held(folder: Path) -> Iterator[None]:
         UserError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder, f"in {folder}"):
+        yield
+
+
+@contextmanager
+def held_file(path: Path) -> Iterator[None]:
+    """The same of one file.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    path.touch()
+    with _locked(path, f"on {path}"):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, where: str) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
     import fcntl
 
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"another process is at work in {folder}; wait for it, or stop it") from error
+            raise UserError(f"another process is at work {where}; wait for it, or stop it") from error
         except OSError:  # a file system without locks, such as some over a network
             pass
         yield
@@ -112,6 +130,18 @@ def check_published(folder: Path, expected: Mapping[str, str], advice: str, whos
             raise UserError(f"cannot read {of}{path} ({error.strerror or error}); {advice}") from error
         if found != known:
             raise UserError(f"{path} has SHA-256 {found}, not {of}{known}; {advice}")
+
+
+def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Check that nothing that is read will be written over.
+
+    Raises:
+        UserError: an output is an input, by whatever name.
+    """
+    there = [path for path in inputs if path.exists()]
+    for out in outputs:
+        if out.exists() and any(out.samefile(path) for path in there):
+            raise UserError(f"{out} would be written over, and it is the input: give another --out")
 
 
 def check_content(path: Path) -> None:

@@ -14,8 +14,10 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.files import (
     LFS_POINTER,
     aside,
+    check_apart,
     check_content,
     held,
+    held_file,
     read_rows,
     remove_unfinished,
     sha256,
@@ -87,6 +89,26 @@ with held(Path({str(folder)!r})):
         other.wait()
         with held(folder):
             assert list(folder.iterdir()) == []
+
+
+def test_a_file_is_held_by_one_process_too(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from mmsa_lightning import files\n"
+        "with files.held_file(Path(sys.argv[1])): pass"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "x")]
+    with held_file(tmp_path / "x"):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and "another process is at work on" in done.stderr
+    subprocess.run(command, check=True)
+
+
+def test_an_output_that_is_an_input_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "link").symlink_to("a")
+    check_apart([tmp_path / "new"], [tmp_path / "a", tmp_path / "none"])
+    with pytest.raises(UserError, match="link would be written over, and it is the input"):
+        check_apart([tmp_path / "new", tmp_path / "link"], [tmp_path / "a"])
 
 
 def test_a_file_that_takes_anothers_place_has_a_hash_of_its_own(tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ def extract(
     label_range: Annotated[
         tuple[float, float] | None, option("LOW HIGH", "Lowest and highest label; default: those found.")
     ] = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     workers: Annotated[int, option("N", "How many processes.")] = 1,
 ) -> None:
     """Read videos: words, sound and face of each utterance, as a store."""
@@ -110,7 +112,15 @@ def extract(
         from mmsa_lightning.media.extract import extract as run
 
         importing = Importing(dataset, split, label_range, text_encoder, keep_case)
-        found = run(videos, out, Settings(audio, vision, words), importing, workers=workers)
+        found = run(
+            videos,
+            out,
+            Settings(audio, vision, words),
+            importing,
+            workers=workers,
+            separator=separator,
+            encoding=encoding,
+        )
     for line in found.report:
         print(line)
     print("written: " + ", ".join(map(str, found.written)))

@@ -82,6 +82,8 @@ def watch(
     model: Annotated[str, argument("MODEL", "A package of a model whose data mmsa data extract made.")],
     videos: Annotated[Path, argument("VIDEOS", "A video, a folder of videos, or a list of utterances.")],
     out: Annotated[Path, option("FILE", "The page.")] = Path("watch.html"),
+    separator: Separator = None,
+    encoding: Encoding = None,
 ) -> None:
     """Show what a model makes of a video, as one page of HTML that opens offline."""
     from mmsa_lightning.media.install import required
@@ -89,7 +91,7 @@ def watch(
     with extra("report"), required():
         from mmsa_lightning.inference.load import load
         from mmsa_lightning.report.video import write_video
-    count = write_video(load(model), videos, out)
+    count = write_video(load(model), videos, out, separator=separator, encoding=encoding)
     print(f"{out}: {count} utterances")
 
 

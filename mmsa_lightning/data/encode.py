@@ -81,6 +81,12 @@ def encode_store(path: Path, text_encoder: str, out: Path) -> Meta:
         sequences = split.sequences | {"text": Encoded(data.split(name), encoder)}
         return replace(split, sequences={s: sequences[s] for s in SEQUENCES if s in sequences})
 
-    splits = {name: encoded(name, split) for name, split in data.store.splits.items()}
+    splits, meta = {name: encoded(name, split) for name, split in data.store.splits.items()}, data.store.meta
     told = f"text: the last layer of {text_encoder}, not fine-tuned, over the tokens"
-    return store.write(out, splits, replace(data.store.meta, report=[*data.store.meta.report, told]))
+    made = replace(
+        meta,
+        aligned=all(split.aligned(split.sequences) for split in splits.values()),
+        feature_names={m: names for m, names in meta.feature_names.items() if m != "text"},
+        report=[*meta.report, told],
+    )
+    return store.write(out, splits, made)

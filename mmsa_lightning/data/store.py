@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from io import FileIO
 from math import prod
@@ -39,7 +39,8 @@ from mmsa_lightning.data.releases import protocol
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.modalities import MODALITIES
 
-FORMAT = "mmsa-lightning store 1"
+FORMATS = "mmsa-lightning store"  # how the format of every version begins
+FORMAT = f"{FORMATS} 1"
 SPLITS = ("train", "valid", "test")
 UNSTATED = (-3.0, 3.0)  # label range of stores and runs from before it was kept
 SEQUENCES = ("tokens", "text", "audio", "vision")
@@ -123,7 +124,7 @@ def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
     Raises:
         UserError: the file cannot be written, or something that is no store is there. Nothing is left behind.
     """
-    if path.exists() and not h5py.is_hdf5(path):
+    if path.exists() and not _is_store(path):
         raise UserError(f"{path} exists and is not a store; choose another place for this one")
     digest = hashlib.sha256(f"aligned={meta.aligned}".encode())
     if tuple(meta.label_range) != UNSTATED:  # keeps the hash of older stores as it was
@@ -144,6 +145,15 @@ def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return meta
+
+
+def _is_store(path: Path) -> bool:
+    """Whether a file says that it is a store, of this version or another: such a one may be replaced."""
+    try:
+        with h5py.File(path, "r") as file:
+            return str(file.attrs.get("format")).startswith(FORMATS)
+    except OSError:
+        return False
 
 
 def _reserve(path: Path, splits: Iterable[Split]) -> None:
@@ -193,7 +203,7 @@ class Store:
     """A store opened for reading. It pickles as its path, so that each worker opens its own.
 
     Raises:
-        UserError: there is no such file, or it is not a whole, consistent store.
+        UserError: there is no such file, it is not a whole, consistent store, or it was replaced meanwhile.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -204,18 +214,22 @@ class Store:
             )
         files.check_content(self.path)
         try:
+            raw = self.path.open("rb", buffering=0)  # before HDF5, so that what is replaced between them is seen
             with h5py.File(self.path, "r") as file:
                 if file.attrs.get("format") != FORMAT:
                     raise Malformed(f"its format is {file.attrs.get('format')!r}, not {FORMAT!r}")
                 self.meta = _read_meta(file.attrs["meta"])
-                raw = self.path.open("rb", buffering=0)
+                if not os.path.samestat(os.fstat(raw.fileno()), self.path.stat()):
+                    raise UserError(f"{self.path} was replaced while it was opened: start again")
                 self.splits = {name: _read_split(hdf5.group(file, name), raw) for name in SPLITS}
                 self._check_widths()
+        except UserError:
+            raise
         except Exception as error:  # HDF5 raises nearly anything on a damaged file
             raise UserError(f"{self.path} is not a usable store ({error}); import the source again") from error
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
-        return Store, (self.path,)
+    def __reduce__(self) -> tuple[Callable[..., Store], tuple[Path, str]]:
+        return _again, (self.path, self.meta.content_sha256)
 
     def _check_widths(self) -> None:
         shapes = [{name: s.dim for name, s in split.sequences.items()} for split in self.splits.values()]
@@ -232,6 +246,14 @@ class Store:
         """Those of text, audio, vision that the store has."""
         present = {"text" if name == "tokens" else name for name in self.dims}
         return [m for m in ("text", "audio", "vision") if m in present]
+
+
+def _again(path: Path, content_sha256: str) -> Store:
+    """The same store in another process."""
+    found = Store(path)
+    if found.meta.content_sha256 != content_sha256:
+        raise UserError(f"{path} was replaced while it was read: start again")
+    return found
 
 
 def _read_meta(text: str) -> Meta:

@@ -18,7 +18,8 @@ from mmsa_lightning.data.utterances import Scale
 from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.training.protocols import PROTOCOLS
 
-FORMAT = "mmsa-lightning package 1"
+FORMATS = "mmsa-lightning package"  # how the format of every version begins
+FORMAT = f"{FORMATS} 1"
 CONFIG, CARD = "config.json", "README.md"
 TEXT_ENCODER = "text_encoder"  # the folder of its configuration and tokenizer
 STEPS = ("utterance", "text", "own")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 import stat
 import tempfile
@@ -42,6 +43,20 @@ def opened(where: str | Path, revision: str | None = None) -> Iterator[tuple[Abo
     else:
         snapshot = _fetched(str(where), revision)
         yield _checked(snapshot, path), snapshot
+
+
+def is_package(path: Path) -> bool:
+    """Whether a folder or a .zip says that it is a package, of this version or another."""
+    try:
+        if path.is_dir():
+            with (path / CONFIG).open("rb") as file:
+                text = file.read(LARGEST_CONFIG)
+        else:
+            with zipfile.ZipFile(path) as archive, archive.open(CONFIG) as packed:
+                text = packed.read(LARGEST_CONFIG)
+        return str(json.loads(text)["format"]).startswith(about.FORMATS)
+    except (OSError, zipfile.BadZipFile, LookupError, TypeError, ValueError, RecursionError):
+        return False
 
 
 def _checked(folder: Path, shown: Path | None = None) -> About:
@@ -101,8 +116,8 @@ def _extract(path: Path, folder: Path) -> None:
         raise
     except ValueError as error:
         raise UserError(f"{path}: {CONFIG}: {error}") from error
-    except OSError:
-        raise
+    except OSError as error:  # the disk is full: that of a file that is open names none
+        raise OSError(error.errno, error.strerror or str(error), error.filename or str(folder)) from error
     except Exception as error:  # a damaged archive raises nearly anything
         raise UserError(f"{path} is no package, neither a folder nor a whole .zip of one ({error})") from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import transformers
 
+from mmsa_lightning import files
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference import rows, videos
 from mmsa_lightning.inference.load import load
@@ -52,8 +53,7 @@ def predict(
     """
     if source != "-" and not (Path(source).is_file() or Path(source).is_dir()):
         raise UserError(f"there is no file {source}; give a store, a CSV of utterances, videos, or - for lines of text")
-    if out.exists() and any(path.exists() and out.samefile(path) for path in (Path(source), *features.values())):
-        raise UserError(f"--out {out} is the input: give another name")
+    files.check_apart([out], [Path(source), *features.values()])
     for name, path in features.items():
         if path.exists() and not path.is_file():
             raise UserError(f"--{name} {path} is no file")
@@ -99,7 +99,8 @@ def _chunks(
         if source != "-":
             return of_store(predictor, path, split, attention)
         return of_utterances(predictor, rows.lines(sys.stdin.buffer), attention)
-    if videos.are_named(path) and not features:
-        return of_utterances(predictor, videos.utterances(path, predictor.about), attention)
+    if not features and videos.are_named(path, separator=separator, encoding=encoding):
+        listed = videos.utterances(path, predictor.about, separator=separator, encoding=encoding)
+        return of_utterances(predictor, listed, attention)
     utterances = rows.table(path, predictor.about, features, separator=separator, encoding=encoding)
     return of_utterances(predictor, utterances, attention)

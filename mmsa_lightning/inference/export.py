@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -26,8 +27,9 @@ from mmsa_lightning.experiment.config import read as read_config
 from mmsa_lightning.experiment.config import row_hash
 from mmsa_lightning.experiment.identity import text_encoder
 from mmsa_lightning.experiment.restore import restore
-from mmsa_lightning.inference.about import CARD, CONFIG, TEXT_ENCODER, About, File, Member, Modality, Vocabulary
+from mmsa_lightning.inference.about import CARD, CONFIG, TEXT_ENCODER, About, File, Member, Modality, Vocabulary, read
 from mmsa_lightning.inference.architecture import architecture
+from mmsa_lightning.inference.archive import is_package
 from mmsa_lightning.inference.card import card
 from mmsa_lightning.inference.predictor import Predictor
 from mmsa_lightning.models.layers.adaptation import merge_lora
@@ -63,9 +65,10 @@ def package(run_dirs: Sequence[Path], out: Path, code: Path | None = None) -> Ab
         code: the folder of the user's own model, whose file then goes into the package.
 
     Raises:
-        UserError: as :func:`trained`; something that is no package is at ``out``.
+        UserError: as :func:`trained`; something that is no package is at ``out``; what the runs say of themselves does
+            not fit together; the disk is full.
     """
-    if out.exists() and not _is_package(out):
+    if out.exists() and not is_package(out) and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} exists and is no package; choose another place for this one")
     found = trained(run_dirs, code)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +81,7 @@ def package(run_dirs: Sequence[Path], out: Path, code: Path | None = None) -> Ab
             packed.replace(out)
         else:
             if out.exists():
-                shutil.rmtree(out)
+                out.replace(Path(temporary) / "old")  # removed when the new one stands
             folder.replace(out)
     return about
 
@@ -94,12 +97,6 @@ def predictor(run_dir: Path, code: Path | None = None, device: str = "cpu") -> P
         _write_encoder(found, Path(temporary))
         models = [_alone(found.about, model, Path(temporary), found.code) for model in found.models]
     return Predictor(found.about, models, found.tokenizer, device)
-
-
-def _is_package(out: Path) -> bool:
-    if out.is_dir():
-        return not any(out.iterdir()) or (out / CONFIG).is_file()
-    return zipfile.is_zipfile(out)
 
 
 def trained(run_dirs: Sequence[Path], code: Path | None = None) -> Trained:
@@ -245,14 +242,22 @@ def _write(found: Trained, folder: Path) -> About:
     with torch.device("meta"):
         bare = architecture(found.about, folder, found.code.parent if found.code else None)
     for member, model in zip(found.about.members, found.models, strict=True):
-        save_file(_state(model, bare), folder / member.weights)
+        try:
+            save_file(_state(model, bare), folder / member.weights)
+        except SafetensorError as error:  # the disk is full
+            raise UserError(f"cannot write {member.weights} beside the package's place: {error}") from error
         (folder / member.weights).chmod(0o644)  # it is 600
     if found.code:
         shutil.copyfile(found.code, folder / found.code.name)
     written = sorted(path for path in folder.rglob("*") if path.is_file())
     listed = {str(path.relative_to(folder)): File(path.stat().st_size, files.sha256(path)) for path in written}
     about = replace(found.about, files=listed)
-    (folder / CONFIG).write_text(about.text(), encoding="utf-8")
+    text = about.text()
+    try:
+        read(text.encode())
+    except ValueError as error:  # who loads it would be told the same
+        raise UserError(f"no package can be made: {error}") from error
+    (folder / CONFIG).write_text(text, encoding="utf-8")
     (folder / CARD).write_text(card(about), encoding="utf-8")
     return about
 

@@ -106,7 +106,9 @@ class Reader:
         sequences: dict[str, list[np.ndarray]] = {}
         pieces: list[Pieces] = []
         if self.about.vocabulary is not None:
-            unknown = [self._steps(u) if "text" in gone else 0 for u, gone in zip(utterances, absent, strict=True)]
+            unknown = [
+                _steps(u, self._on_words) if "text" in gone else 0 for u, gone in zip(utterances, absent, strict=True)
+            ]
             most = self.about.vocabulary.longest - 2
             if longer := [i for i, n in enumerate(unknown) if n > most]:
                 id, n = utterances[longer[0]].id, unknown[longer[0]]
@@ -120,6 +122,7 @@ class Reader:
                     self._features(u, m, modality, pieces[i] if pieces else None, words[i], sequences, i)
                     for i, u in enumerate(utterances)
                 ]
+        self._check_aligned(utterances, sequences)
         self._compare_scale(sequences, absent, notes)
         split = Split(
             [u.id for u in utterances],
@@ -153,10 +156,9 @@ class Reader:
             )
         return absent
 
-    def _steps(self, utterance: Utterance) -> int:
-        """Of an utterance without text: the steps of what else lies on its words, at least 1."""
-        there = [utterance.features.get(m) for m, modality in self.about.modalities.items() if modality.steps == "text"]
-        return max((len(values) for values in there if np.ndim(values) == 2), default=1)  # type: ignore[arg-type]
+    @property
+    def _on_words(self) -> list[str]:
+        return [m for m, modality in self.about.modalities.items() if modality.steps == "text"]
 
     def _pieces(self, words: list[list[str]], unknown: list[int], notes: Counter[str]) -> list[Pieces]:
         """Word pieces; of an utterance without text so many unknown ones, if it is not 0."""
@@ -190,7 +192,9 @@ class Reader:
         text = sequences.get("tokens") or sequences.get("text")
         steps = len(text[i]) if text and m != "text" else None
         if m not in utterance.features:
-            return np.zeros((steps if steps and modality.steps != "own" else 1, modality.width or 0), np.float32)
+            if steps is None or modality.steps == "own":
+                steps = _steps(utterance, list(self.about.modalities)) if self.about.aligned else 1
+            return np.zeros((steps, modality.width or 0), np.float32)
         values = np.asarray(utterance.features[m])
         if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
             raise UserError(f"{m} of {utterance.id} is {values.dtype}: give numbers")
@@ -215,6 +219,15 @@ class Reader:
             + (" for each utterance" if modality.steps == "utterance" else ", one a step of its text")
         )
 
+    def _check_aligned(self, utterances: Sequence[Utterance], sequences: dict[str, list[np.ndarray]]) -> None:
+        for i, utterance in enumerate(utterances if self.about.aligned else ()):
+            steps = {name: len(arrays[i]) for name, arrays in sequences.items()}
+            if len(set(steps.values())) > 1:
+                raise UserError(
+                    f"{utterance.id} has {', '.join(f'{n} steps of {name}' for name, n in steps.items())}: this model "
+                    "was trained with as many of each"
+                )
+
     def _compare_scale(
         self, sequences: dict[str, list[np.ndarray]], absent: list[list[str]], notes: Counter[str]
     ) -> None:
@@ -224,6 +237,12 @@ class Reader:
                 far = far_features(np.concatenate(there), modality)
                 if far:
                     notes[far_note(m, far)] += len(there)
+
+
+def _steps(utterance: Utterance, modalities: Sequence[str]) -> int:
+    """The steps of an utterance's features of these modalities, at least 1."""
+    there = [utterance.features.get(m) for m in modalities]
+    return max((len(values) for values in there if np.ndim(values) == 2), default=1)  # type: ignore[arg-type]
 
 
 def far_features(steps: np.ndarray, modality: Modality) -> list[str]:

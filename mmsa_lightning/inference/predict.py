@@ -122,7 +122,8 @@ def write_predictions(
         the number of utterances, and what a user should know, with how many of them it concerns.
 
     Raises:
-        UserError: another suffix; what is to be resumed was begun with another package or input.
+        UserError: another suffix; what is to be resumed was begun with another package or input; another process is
+            writing to the same file.
     """
     if out.suffix not in FORMATS or out.is_dir():
         raise UserError(f"--out {out}: give a name that ends in {' or '.join(FORMATS)}, and is no folder")
@@ -131,42 +132,45 @@ def write_predictions(
     partial, place = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.partial.json")
     what = hashlib.sha256(f"{predictor.about.text()} {out.suffix} {attention}".encode()).hexdigest()
     out.parent.mkdir(parents=True, exist_ok=True)
-    begun = _read_state(place, partial, what) if resume else None
-    if begun is None:
+    with files.held_file(partial):
+        begun = _read_state(place, partial, what) if resume else None
+        if begun is None:
+            place.unlink(missing_ok=True)
+        state, digest = begun or State(what, 0, 0, "", {}), hashlib.sha256()
+        notes, rows = Counter(state.notes), 0
+        try:
+            with partial.open("rb+" if begun else "wb") as file, _progress() as advance:
+                file.truncate(state.size)
+                file.seek(state.size)
+                for chunk in chunks:
+                    digest.update(chunk.sha256.encode())
+                    before, rows = rows, rows + len(chunk.ids)
+                    advance(len(chunk.ids))
+                    if begun and before < begun.rows:
+                        if rows > begun.rows or (rows == begun.rows and digest.hexdigest() != begun.read):
+                            raise UserError(
+                                f"{partial} was begun with another input; leave out --resume to begin again"
+                            )
+                        continue
+                    predictions, told = chunk.predict()
+                    notes += told
+                    file.write(_text(predictor, chunk, predictions, out.suffix, header=before == 0).encode())
+                    file.flush()
+                    state = State(what, rows, file.tell(), digest.hexdigest(), dict(notes))
+                    files.write_text(place, json.dumps(asdict(state)))
+                    memory.give_back()
+            if rows < state.rows:
+                raise UserError(f"{partial} was begun with another, longer input; leave out --resume to begin again")
+            if not rows:
+                raise UserError("there are no utterances in the input")
+            partial.replace(out)
+        except OSError as error:  # the disk is full: that of a file that is open names none
+            raise OSError(error.errno, error.strerror or str(error), error.filename or str(partial)) from error
+        finally:
+            if not state.rows:
+                partial.unlink(missing_ok=True)
         place.unlink(missing_ok=True)
-    state, digest = begun or State(what, 0, 0, "", {}), hashlib.sha256()
-    notes, rows = Counter(state.notes), 0
-    try:
-        with partial.open("rb+" if begun else "wb") as file, _progress() as advance:
-            file.truncate(state.size)
-            file.seek(state.size)
-            for chunk in chunks:
-                digest.update(chunk.sha256.encode())
-                before, rows = rows, rows + len(chunk.ids)
-                advance(len(chunk.ids))
-                if begun and before < begun.rows:
-                    if rows > begun.rows or (rows == begun.rows and digest.hexdigest() != begun.read):
-                        raise UserError(f"{partial} was begun with another input; leave out --resume to begin again")
-                    continue
-                predictions, told = chunk.predict()
-                notes += told
-                file.write(_text(predictor, chunk, predictions, out.suffix, header=before == 0).encode())
-                file.flush()
-                state = State(what, rows, file.tell(), digest.hexdigest(), dict(notes))
-                files.write_text(place, json.dumps(asdict(state)))
-                memory.give_back()
-        if rows < state.rows:
-            raise UserError(f"{partial} was begun with another, longer input; leave out --resume to begin again")
-        if not rows:
-            raise UserError("there are no utterances in the input")
-        partial.replace(out)
-    except OSError as error:  # the disk is full: that of a file that is open names none
-        raise OSError(error.errno, error.strerror or str(error), error.filename or str(partial)) from error
-    finally:
-        if not state.rows:
-            partial.unlink(missing_ok=True)
-    place.unlink(missing_ok=True)
-    return rows, dict(notes)
+        return rows, dict(notes)
 
 
 def measure(predictor: Predictor, out: Path) -> tuple[int, dict[str, float]]:
@@ -198,7 +202,7 @@ def measure(predictor: Predictor, out: Path) -> tuple[int, dict[str, float]]:
 
 def _read_state(place: Path, partial: Path, what: str) -> State | None:
     """How far the command came that is to go on; None if there was none."""
-    if not place.is_file() or not partial.is_file():
+    if not place.is_file() or not partial.stat().st_size:
         return None
     try:
         state = State(**files.read_object(place))

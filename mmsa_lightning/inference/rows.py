@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from mmsa_lightning.data.formats import delimited
 from mmsa_lightning.data.formats.features import Features, read_features
-from mmsa_lightning.data.formats.fields import finite
+from mmsa_lightning.data.formats.fields import finite, is_whole
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.files import check_content
 from mmsa_lightning.inference.about import About
@@ -112,8 +112,6 @@ def _checked(utterance: Utterance, where: str) -> Utterance:
         raise UserError(f"{where}: the id is empty")
     if utterance.text and len(utterance.text) > LONGEST:
         raise UserError(f"{where}: the text has {len(utterance.text)} characters, which is no utterance")
-    try:
-        f"{utterance.id}{utterance.text}".encode()
-    except UnicodeError as error:
-        raise UserError(f"{where}: the id or the text holds half a character: is it in another encoding?") from error
+    if not is_whole(f"{utterance.id}{utterance.text}"):
+        raise UserError(f"{where}: the id or the text holds half a character: is it in another encoding?")
     return utterance

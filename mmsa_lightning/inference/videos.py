@@ -23,37 +23,46 @@ if TYPE_CHECKING:
     from mmsa_lightning.media.tools import Extracted, Settings
 
 
-def are_named(source: Path) -> bool:
+def are_named(source: Path, *, separator: str | None, encoding: str | None) -> bool:
     """Whether ``source`` is a video, a folder of videos, or a CSV with a column ``video``."""
     if source.is_dir() or source.suffix.lower() in clips.SUFFIXES:
         return True
     if source.suffix.lower() not in delimited.SUFFIXES:
         return False
-    columns, _ = delimited.stream(source, encoding=None, separator=None, usable=lambda c: "video" in c)
+    columns, _ = delimited.stream(source, encoding=encoding, separator=separator, usable=lambda c: "video" in c)
     return "video" in columns
 
 
-def utterances(source: Path, about: About) -> Iterator[Utterance]:
+def utterances(source: Path, about: About, **of_list: str | None) -> Iterator[Utterance]:
     """The utterances of videos, one after the other; memory does not grow with them.
 
     Args, Raises: see :func:`extracted`.
     """
-    return (utterance for _, _, utterance in extracted(source, about))
+    return (utterance for _, _, utterance in extracted(source, about, **of_list))
 
 
-def extracted(source: Path, about: About) -> Iterator[tuple[Clip, Extracted, Utterance]]:
+def extracted(source: Path, about: About, **of_list: str | None) -> Iterator[tuple[Clip, Extracted, Utterance]]:
     """The utterances of videos: where each lies, what was found in it, and what a model reads of that.
 
     Args:
-        source: see :func:`mmsa_lightning.media.clips.read`.
+        source, of_list: see :func:`mmsa_lightning.media.clips.read`.
         about: of the model.
 
     Raises:
         UserError: as :class:`VideoReader`; a video is not there, or not sound.
     """
     reader = VideoReader(about)
-    for clip in clips.read(source):
+    for clip in clips.read(source, **of_list):
         yield clip, *reader(clip)
+
+
+def reads_videos(about: About) -> bool:
+    """Whether all features that a model reads were extracted from videos by mmsa data extract."""
+    return all(getattr(about.extraction, m, "none") != "none" for m in _features(about))
+
+
+def _features(about: About) -> list[str]:
+    return [m for m, width in about.dims.items() if width is not None]
 
 
 class VideoReader:
@@ -68,8 +77,8 @@ class VideoReader:
 
     def __init__(self, about: About) -> None:
         made = about.extraction
-        self.read = [m for m in ("audio", "vision") if m in about.modalities]
-        if self.read and (made is None or any(getattr(made, m) == "none" for m in self.read)):
+        self.read = _features(about)
+        if not reads_videos(about):
             raise UserError(
                 f"this model reads features of {' and '.join(self.read)} that were not extracted from videos by mmsa "
                 "data extract: extract them as those of its training data were, and give a CSV, --audio and --vision"

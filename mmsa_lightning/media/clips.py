@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmsa_lightning.data.formats import delimited
-from mmsa_lightning.data.formats.fields import SPLIT_NAMES, finite
+from mmsa_lightning.data.formats.fields import SPLIT_NAMES, finite, is_whole
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.modalities import MODALITIES
 
@@ -50,23 +50,29 @@ class Clip:
     split: str = "all"
 
 
-def read(path: Path) -> list[Clip]:
+def read(path: Path, *, separator: str | None = None, encoding: str | None = None) -> list[Clip]:
     """The utterances that a CSV lists, or of the videos in a folder, or the one of a video.
 
     A CSV has the columns ``id`` and ``video``, a path that is looked for in the CSV's folder; optionally ``start`` and
     ``end`` in seconds, ``text``, ``label``, ``label_text``, ``label_audio``, ``label_vision`` and ``split``, each of
     which may be blank in some rows.
 
+    Args:
+        path: of the CSV, the folder or the video.
+        separator, encoding: of a CSV, see :mod:`mmsa_lightning.data.formats.delimited`.
+
     Raises:
         UserError: nothing is there; a column, a value or a video is missing or malformed; an id stands twice; two
             utterances of a video overlap by more than half of the shorter.
     """
-    if path.is_dir():
-        return _folder(path)
-    if path.suffix.lower() in (*delimited.SUFFIXES, *delimited.SPREADSHEETS):
+    if path.suffix.lower() in (*delimited.SUFFIXES, *delimited.SPREADSHEETS) and not path.is_dir():
         if not path.is_file():
             raise UserError(f"there is no {path}")
-        return _table(path)
+        return _table(path, separator, encoding)
+    if separator is not None or encoding is not None:
+        raise UserError(f"--{'encoding' if separator is None else 'separator'} goes with a CSV, and {path} is none")
+    if path.is_dir():
+        return _folder(path)
     if _ADDRESS.match(str(path)):
         raise UserError(f"{path} is an address: download the video, and name the file")
     if not path.is_file():
@@ -85,11 +91,13 @@ def _folder(path: Path) -> list[Clip]:
 
 
 def _whole(path: Path) -> Clip:
+    if not is_whole(path.stem):
+        raise UserError(f"the name of {str(path)!a} is not in UTF-8, and ids are made of names: give it another")
     return Clip(f"{path.stem}$_$0", path)
 
 
-def _table(path: Path) -> list[Clip]:
-    columns, rows = delimited.read(path, encoding=None, separator=None, usable=lambda c: set(NEEDED) <= set(c))
+def _table(path: Path, separator: str | None, encoding: str | None) -> list[Clip]:
+    columns, rows = delimited.read(path, encoding=encoding, separator=separator, usable=lambda c: set(NEEDED) <= set(c))
     if missing := [name for name in NEEDED if name not in columns]:
         raise UserError(
             f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(columns) or 'none'}; a list of "
@@ -116,6 +124,8 @@ def _table(path: Path) -> list[Clip]:
 def _row(cells: dict[str, str], path: Path, where: str) -> Clip:
     if not cells["id"]:
         raise UserError(f"{where}: the id is empty")
+    if not is_whole(cells["id"] + cells.get("text", "")):
+        raise UserError(f"{where}: the id or the text holds half a character: is it in another encoding?")
     start, end = _seconds(cells.get("start"), "start", where) or 0.0, _seconds(cells.get("end"), "end", where)
     if end is not None and end <= start:
         raise UserError(f"{where}: it ends at {end:g} s, and starts at {start:g} s")

@@ -73,7 +73,7 @@ def sound(
         None: the file has no sound.
 
     Raises:
-        UserError: as :func:`describe`; the sound cannot be decoded.
+        UserError: as :func:`describe`; the sound cannot be decoded, or holds a sample that is not a finite number.
     """
     with _opened(path) as container:
         if not container.streams.audio:
@@ -92,6 +92,8 @@ def sound(
     for place, samples in blocks:
         kept = samples[max(0, -place) : len(wave) - place if place < len(wave) else 0]
         wave[max(0, place) : max(0, place) + len(kept)] = kept
+    if not np.isfinite(wave).all():
+        raise UserError(f"{path} has samples of sound that are infinite or not a number")
     return np.clip(wave, -1, 1)
 
 
@@ -137,13 +139,15 @@ def _opened(path: Path) -> Iterator[Any]:
     """The file's container; nothing but this file is opened, whatever is in it."""
     if not path.is_file():
         raise UserError(f"there is no file {path}")
-    check_content(path)
     try:
+        check_content(path)
         options: dict[str, Any] = {"options": {"format_whitelist": CONTAINERS}, "metadata_errors": "replace"}
         with path.open("rb") as file, av.open(file, **options) as container:
             yield container
     except av.FFmpegError as error:
         raise UserError(f"{path} cannot be read as a video ({_reason(error)})") from error
+    except OSError as error:  # of a failing disk, for one
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _reason(error: av.FFmpegError) -> str:

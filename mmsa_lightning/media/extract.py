@@ -31,6 +31,7 @@ from mmsa_lightning.media.tools import Extracted, Settings, Tools
 UNALIGNED = "_unaligned"  # of the second store's name
 REPORT = "_extraction.csv"
 PARTS = "_parts"  # a folder, until all is done
+FOLDER = ("utterances.csv", "audio.npz", "vision.npz", "extraction.json")  # of a folder as --out
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,16 @@ class Outcome:
     failed: dict[str, str]
 
 
-def extract(source: Path, out: Path, settings: Settings, importing: Importing, *, workers: int = 1) -> Outcome:
+def extract(
+    source: Path,
+    out: Path,
+    settings: Settings,
+    importing: Importing,
+    *,
+    workers: int = 1,
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> Outcome:
     """Extract words, sound and face of every utterance, and write them.
 
     Args:
@@ -78,6 +88,7 @@ def extract(source: Path, out: Path, settings: Settings, importing: Importing, *
         settings: what extracts.
         importing: what a store is made with.
         workers: how many processes extract.
+        separator, encoding: of the list.
 
     Raises:
         UserError: the list or an extractor is not sound; no utterance can be extracted; ``out`` is not what it should
@@ -85,10 +96,11 @@ def extract(source: Path, out: Path, settings: Settings, importing: Importing, *
     """
     is_store = out.suffix.lower() in (".h5", ".hdf5")
     importing = replace(importing, label_range=known_range(importing.dataset, importing.label_range))
-    clips = listing.read(source)
+    clips = listing.read(source, separator=separator, encoding=encoding)
     if is_store:
         _check_labels(source, clips, importing.split)
     _check_place(out, is_store)
+    files.check_apart(_outputs(out, is_store), [source, *{clip.video for clip in clips}])
     if workers < 1:
         raise UserError(f"--workers {workers}: at least one is needed")
     folder = out.with_name(f"{out.stem}{PARTS}")
@@ -106,7 +118,7 @@ def extract(source: Path, out: Path, settings: Settings, importing: Importing, *
             written = _write_stores(source, out, good, found, tools, report, importing)
         else:
             written = _write_folder(out, good, found, tools)
-        table = out.with_name(f"{out.stem}{REPORT}") if is_store else out / "extraction.csv"
+        table = _table(out, is_store)
         rows = [found[clip.id].row for clip in good] + [{"id": id, "notes": wrong} for id, wrong in failed.items()]
         files.write_rows(table, rows)
         if not failed:
@@ -122,6 +134,21 @@ def _check_place(out: Path, is_store: bool) -> None:
         raise UserError(f"--out {out} is a folder, and a store is a file: give another name")
     if not is_store and out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file, and without .h5 a folder is written: give another name")
+
+
+def _table(out: Path, is_store: bool) -> Path:
+    """Where it is told what was found in each utterance."""
+    return out.with_name(f"{out.stem}{REPORT}") if is_store else out / "extraction.csv"
+
+
+def _outputs(out: Path, is_store: bool) -> list[Path]:
+    """All that is written."""
+    own = [out, _unaligned(out)] if is_store else [out / name for name in FOLDER]
+    return [*own, _table(out, is_store)]
+
+
+def _unaligned(out: Path) -> Path:
+    return out.with_name(f"{out.stem}{UNALIGNED}{out.suffix}")
 
 
 def _check_labels(source: Path, clips: Sequence[Clip], split: tuple[float, float, float] | None) -> None:
@@ -167,7 +194,12 @@ def _outcomes(clips: Sequence[Clip], parts: Parts, tools: Tools, workers: int) -
     """Each utterance as it is done, with what was wrong."""
     left = []
     for clip in clips:
-        if parts.path(clip).is_file():
+        try:
+            done = parts.path(clip).is_file()
+        except OSError as error:
+            yield clip, f"{clip.video}: {error.strerror or error}"
+            continue
+        if done:
             yield clip, None
         else:
             left.append(clip)
@@ -192,9 +224,12 @@ def _outcomes(clips: Sequence[Clip], parts: Parts, tools: Tools, workers: int) -
 
 def _one(clip: Clip, parts: Parts, tools: Tools) -> str | None:
     try:
-        parts.write(clip, tools(clip))
+        found = tools(clip)
     except UserError as error:
         return " ".join(str(error).split())
+    except OSError as error:  # of a file that may not be read; that what was found cannot be kept ends all
+        return f"{error.filename or clip.video}: {error.strerror or error}"
+    parts.write(clip, found)
     return None
 
 
@@ -242,7 +277,7 @@ def _write_stores(
     importing: Importing,
 ) -> list[Path]:
     written, sha256 = [], _sha256(source, clips)
-    for aligned, path in ((True, out), (False, out.with_name(f"{out.stem}{UNALIGNED}{out.suffix}"))):
+    for aligned, path in ((True, out), (False, _unaligned(out))):
         splits = {
             name: _split([clip for clip in clips if clip.split == name], found, list(tools.names), aligned)
             for name in dict.fromkeys(clip.split for clip in clips)
@@ -292,8 +327,9 @@ def _write_folder(out: Path, clips: Sequence[Clip], found: dict[str, Extracted],
     """A table and one npz a modality, on the words' steps, and what made them."""
     out.mkdir(parents=True, exist_ok=True)
     said = {clip.id: [word.text for word in found[clip.id].said] for clip in clips}
-    files.write_rows(out / "utterances.csv", [{"id": id, "text": " ".join(words)} for id, words in said.items()])
-    written = [out / "utterances.csv"]
+    table, *_, made = (out / name for name in FOLDER)
+    files.write_rows(table, [{"id": id, "text": " ".join(words)} for id, words in said.items()])
+    written = [table]
     for m, names in tools.names.items():
         rows = [found[clip.id].by_words(m) for clip in clips]
         with files.aside(out / f"{m}.npz") as temporary, temporary.open("wb") as file:
@@ -305,5 +341,5 @@ def _write_folder(out: Path, clips: Sequence[Clip], found: dict[str, Extracted],
                 names=np.array(names),
             )
         written.append(out / f"{m}.npz")
-    files.write_text(out / "extraction.json", json.dumps(asdict(tools.extraction(aligned=True)), indent=2) + "\n")
-    return [*written, out / "extraction.json"]
+    files.write_text(made, json.dumps(asdict(tools.extraction(aligned=True)), indent=2) + "\n")
+    return [*written, made]

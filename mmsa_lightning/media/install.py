@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from mmsa_lightning.errors import UserError
 
 PACKAGES = ("av", "librosa", "pocketsphinx", "ai_edge_litert", "silero_vad", "anyascii")
+
+
+def installed() -> bool:
+    """Whether the packages of the extra are there."""
+    return all(find_spec(package) is not None for package in PACKAGES)
 
 
 @contextmanager

@@ -36,7 +36,11 @@ def read(path: Path, text: str) -> list[Cue]:
             none of words.
     """
     tokens = _tokens(text)
-    if [next(tokens, None), next(tokens, None)] not in (["ooTextFile", "TextGrid"], ["ooTextFile short", "TextGrid"]):
+    try:
+        kind = [next(tokens, None), next(tokens, None)]
+    except ValueError:
+        kind = []
+    if kind not in (["ooTextFile", "TextGrid"], ["ooTextFile short", "TextGrid"]):
         raise UserError(f"{path} is not a TextGrid: in Praat, Save as text file writes one")
     try:
         tiers = _tiers(tokens)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mmsa_lightning.data.formats.fields import is_whole
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.files import read_object
 from mmsa_lightning.media.words import Cue, Word, cues_of
@@ -26,8 +27,8 @@ def read(path: Path) -> list[Cue]:
 
 def _cues(where: str, segment: dict[str, Any]) -> Iterator[Cue]:
     text = segment.get("text")
-    if not isinstance(text, str):
-        raise UserError(f"{where}: it has no text")
+    if not isinstance(text, str) or not is_whole(text):
+        raise UserError(f"{where}: it has no text, or half a character in it")
     start, end = _times(where, segment)
     parts = segment.get("words") or []
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
@@ -44,8 +45,8 @@ def _words(where: str, parts: list[dict[str, Any]]) -> list[Word]:
     texts = [part.get("word", part.get("text")) for part in parts]
     blanks = any(isinstance(text, str) and text.startswith(" ") for text in texts[1:])
     for text, part in zip(texts, parts, strict=True):
-        if not isinstance(text, str):
-            raise UserError(f"{where}: a word has no text")
+        if not isinstance(text, str) or not is_whole(text):
+            raise UserError(f"{where}: a word has no text, or half a character in it")
         start, end = _times(f"{where}, {text.strip()[:40]!r}", part)
         if blanks and words and not text.startswith(" "):
             words[-1] = Word(words[-1].text + text.strip(), words[-1].start, end)

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmsa_lightning import files
 from mmsa_lightning.inference.inputs import Utterance
 from mmsa_lightning.inference.predictor import Attention, Predictor
 from mmsa_lightning.inference.serve.words import in_words, polarity
@@ -55,22 +56,25 @@ class Shown:
     pictures: list[tuple[str, str]]
 
 
-def write_video(predictor: Predictor, source: Path, out: Path) -> int:
+def write_video(predictor: Predictor, source: Path, out: Path, **of_list: str | None) -> int:
     """Write the page, of the first :data:`MOST` utterances.
 
     Args:
         predictor: with a model of features that ``mmsa data extract`` made.
-        source: see :func:`mmsa_lightning.media.clips.read`.
+        source, of_list: see :func:`mmsa_lightning.media.clips.read`.
         out: the HTML file.
 
     Returns:
         how many utterances are on it.
 
     Raises:
-        UserError: as :func:`mmsa_lightning.inference.videos.extracted`.
+        UserError: as :func:`mmsa_lightning.inference.videos.extracted`; ``out`` is one of the videos, or their list.
     """
-    shown = [_shown(predictor, *found) for found in itertools.islice(extracted(source, predictor.about), MOST)]
     about = predictor.about
+    shown = []
+    for clip, found, utterance in itertools.islice(extracted(source, about, **of_list), MOST):
+        files.check_apart([out], [source, clip.video])
+        shown.append(_shown(predictor, clip, found, utterance))
     low, high = about.label_range
     html.write(
         out,

@@ -55,6 +55,18 @@ def test_text_is_what_a_frozen_bert_reads_and_all_else_is_kept(path: Path, tmp_p
             np.testing.assert_allclose(new.sequences["text"][i], expected, atol=1e-5)
 
 
+def test_names_and_steps_of_the_earlier_text_do_not_stay(path: Path, tmp_path: Path, tiny_bert: str) -> None:
+    before = Store(path)
+    splits = {  # text with steps of its own
+        name: replace(s, sequences={**s.sequences, "text": Loaded([np.ones((3, 7), np.float32)] * len(s))})
+        for name, s in before.splits.items()
+    }
+    names = {"text": list("abcdefg"), "audio": list("vwxyz")}
+    write(tmp_path / "named.h5", splits, replace(before.meta, aligned=False, feature_names=names))
+    made = encode.encode_store(tmp_path / "named.h5", tiny_bert, tmp_path / "encoded.h5")
+    assert made.feature_names == {"audio": names["audio"]} and made.aligned
+
+
 def test_an_utterance_can_be_read_alone(path: Path, tmp_path: Path, tiny_bert: str) -> None:
     encode.encode_store(path, tiny_bert, tmp_path / "encoded.h5")
     data = StoreDataModule(

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import pickle
 
 import h5py
@@ -72,6 +73,34 @@ def test_a_store_cut_off_while_it_is_open_is_an_error(path):
     os.truncate(path, 100)
     with pytest.raises(UserError, match="cut off"):
         sequence[3]
+
+
+def test_a_store_that_is_replaced_meanwhile_is_another(tmp_path, path, monkeypatch):
+    """Between the two times that its file is opened, or before a worker opens it again."""
+    other = tmp_path / "other.h5"
+    write(other, {name: make_split(4, 9) for name in SPLITS}, make_meta())
+    opened = pickle.dumps(Store(path))
+    real = h5py.File
+
+    def replacing(name, mode):
+        if name == path and other.exists():
+            pathlib.Path(other).replace(path)
+        return real(name, mode)
+
+    monkeypatch.setattr(h5py, "File", replacing)
+    with pytest.raises(UserError, match="was replaced while it was opened"):
+        Store(path)
+    with pytest.raises(UserError, match="was replaced while it was read"):
+        pickle.loads(opened)
+
+
+def test_another_hdf5_file_is_not_replaced(path, tmp_path):
+    with h5py.File(tmp_path / "lab.h5", "w") as file:
+        file["measurements"] = [1.0]
+    with pytest.raises(UserError, match="exists and is not a store"):
+        write(tmp_path / "lab.h5", Store(path).splits, make_meta())
+    with h5py.File(tmp_path / "lab.h5") as file:
+        assert list(file) == ["measurements"]
 
 
 def test_a_store_pickles_as_its_path(path):

@@ -7,6 +7,7 @@ import hashlib
 import subprocess
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,10 +175,18 @@ def test_nothing_but_a_package_is_replaced(trained: Callable[..., Path], tmp_pat
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.tex").write_text("all of it")
     (tmp_path / "a.zip").write_text("no zip")
-    for out in (tmp_path / "work", tmp_path / "a.zip"):
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("photos.txt", "mine")
+    others = ["a.zip", "bert", "photos.zip", "work"]
+    for name in others:
         with pytest.raises(UserError, match="exists and is no package"):
-            package([trained("self_mm")], out)
+            package([trained("self_mm")], tmp_path / name)
+    assert (tmp_path / "bert" / "config.json").is_file() and (tmp_path / "work" / "thesis.tex").is_file()
     package([trained("self_mm")], tmp_path / "p")
     package([trained("lmf")], tmp_path / "p")
+    for _ in range(2):
+        package([trained("lmf")], tmp_path / "p.zip")
     assert mmsa_lightning.load(tmp_path / "p").about.name == "lmf"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "p", "work"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "p", "p.zip"])

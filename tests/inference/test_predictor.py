@@ -110,6 +110,17 @@ def test_what_cannot_be_read_is_said_in_one_line(packed: Callable[..., Predictor
         assert "\n" not in str(raised.value)
 
 
+def test_steps_of_a_model_without_text_are_as_many_of_each(packed: Callable[..., Predictor], store: Path) -> None:
+    model, (_, audio, vision) = packed("mfn", "bert", "modalities=[audio,vision]"), given(store)
+    assert len(model.predict(audio=audio, vision=vision).sentiment) == 6
+    with pytest.raises(UserError, match=r"utterance 2 has \d+ steps of audio, 1 steps of vision: .* as many of each"):
+        model.predict(audio=audio, vision=[vision[0], vision[1][:1], *vision[2:]])
+    more = ("modalities=[audio,vision]", "missing.mode=modality", "missing.train=uniform")
+    with pytest.warns(UserWarning, match="1 of 6 utterances have no vision"):
+        found = packed("mfn", "bert", *more).predict(audio=audio, vision=[None, *vision[1:]])
+    assert np.isfinite(found.sentiment).all()
+
+
 @pytest.mark.parametrize("absent", ["zeros", "learnt"])
 def test_a_missing_modality_is_what_training_made_of_it(
     packed: Callable[..., Predictor], trained: Callable[..., Path], store: Path, absent: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,18 @@ def test_utterances_may_touch_and_overlap_a_little(folder: Path) -> None:
 def test_columns_that_are_wrong(folder: Path, columns: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         listed(folder, columns=columns)
+
+
+def test_a_list_in_another_encoding_and_a_name_in_none(folder: Path) -> None:
+    (folder / "gbk.csv").write_text("id;video;text\na$_$1;a.mp4;好电影\n", encoding="gbk")
+    (clip,) = read(folder / "gbk.csv", separator=";", encoding="gbk")
+    assert clip.text == "好电影"
+    with pytest.raises(UserError, match="--encoding goes with a CSV"):
+        read(folder, encoding="gbk")
+    path = folder / os.fsdecode(b"caf\xe9.wav")
+    path.write_bytes(b"x")
+    with pytest.raises(UserError, match="is not in UTF-8"):
+        read(path)
 
 
 def test_what_is_not_there(folder: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -127,6 +128,39 @@ def test_a_broken_video_costs_its_own_row_alone(folder: Path, tmp_path: Path) ->
         "late$_$0"
     ]
     assert len(Store(out).splits["test"]) == 3
+
+
+def test_files_of_every_kind_that_are_broken_cost_their_own_rows_alone(tmp_path: Path) -> None:
+    names = ("good", "textgrid", "nan", "denied", "half")
+    for name in names:
+        videos.write(tmp_path / f"{name}.mp4", 1.0, sound=videos.tone(1.0, 300.0))
+    (tmp_path / "textgrid.TextGrid").write_text("2024-05-01 notes")
+    (tmp_path / "nan.mp4").unlink()
+    sound = np.full(16000, np.nan, np.float32).tobytes()
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 3, 1, 16000, 64000, 4, 32)
+    header = struct.pack("<4sI4s", b"RIFF", 36 + len(sound), b"WAVE") + form + struct.pack("<4sI", b"data", len(sound))
+    (tmp_path / "nan.wav").write_bytes(header + sound)
+    (tmp_path / "half.json").write_text(
+        '{"segments": [{"start": 0, "end": 1, "text": "good \\ud83d film", "words": []}]}'
+    )
+    (tmp_path / "denied.mp4").unlink()
+    Path(tmp_path / "denied.mp4").symlink_to("/proc/self/mem")  # which no one can read from its start
+    found = extract(tmp_path, tmp_path / "out", QUICK, Importing("own"))
+    assert sorted(found.failed) == [f"{name}$_$0" for name in sorted(names[1:])]
+    assert "is not a TextGrid" in found.failed["textgrid$_$0"] and "not a number" in found.failed["nan$_$0"]
+    assert "half a character" in found.failed["half$_$0"] and "denied.mp4" in found.failed["denied$_$0"]
+    assert [row["id"] for row in csv.DictReader((tmp_path / "out" / "utterances.csv").open())] == ["good$_$0"]
+
+
+def test_the_list_is_not_written_over(folder: Path, tmp_path: Path) -> None:
+    listed = (folder / "list.csv").read_text()
+    (folder / "utterances.csv").write_text(listed)
+    (folder / "made_extraction.csv").write_text(listed)
+    for name, out in (("utterances.csv", folder), ("made_extraction.csv", folder / "made.h5")):
+        with pytest.raises(UserError, match="would be written over"):
+            extract(folder / name, out, QUICK, Importing("own"))
+        assert (folder / name).read_text() == listed
+        (folder / name).unlink()
 
 
 def test_what_is_there_is_not_extracted_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,12 +80,13 @@ def stream(
 
 
 def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    """The lines, without a byte order mark."""
     number = 0
     while line := file.readline(_LINE):
         number += 1
         if len(line) == _LINE:
             raise UserError(f"{path}, line {number}: it has more than {_LINE} characters, which is no row")
-        yield line
+        yield line.removeprefix("\ufeff") if number == 1 else line
 
 
 def _rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -94,7 +95,7 @@ def _rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[in
     try:
         for row, cells in enumerate(reader):
             if row == 0:
-                yield reader.line_num, [name.strip().removeprefix("\ufeff") for name in cells]
+                yield reader.line_num, [name.strip() for name in cells]
             elif cells:
                 yield reader.line_num, cells
     except csv.Error as error:
@@ -147,7 +148,7 @@ def _delimiter(separator: str) -> str:
 
 def _guess(path: Path, text: str, usable: Callable[[list[str]], bool]) -> str:
     found = [separator for separator in SEPARATORS if usable(_header(text, separator))]
-    if len(found) > 1:
+    if len({tuple(_header(text, separator)) for separator in found}) > 1:  # a single column holds none of them
         raise UserError(f"{path} can be read with the separators {' and '.join(map(repr, found))}: give --separator")
     # If none is usable, the caller reports which columns are missing and which there are.
     return found[0] if found else max(SEPARATORS, key=lambda separator: len(_header(text, separator)))

@@ -14,6 +14,8 @@ from mmsa_lightning.errors import UserError
 def divide(source: Source, shares: tuple[float, float, float]) -> Source:
     """Give every video as a whole to one split. The same source always divides the same way.
 
+    An id names its video before ``$_$``; one without counts as a video of its own, and the report says so.
+
     Args:
         source: with the one split ``all``, which becomes three; or with train and valid, whose valid becomes two.
         shares: of train, valid and test, such as (70, 15, 15); only their proportions count.
@@ -44,9 +46,15 @@ def divide(source: Source, shares: tuple[float, float, float]) -> Source:
         part = list(share)[turn] if turn < len(share) else max(share, key=lambda s: target[s] - len(rows[s]))
         rows[part] += rows_of[video]
     counts = ", ".join(f"{part} {len(rows[part])}" for part in share)
+    told = f"{name} divided by video into {counts} utterances: not an official split"
+    if nameless := [id for id in whole.ids if "$_$" not in id]:
+        told += (
+            f". {len(nameless)} of {len(whole.ids)} ids do not say which video they are of, as VIDEO$_$CLIP does, such "
+            f"as {nameless[0]}: each was taken as a video of its own, and two clips of one may lie in two splits"
+        )
     kept = {split: found for split, found in source.splits.items() if split != name}
     return replace(
         source,
         splits=kept | {part: whole.take(sorted(rows[part])) for part in share},
-        report=[*source.report, f"{name} divided by video into {counts} utterances: not an official split"],
+        report=[*source.report, told],
     )

@@ -67,6 +67,8 @@ def read_features(path: Path, modality: str, *, sdk: bool = False) -> Features:
     """
     archive, report = Archive(path), []  # type: ignore[var-annotated]
     ids = utterance_ids(archive["id"], f"{path}: id", sdk)
+    if not ids:
+        raise UserError(f"{path} holds no utterances")
     row_of: dict[str, int] = {}
     for row, name in enumerate(ids):
         if row_of.setdefault(name, row) != row:

@@ -36,10 +36,19 @@ def by_split(data: dict[str, Any]) -> dict[str, Any]:
 def finite(cell: str) -> float:
     """The number in a cell of a table; NaN where it holds none, or an infinite one."""
     try:
-        number = float(cell)
+        number = float("nan" if "_" in cell else cell)  # 1_0 is 10 to Python alone
     except ValueError:
         return math.nan
     return number if math.isfinite(number) else math.nan
+
+
+def is_whole(text: str) -> bool:
+    """Whether UTF-8 can hold a text: half of a surrogate pair, which JSON and file names can hold, it cannot."""
+    try:
+        text.encode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def is_missing(value: Any) -> bool:

@@ -11,6 +11,8 @@ from mmsa_lightning.inference.card import STEPS
 from mmsa_lightning.inference.predictor import Predictor
 from mmsa_lightning.inference.serve.limits import Limits
 from mmsa_lightning.inference.serve.schema import Model, Reads
+from mmsa_lightning.inference.videos import reads_videos
+from mmsa_lightning.media.install import installed
 
 
 def describe(predictor: Predictor, limits: Limits) -> Model:
@@ -36,7 +38,7 @@ def describe(predictor: Predictor, limits: Limits) -> Model:
             if None not in values
         },
         needs=needs(about),
-        clips=about.extraction is not None,
+        clips=reads_videos(about) and installed(),
         utterances=limits.utterances,
         characters=limits.characters,
         version=version("mmsa-lightning"),

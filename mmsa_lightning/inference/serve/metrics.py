@@ -7,7 +7,7 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PATHS = ("/", "/health", "/metrics", "/openapi.json", "/v1/model", "/v1/predict")
+PATHS = ("/", "/health", "/metrics", "/openapi.json", "/v1/model", "/v1/predict", "/v1/clip")
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 

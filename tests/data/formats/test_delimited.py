@@ -8,6 +8,7 @@ import zipfile
 import pytest
 
 from mmsa_lightning.data.formats import read
+from mmsa_lightning.data.formats.delimited import stream
 from mmsa_lightning.errors import UserError
 
 ROWS = [
@@ -145,3 +146,12 @@ def test_the_options_are_of_tables(tmp_path):
     for option in ({"separator": ";"}, {"encoding": "gbk"}):
         with pytest.raises(UserError, match="--separator and --encoding are for a CSV"):
             read(save(tmp_path, b"x", "x.pkl"), **option)
+
+
+@pytest.mark.parametrize("encoding", [None, "utf-8"])
+def test_a_stream_has_no_mark_and_may_have_one_column(tmp_path, encoding):
+    path = save(tmp_path, codecs.BOM_UTF8 + b'"id","text"\n"a","x"\n')
+    columns, rows = stream(path, encoding=encoding, separator=None, usable=lambda c: "id" in c)
+    assert (columns, list(rows)) == (["id", "text"], [(2, ["a", "x"])])
+    columns, rows = stream(save(tmp_path, b"id\na\n"), encoding=None, separator=None, usable=lambda c: "id" in c)
+    assert (columns, list(rows)) == (["id"], [(2, ["a"])])

@@ -154,6 +154,14 @@ def test_a_source_without_a_test_split_has_it_taken_out_of_valid(tmp_path, layou
     assert read(path, split=(70, 10, 20)).report[-1].startswith("valid divided by video into valid 1")
 
 
+def test_ids_that_name_no_video_are_said_where_it_divides(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("id,text,label\n" + "".join(f"talk{i // 5}_{i % 5},good,1\n" for i in range(20)))
+    assert "20 of 20 ids do not say which video they are of" in read(path, split=(70, 15, 15)).report[-1]
+    path.write_text(path.read_text().replace("_", "$_$"))
+    assert read(path, split=(50, 25, 25)).report[-1].endswith("not an official split")
+
+
 def test_split_on_a_divided_source_is_refused(tmp_path, layouts):
     with pytest.raises(UserError, match="already; leave out --split"):
         read(save(tmp_path / "x.pkl", layouts.mmsa(True)), split=(70, 15, 15))

@@ -69,7 +69,13 @@ def test_a_clip_has_a_bound_of_its_own(client: TestClient) -> None:
     assert client.post("/v1/predict", content=b"0" * 1001).status_code == 413
 
 
-def test_a_model_of_other_features_takes_no_clips(texts_alone: Path, ensemble: Path, films: Path) -> None:
+def test_a_model_of_words_takes_clips_and_one_of_other_features_none(
+    texts_alone: Path, ensemble: Path, films: Path
+) -> None:
+    with TestClient(create_app(mmsa_lightning.load(texts_alone)), HERE) as client:
+        assert client.get("/v1/model").json()["clips"] is True
+        assert client.post("/v1/clip", content=(films / "v0.mp4").read_bytes(), headers=VIDEO).status_code == 200
+        assert 'path="/v1/clip"' in client.get("/metrics").text
     with TestClient(create_app(mmsa_lightning.load(ensemble)), HERE) as client:
         assert client.get("/v1/model").json()["clips"] is False
         answer = client.post("/v1/clip", content=(films / "v0.mp4").read_bytes(), headers=VIDEO)
