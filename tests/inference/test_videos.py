@@ -110,7 +110,7 @@ def test_features_that_were_made_elsewhere_cannot_be_made_of_a_video(
 def test_a_package_whose_features_of_a_modality_are_not_of_videos() -> None:
     made = Extraction("none", "none", "none", aligned=True, rates={}, versions={})
     with pytest.raises(UserError, match="this model reads features of audio that were not extracted from videos"):
-        VideoReader(SimpleNamespace(extraction=made, modalities={"audio": None}))  # type: ignore[arg-type]
+        VideoReader(SimpleNamespace(extraction=made, dims={"audio": 3}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("audio", "words"), [("wav2vec2:stranger/weights", "none"), ("librosa", "stranger/weights")])
@@ -118,4 +118,4 @@ def test_weights_that_a_package_names_are_not_fetched(audio: str, words: str, mo
     monkeypatch.setattr("mmsa_lightning.media.tools.Tools", None)  # nothing is loaded
     made = Extraction(audio, "none", words, aligned=True, rates={}, versions={})
     with pytest.raises(UserError, match="made with the weights 'stranger/weights', which are not on this machine"):
-        VideoReader(SimpleNamespace(extraction=made, modalities={"audio": None}))  # type: ignore[arg-type]
+        VideoReader(SimpleNamespace(extraction=made, dims={"audio": 3}))  # type: ignore[arg-type]
