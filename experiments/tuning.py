@@ -17,16 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
+from hydra import compose
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from mmsa_lightning import files
-from mmsa_lightning.errors import UserError, one_line_errors
+from mmsa_lightning.errors import one_line_errors
 from mmsa_lightning.experiment import app, result
-from mmsa_lightning.experiment.config import config_dir, identifying, plain, read
-from mmsa_lightning.experiment.overrides import explain
+from mmsa_lightning.experiment.config import identifying, plain, read
+from mmsa_lightning.experiment.overrides import composing
 
 FACTOR = 3.0
 TUNED = Path(__file__).parents[1] / "conf" / "tuned"
@@ -85,11 +83,9 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
 
 def composed(model: str, overrides: Sequence[str]) -> DictConfig:
     """The config of a run with its published rates, and Hydra's part of it."""
-    try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return compose("train", [f"model={model}", *overrides], return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error)) from error
+    chosen = [f"model={model}", *overrides]
+    with composing(chosen):
+        return compose("train", chosen, return_hydra_config=True)
 
 
 def space(cfg: DictConfig) -> list[str]:

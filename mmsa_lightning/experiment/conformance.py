@@ -10,16 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.candidate import FORMS, Candidate, tiny_bert
 from mmsa_lightning.experiment.checks import IN_EITHER_FORM, IN_ITS_OWN_FORM, reason
-from mmsa_lightning.experiment.config import check, config_dir, plain
-from mmsa_lightning.experiment.overrides import check_groups, explain
+from mmsa_lightning.experiment.config import check, plain
+from mmsa_lightning.experiment.overrides import composing
 from mmsa_lightning.models.layers import adaptation
 from mmsa_lightning.training import optim
 from mmsa_lightning.training.trainer import quieten
@@ -72,16 +70,12 @@ def check_model(overrides: Sequence[str], plugins: Path | None, *, tracebacks: b
 def composed(overrides: Sequence[str], plugins: Path | None = None) -> dict[str, Any]:
     """The checked plain config of a training command; arguments and errors as :func:`check_model`'s."""
     chosen = list(overrides)
-    check_groups(chosen)
     if plugins is not None:
         if not plugins.is_dir():
             raise UserError(f"Additional config directory '{plugins}' not found")  # as Hydra's own command line says
         chosen.append(f"hydra.searchpath=[{_quoted(f'file://{plugins.absolute()}')}]")
-    try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            config = plain(compose("train", chosen))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error)) from error
+    with composing(chosen):
+        config = plain(compose("train", chosen))
     check(config)
     try:
         adaptation.check(config["encoder"])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from hydra import initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
 
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.experiment.config import config_dir
 
 PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: \t]*", re.ASCII)  # what Hydra reads without quotes
 QUOTES = ("'", '"')
@@ -58,6 +62,21 @@ def check_groups(overrides: Sequence[str]) -> None:
         if wrong or value.lower() in ("", "null", "true", "false") or re.fullmatch(r"[-+\d.]+", value):
             group = name.lstrip("+")
             raise UserError(f"{word}: give one name of conf/{group}; a sweep over several has commas and no brackets")
+
+
+@contextmanager
+def composing(overrides: Sequence[str]) -> Iterator[None]:
+    """Where Hydra's ``compose`` reads our configs, and what it refuses is one line.
+
+    Raises:
+        UserError: as :func:`check_groups`; whatever Hydra and OmegaConf say of an override.
+    """
+    check_groups(overrides)
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error)) from error
 
 
 def explain(error: Exception) -> str:

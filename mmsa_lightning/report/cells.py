@@ -6,17 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
-from mmsa_lightning.experiment.config import config_dir, identifying, plain, run_names
-from mmsa_lightning.experiment.overrides import check_groups, explain
+from mmsa_lightning.experiment.config import identifying, plain, run_names
+from mmsa_lightning.experiment.overrides import composing
 from mmsa_lightning.report.names import flat, row_name, settings, told_apart
 
 
@@ -48,29 +46,25 @@ def cells(experiment: str, overrides: Sequence[str]) -> list[Cell]:
     Raises:
         UserError: Hydra does not take an override, the experiment is no sweep, or two jobs are one of the table.
     """
-    check_groups(overrides)
-    try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            chosen = [f"experiment={experiment}"]
-            params = compose("train", chosen, return_hydra_config=True).hydra.sweeper.params or {}
-            swept = [f"{key}={value}" for key, value in params.items()]
-            parsed = OverridesParser.create().parse_overrides([*chosen, *swept, *overrides])
-            (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-            axis = "ablation" if "+ablation" in params else "model"
-            # One config for all seeds of a row: composing takes a tenth of a second, and nothing depends on the seed.
-            rows = [tuple(word for word in job if not word.startswith("seed=")) for job in jobs]
-            composed: dict[tuple[str, ...], DictConfig] = {}
-            for row, job in zip(rows, jobs, strict=True):
-                if row not in composed:
-                    composed[row] = compose("train", job, return_hydra_config=True)
-            own = {row: flat(identifying(plain(cfg), ["seed"])) for row, cfg in composed.items()}
-            choices = {row: run_names(cfg.hydra.runtime.choices)[axis] for row, cfg in composed.items()}
-            names = told_apart([choices[row] for row in rows], [own[row] for row in rows])
-            return distinct(
-                Cell(name, *_place(composed[row], job)) for name, row, job in zip(names, rows, jobs, strict=True)
-            )
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error)) from error
+    with composing(overrides):
+        chosen = [f"experiment={experiment}"]
+        params = compose("train", chosen, return_hydra_config=True).hydra.sweeper.params or {}
+        swept = [f"{key}={value}" for key, value in params.items()]
+        parsed = OverridesParser.create().parse_overrides([*chosen, *swept, *overrides])
+        (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        axis = "ablation" if "+ablation" in params else "model"
+        # One config for all seeds of a row: composing takes a tenth of a second, and nothing depends on the seed.
+        rows = [tuple(word for word in job if not word.startswith("seed=")) for job in jobs]
+        composed: dict[tuple[str, ...], DictConfig] = {}
+        for row, job in zip(rows, jobs, strict=True):
+            if row not in composed:
+                composed[row] = compose("train", job, return_hydra_config=True)
+        own = {row: flat(identifying(plain(cfg), ["seed"])) for row, cfg in composed.items()}
+        choices = {row: run_names(cfg.hydra.runtime.choices)[axis] for row, cfg in composed.items()}
+        names = told_apart([choices[row] for row in rows], [own[row] for row in rows])
+        return distinct(
+            Cell(name, *_place(composed[row], job)) for name, row, job in zip(names, rows, jobs, strict=True)
+        )
 
 
 def find_cells(folders: Sequence[Path]) -> list[Cell]:

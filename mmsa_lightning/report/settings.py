@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
+from hydra import compose
 
-from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment.config import config_dir, plain
-from mmsa_lightning.experiment.overrides import check_groups, explain
+from mmsa_lightning.experiment.config import plain
+from mmsa_lightning.experiment.overrides import composing
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.paper import Printed
 
@@ -24,15 +21,11 @@ def configs(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: Hydra does not take an override.
     """
-    check_groups(overrides)
     chosen = [word.removeprefix("data=") for word in overrides if word.startswith("data=")] or [DATA]
     # Of any model: these tables are of the data and of the paper's model.
     others = [word for word in overrides if not word.startswith(("data=", "model="))]
-    try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return {name: plain(compose("train", [f"data={name}", *others])) for name in chosen[-1].split(",")}
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error)) from error
+    with composing(overrides):
+        return {name: plain(compose("train", [f"data={name}", *others])) for name in chosen[-1].split(",")}
 
 
 def counts_grid(configs: dict[str, dict[str, Any]], paper: dict[str, Printed]) -> Grid:
