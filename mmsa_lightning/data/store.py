@@ -203,7 +203,7 @@ class Store:
     """A store opened for reading. It pickles as its path, so that each worker opens its own.
 
     Raises:
-        UserError: there is no such file, it is not a whole, consistent store, or it was replaced meanwhile.
+        UserError: there is no such file, or it is not a whole, consistent store.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -214,17 +214,13 @@ class Store:
             )
         files.check_content(self.path)
         try:
-            raw = self.path.open("rb", buffering=0)  # before HDF5, so that what is replaced between them is seen
-            with h5py.File(self.path, "r") as file:
+            raw, opened = _open(self.path)
+            with opened as file:
                 if file.attrs.get("format") != FORMAT:
                     raise Malformed(f"its format is {file.attrs.get('format')!r}, not {FORMAT!r}")
                 self.meta = _read_meta(file.attrs["meta"])
-                if not os.path.samestat(os.fstat(raw.fileno()), self.path.stat()):
-                    raise UserError(f"{self.path} was replaced while it was opened: start again")
                 self.splits = {name: _read_split(hdf5.group(file, name), raw) for name in SPLITS}
                 self._check_widths()
-        except UserError:
-            raise
         except Exception as error:  # HDF5 raises nearly anything on a damaged file
             raise UserError(f"{self.path} is not a usable store ({error}); import the source again") from error
 
@@ -246,6 +242,16 @@ class Store:
         """Those of text, audio, vision that the store has."""
         present = {"text" if name == "tokens" else name for name in self.dims}
         return [m for m in ("text", "audio", "vision") if m in present]
+
+
+def _open(path: Path) -> tuple[FileIO, h5py.File]:
+    """One file, for plain reading and by HDF5: opened anew if another took its place between the two."""
+    while True:
+        raw, file = path.open("rb", buffering=0), h5py.File(path, "r")
+        if os.path.samestat(os.fstat(raw.fileno()), path.stat()):
+            return raw, file
+        file.close()
+        raw.close()
 
 
 def _again(path: Path, content_sha256: str) -> Store:
