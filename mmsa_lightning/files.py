@@ -181,9 +181,33 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file as :func:`write_rows` writes it, every value as text."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of a CSV file as :func:`write_rows` writes it, every value as text.
+
+    Raises:
+        UserError: as :func:`as_written`; it is empty, or a row has fewer or more columns than the first line.
+    """
+    with as_written(path), path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, strict=True)
+        if reader.fieldnames is None:
+            raise ValueError("it is empty")
+        rows = list(reader)
+        for number, row in enumerate(rows, 1):
+            if None in row or None in row.values():
+                raise ValueError(f"row {number} has not the columns of the first line")
+        return rows
+
+
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """Say in one line that a file which this program wrote, or a copy of it, does not hold what was written there.
+
+    Raises:
+        UserError: what is done with it ends in an error of its content.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} is damaged ({error!r}): copy it again, or remove it and make it again") from error
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -138,6 +138,22 @@ def test_rows_come_back_as_text(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a,b\n1,2\n3\n", "row 2 has not the columns of the first line"),
+        (b"a,b\n1,2\n3,4,5\n", "row 2 has not the columns of the first line"),
+        (b"", "it is empty"),
+        (b'a,b\n1,"2\n', "unexpected end of data"),
+        (b"a,b\n1,\xff\n", "invalid start byte"),
+    ],
+)
+def test_rows_that_were_not_written_so_are_said(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "rows.csv").write_bytes(content)
+    with pytest.raises(UserError, match=rf"rows\.csv is damaged \(.*{words}"):
+        read_rows(tmp_path / "rows.csv")
+
+
 def test_short_decimals_stand_for_the_same_float32() -> None:
     values = np.random.default_rng(0).normal(size=100).astype(np.float32)
     found = short([np.float32(0.2), *values])

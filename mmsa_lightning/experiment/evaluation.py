@@ -192,7 +192,8 @@ def _warning(far: dict[tuple[str, int], float], own: StoreDataModule, data: Stor
 
 def _is_in(run_dir: Path, key: dict[str, str]) -> bool:
     path = run_dir / result.EVALUATION
-    return path.is_file() and any(_is(row, key) for row in files.read_rows(path))
+    with files.as_written(path):
+        return path.is_file() and any(_is(row, key) for row in files.read_rows(path))
 
 
 def _is(row: dict[str, str], key: dict[str, str]) -> bool:
@@ -201,5 +202,6 @@ def _is(row: dict[str, str], key: dict[str, str]) -> bool:
 
 def _append(path: Path, key: dict[str, str], rows: Sequence[Mapping[str, object]]) -> None:
     """Add rows to a CSV file, in the place of any with the same key, which a killed process may have left."""
-    before = files.read_rows(path) if path.is_file() else []
-    files.write_rows(path, [*(row for row in before if not _is(row, key)), *rows])
+    with files.as_written(path):
+        before = [row for row in files.read_rows(path) if not _is(row, key)] if path.is_file() else []
+    files.write_rows(path, [*before, *rows])

@@ -65,8 +65,11 @@ def _check_predictions(run_dir: Path, module: SentimentModule, data: StoreDataMo
     Raises:
         UserError: they are not, nor near enough for another precision.
     """
-    rows = files.read_rows(run_dir / result.PREDICTIONS)
-    left = {row["id"]: float(row["prediction"]) for row in rows if row["split"] == "valid"}
+    with files.as_written(path := run_dir / result.PREDICTIONS):
+        rows = files.read_rows(path)
+        left = {row["id"]: float(row["prediction"]) for row in rows if row["split"] == "valid"}
+        if not left.keys() >= set(data.store.splits["valid"].ids):
+            raise ValueError("it lacks utterances of valid")
     positions = list(range(min(SHOWN, len(left))))
     module.eval()
     with torch.no_grad():

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmsa_lightning import files
+from mmsa_lightning.annotations import fits
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.config import PACKAGE
 
@@ -25,6 +26,11 @@ PREDICTIONS = "predictions.csv"  # of valid and test
 EVALUATION, EVALUATION_PREDICTIONS = "evaluation.csv", "evaluation_predictions.csv"  # of mmsa evaluate
 KEY = ("data_hash", "split", "standardize")  # the columns of the former that say what was measured
 FAR = 5.0  # and what it calls far: standard deviations between the means of a feature in two data sets
+HELD: dict[str, Any] = {  # of what the former has, that which every command reads
+    "data": str, "model": str, "ablation": str, "seed": int, "config_hash": str, "data_hash": str,
+    "valid": dict[str, float | None], "test": dict[str, float | None], "epochs": int, "best_epoch": int,
+    "text": str | None, "text_encoder": str | None,
+}  # fmt: skip
 MEASURED_LATER = (ROBUSTNESS, ROBUSTNESS_ERRORS, EVALUATION, EVALUATION_PREDICTIONS)
 PACKAGES = ("mmsa-lightning", "torch", "lightning", "transformers", "hydra-core", "torchmetrics", "numpy", "h5py")
 
@@ -47,7 +53,7 @@ def read(run_dir: Path) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         found = None
-    if not isinstance(found, dict) or not {"valid", "test", "epochs", "best_epoch", "config_hash"} <= set(found):
+    if not isinstance(found, dict) or not all(name in found and fits(found[name], hint) for name, hint in HELD.items()):
         raise UserError(f"{path} is not a result; remove it to run again")
     return found
 

@@ -151,5 +151,6 @@ def _measured(run_dir: Path, mask_seeds: Sequence[int]) -> bool:
     path = run_dir / result.ROBUSTNESS
     if not path.is_file():
         return False
-    found = {row["mask_seed"] for row in files.read_rows(path)} - {""}
+    with files.as_written(path):
+        found = {row["mask_seed"] for row in files.read_rows(path)} - {""}
     return found in (set(), set(map(str, mask_seeds)))

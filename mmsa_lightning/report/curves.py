@@ -86,19 +86,22 @@ def read_curves(cells: Sequence[Cell]) -> list[Curve]:
     figures: dict[tuple[str, str], dict[tuple[int, str, str], dict[str, float]]] = {}
     errors: dict[tuple[str, str], dict[tuple[int, str], np.ndarray]] = {}
     for cell in measured:
-        for line in files.read_rows(cell.run_dir / result.ROBUSTNESS):
-            own = figures.setdefault((names[cell], line["mode"]), {})
-            key = cell.seed, line["mask_seed"], line["at"]
-            if key in own:
-                raise UserError(
-                    f"two runs of {names[cell]} seed {cell.seed} at {line['mode']} {line['at']}, one of them "
-                    f"{cell.run_dir}; give the folders of one of them"
-                )
-            own[key] = {m: float(line[m] or math.nan) for m in protocol.metrics}
-        utterances = files.read_rows(cell.run_dir / result.ROBUSTNESS_ERRORS)
-        for column in [name for name in utterances[0] if name != "id"]:
-            mode, at = column.split(" ")
-            errors.setdefault((names[cell], mode), {})[cell.seed, at] = np.array([float(u[column]) for u in utterances])
+        with files.as_written(path := cell.run_dir / result.ROBUSTNESS):
+            for line in files.read_rows(path):
+                own = figures.setdefault((names[cell], line["mode"]), {})
+                key = cell.seed, line["mask_seed"], line["at"]
+                if key in own:
+                    raise UserError(
+                        f"two runs of {names[cell]} seed {cell.seed} at {line['mode']} {line['at']}, one of them "
+                        f"{cell.run_dir}; give the folders of one of them"
+                    )
+                own[key] = {m: float(line[m] or math.nan) for m in protocol.metrics}
+        with files.as_written(path := cell.run_dir / result.ROBUSTNESS_ERRORS):
+            utterances = files.read_rows(path)
+            for column in [name for name in utterances[0] if name != "id"]:
+                mode, at = column.split(" ")
+                found = errors.setdefault((names[cell], mode), {})
+                found[cell.seed, at] = np.array([float(utterance[column]) for utterance in utterances])
     return [
         _curve(row, complete.get(row), mode, protocol, own, errors[row, mode]) for (row, mode), own in figures.items()
     ]

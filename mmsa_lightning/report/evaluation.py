@@ -65,19 +65,21 @@ def read_evaluations(cells: Sequence[Cell]) -> list[Evaluation]:
     found: dict[tuple[str, ...], Evaluation] = {}
     for cell, record in measured.items():
         utterances: dict[tuple[str, ...], list[dict[str, str]]] = {}
-        for utterance in files.read_rows(cell.run_dir / result.EVALUATION_PREDICTIONS):
-            utterances.setdefault(_key(utterance), []).append(utterance)
-        for line in files.read_rows(cell.run_dir / result.EVALUATION):
-            one = found.setdefault(_key(line), Evaluation(line, (record["data"], record["data_hash"])))
-            one.far = max(one.far, int(line["far"]))
-            one.figures.setdefault(cell.row, {})[cell.seed] = {
-                m: float(line[m] or math.nan) for m in one.protocol.metrics
-            }
-            label, prediction = (
-                one.protocol.clipped(np.array([float(utterance[name]) for utterance in utterances[_key(line)]]))
-                for name in ("label", "prediction")
-            )
-            one.errors.setdefault(cell.row, {})[cell.seed] = np.abs(prediction - label)
+        with files.as_written(path := cell.run_dir / result.EVALUATION_PREDICTIONS):
+            for utterance in files.read_rows(path):
+                utterances.setdefault(_key(utterance), []).append(utterance)
+        with files.as_written(cell.run_dir):
+            for line in files.read_rows(cell.run_dir / result.EVALUATION):
+                one = found.setdefault(_key(line), Evaluation(line, (record["data"], record["data_hash"])))
+                one.far = max(one.far, int(line["far"]))
+                one.figures.setdefault(cell.row, {})[cell.seed] = {
+                    m: float(line[m] or math.nan) for m in one.protocol.metrics
+                }
+                label, prediction = (
+                    one.protocol.clipped(np.array([float(utterance[name]) for utterance in utterances[_key(line)]]))
+                    for name in ("label", "prediction")
+                )
+                one.errors.setdefault(cell.row, {})[cell.seed] = np.abs(prediction - label)
     return list(found.values())
 
 

@@ -19,9 +19,10 @@ FOLLOWED = {  # of generated labels, name in metrics.csv before the task: what i
 
 def read_history(run_dir: Path) -> dict[str, np.ndarray]:
     """Every logged value, float64 (epochs,) by its name; NaN in an epoch that lacks it."""
-    rows = files.read_rows(run_dir / "metrics.csv")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return {name: np.array([float(row.get(name) or "nan") for row in rows]) for name in names}
+    path = run_dir / "metrics.csv"
+    rows = files.read_rows(path)
+    with files.as_written(path):
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
 
 
 def together(histories: Sequence[dict[str, np.ndarray]], name: str) -> np.ndarray:

@@ -140,7 +140,8 @@ def _figures(found: Comparison, *, utterances: bool) -> dict[str, Figure]:
         seed, run_dir = next(iter(row.run_dirs.items()))
         if (path := run_dir / "label_histograms.csv").is_file():
             title = f"{row.name}: generated labels, seed {seed}"
-            drawn[title] = label_histograms_figure(files.read_rows(path), title)
+            with files.as_written(path):
+                drawn[title] = label_histograms_figure(files.read_rows(path), title)
         for record in attention.read(run_dir) if utterances else []:
             title = f"{row.name}: attention in {attention.headline(record)}, seed {seed}"
             drawn[title] = attention_figure(record, title)
@@ -161,10 +162,11 @@ def _farthest_labels(row: Row) -> tuple[str, list[str], list[list[str]]] | None:
     if not path.is_file():
         return None
     records = files.read_rows(path)
-    made = [name for name in records[0] if name.startswith("generated_")]
-    records.sort(key=lambda r: -max(abs(float(r[name]) - float(r["label"])) for name in made))
-    header = ["id", "label", *made]
-    cells = [[r["id"], *(f"{float(r[name]):+.2f}" for name in header[1:])] for r in records[:SHOWN]]
+    with files.as_written(path):
+        made = [name for name in records[0] if name.startswith("generated_")]
+        records.sort(key=lambda r: -max(abs(float(r[name]) - float(r["label"])) for name in made))
+        header = ["id", "label", *made]
+        cells = [[r["id"], *(f"{float(r[name]):+.2f}" for name in header[1:])] for r in records[:SHOWN]]
     return f"{row.name}, seed {seed}", header, cells
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +116,7 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         done = {cell.seed: record for cell in own if (record := found[cell])}
         if done:
             run_dirs = {cell.seed: cell.run_dir for cell in own if found[cell]}
-            tests = [_test(run_dir) for run_dir in run_dirs.values()]
+            tests = [_test(run_dir, done[seed]) for seed, run_dir in run_dirs.items()]
             predictions = np.stack([predictions for _, predictions in tests])
             rows.append(Row(name, done, run_dirs, tests[0][0], predictions, _agreement(list(run_dirs.values()))))
     return rows
@@ -192,11 +193,28 @@ def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
                 )
 
 
-def _test(run_dir: Path) -> tuple[list[Utterance], np.ndarray]:
-    """The test utterances of a run, in the order of the store, and its predictions, float64 (utterances,)."""
-    records = [record for record in files.read_rows(run_dir / result.PREDICTIONS) if record["split"] == "test"]
-    utterances = [Utterance(record["id"], float(record["label"]), record["text"]) for record in records]
-    return utterances, np.array([float(record["prediction"]) for record in records])
+def _test(run_dir: Path, record: dict[str, Any]) -> tuple[list[Utterance], np.ndarray]:
+    """The test utterances of a run, in the order of the store, and its predictions, float64 (utterances,).
+
+    Raises:
+        UserError: the file is damaged, or is not what the run was measured by.
+    """
+    path = run_dir / result.PREDICTIONS
+    with files.as_written(path):
+        lines = [line for line in files.read_rows(path) if line["split"] == "test"]
+        utterances = [Utterance(line["id"], float(line["label"]), line["text"]) for line in lines]
+        predictions = np.array([float(line["prediction"]) for line in lines])
+        if not lines:
+            raise ValueError("it has no utterance of test")
+    clipped = PROTOCOLS[protocol_name(record)].clipped
+    error = np.abs(clipped(predictions) - clipped(np.array([utterance.label for utterance in utterances]))).mean()
+    recorded = math.nan if record["test"]["mae"] is None else record["test"]["mae"]
+    if not math.isclose(error, recorded, abs_tol=1e-3) and not (math.isnan(error) and math.isnan(recorded)):
+        raise UserError(
+            f"{path}: its MAE on test is {error:.4f}, and {recorded:.4f} is in {result.NAME}: copy the run "
+            "again, or remove it and make it again"
+        )
+    return utterances, predictions
 
 
 def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:
@@ -205,7 +223,7 @@ def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:
     if not all(path.is_file() for path in paths):
         return {}
     tables = [_columns(path) for path in paths]
-    agreement = {}
+    agreement: dict[str, Agreement] = {}
     for modality in MODALITIES:
         made, true = f"generated_{modality}", f"true_{modality}"
         if all({made, true} <= set(table) for table in tables):
@@ -218,7 +236,8 @@ def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:
 def _columns(path: Path) -> dict[str, np.ndarray]:
     """The columns of numbers, float64 (utterances,), NaN where one is blank."""
     records = files.read_rows(path)
-    return {name: np.array([float(r[name] or "nan") for r in records]) for name in records[0] if name != "id"}
+    with files.as_written(path):
+        return {name: np.array([float(r[name] or "nan") for r in records]) for name in records[0] if name != "id"}
 
 
 def _measured(values: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -4,20 +4,34 @@ import json
 import math
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
+
+KNOWN = {"data": "d", "model": "m", "ablation": "full", "seed": 1, "config_hash": "0", "data_hash": "1"}
+KNOWN |= {"epochs": 3, "best_epoch": 2, "text": None, "text_encoder": None}
 
 
 def test_undefined_figures_become_null_and_come_back(tmp_path: Path) -> None:
     figures = {"mae": 1.5, "corr": math.nan}
-    rest = {"test": {}, "epochs": 3, "best_epoch": 2, "config_hash": "0", "text": None}
+    rest = KNOWN | {"test": {}}
     result.write(tmp_path, {"valid": figures} | rest)
     expected = {"valid": {"mae": 1.5, "corr": None}} | rest
     assert json.loads((tmp_path / "result.json").read_text()) == expected
     assert result.read(tmp_path) == expected
     assert result.read(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"test": None}, {"test": {"mae": "low"}}, {"epochs": 2.5}, {"text": 1}, {"config_hash": None}]
+)
+def test_what_is_no_result_is_not_read(tmp_path: Path, changes: dict[str, Any]) -> None:
+    result.write(tmp_path, {"valid": {}, "test": {}} | KNOWN | changes)
+    with pytest.raises(UserError, match=r"result\.json is not a result; remove it to run again"):
+        result.read(tmp_path)
 
 
 def test_summary_shows_undefined_figures_and_the_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from mmsa_lightning.training.protocols import MOSI
+import numpy as np
+
+from mmsa_lightning.training.protocols import PROTOCOLS
 
 
 class Page(HTMLParser):
@@ -71,7 +73,10 @@ def finished(
     """
     run_dir = folder / model / f"seed{seed}"
     run_dir.mkdir(parents=True)
-    figures = dict.fromkeys(MOSI.headings, 0.5)
+    known = dict.fromkeys(predictions, 1.0) | dict(labels or {})
+    protocol = PROTOCOLS[changes.get("protocol", "mosi")]
+    pairs = protocol.clipped(np.array([(known[id], value) for id, value in predictions.items()]))
+    figures = dict.fromkeys(protocol.headings, 0.5) | {"mae": float(np.abs(pairs[:, 0] - pairs[:, 1]).mean())}
     record = {
         **{"data": "demo", "model": model, "ablation": "full", "seed": seed, "valid": figures, "test": figures},
         **{"epochs": 2, "best_epoch": 1, "seconds": 1.5, "parameters": 1000, "modalities": ["text"]},
@@ -85,6 +90,5 @@ def finished(
         writer = csv.writer(file)
         writer.writerow(["split", "id", "label", "prediction", "text"])
         writer.writerow(["valid", "aside", 3.0, -3.0, ""])
-        known = dict.fromkeys(predictions, 1.0) | dict(labels or {})
         writer.writerows(["test", id, known[id], value, f"<b>{id}</b> & more"] for id, value in predictions.items())
     return run_dir

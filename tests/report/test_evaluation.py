@@ -136,3 +136,12 @@ def test_runs_that_do_not_belong_together_are_said(run: Callable[..., Path], tmp
     run("misa", 1, ({}, MOSI, 0.5), data_hash="other")
     with pytest.raises(UserError, match="different data in one table"):
         read_evaluations(find_cells([tmp_path]))
+
+
+@pytest.mark.parametrize("name", ["evaluation.csv", "evaluation_predictions.csv"])
+@pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: text.replace("split", "x"), lambda text: ""])
+def test_damage_is_one_line(run: Callable[..., Path], tmp_path: Path, name: str, damage: Callable[[str], str]) -> None:
+    path = run("tfn", 1, ({}, MOSI, 0.7)) / name
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match="is damaged"):
+        read_evaluations(find_cells([tmp_path]))

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.history import read_history, together
 
 
@@ -12,6 +14,17 @@ def test_values_by_name_with_gaps_as_nan(tmp_path: Path):
     found = read_history(tmp_path)
     np.testing.assert_array_equal(found["train/loss"], [2.5, 1.5])
     np.testing.assert_array_equal(found["late"], [np.nan, 7])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"epoch,loss\n", b"epoch,loss\n1,2.5\n2", b"epoch,loss\n1,2.5.5\n", b"epoch,loss\n1,\xff\n"]
+)
+def test_damage_is_one_line(tmp_path: Path, content: bytes):
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"metrics\.csv is damaged \(.*\): copy it again, or remove it and make it again"
+    ):
+        read_history(tmp_path)
 
 
 def test_runs_stand_together_as_far_as_all_go():

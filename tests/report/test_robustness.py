@@ -212,3 +212,12 @@ def test_runs_that_do_not_belong_together_are_said(run: Callable[..., Path], tmp
     run("misa", 1, 0.5, data_hash="other")
     with pytest.raises(UserError, match="different data in one table"):
         read_curves(find_cells([tmp_path]))
+
+
+@pytest.mark.parametrize("name", ["robustness.csv", "robustness_errors.csv"])
+@pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: text.replace("0.5", "x"), lambda text: ""])
+def test_damage_is_one_line(run: Callable[..., Path], tmp_path: Path, name: str, damage: Callable[[str], str]) -> None:
+    path = run("tfn", 1, 0.5) / name
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match="is damaged"):
+        read_curves(find_cells([tmp_path]))

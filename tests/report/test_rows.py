@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def finished(runs: Path, row: str, seed: int, **changes: Any) -> Cell:
     run_dir = runs / "mosi" / row / "full" / f"seed{seed}"
     run_dir.mkdir(parents=True)
     record = {
-        **{split: dict.fromkeys(MOSI.headings, 0.5) for split in ("valid", "test")},
+        **{"data": "mosi", "model": row, "ablation": "full", "seed": seed, "valid": dict.fromkeys(MOSI.headings, 0.5)},
+        **{"test": dict.fromkeys(MOSI.headings, 0.5) | {"mae": (0.5 + seed) / 2}},
         **{"epochs": 1, "best_epoch": 1, "config_hash": "c", "data_hash": "d", "modalities": ["text"]},
         **{"text": "bert", "text_encoder": "minilm", "encoder_hash": "e"},
     }
@@ -56,14 +58,47 @@ def test_what_a_table_was_made_of_is_listed_by_content(tmp_path: Path):
     finished(tmp_path / "b", "tfn", 1, **made)  # the same elsewhere
     elsewhere = Cell("tfn", 1, tmp_path / "b" / "mosi" / "tfn" / "full" / "seed1")
     assert run_records(read_rows([elsewhere])) == [first]
-    (elsewhere.run_dir / "predictions.csv").write_text("split,id,label,prediction,text\ntest,a,1.0,1.25,\n")
+    text = (elsewhere.run_dir / "predictions.csv").read_text()
+    (elsewhere.run_dir / "predictions.csv").write_text(text.replace("valid,v,0,3,", "valid,v,0,2,"))
     (other,) = run_records(read_rows([elsewhere]))
     assert [name for name in other if other[name] != first[name]] == ["predictions_sha256"]
 
 
 def test_undefined_is_not_a_number(tmp_path: Path):
-    (row,) = read_rows([finished(tmp_path, "tfn", 1, test=dict.fromkeys(MOSI.headings, None))])
+    (row,) = read_rows([finished(tmp_path, "tfn", 1, test=dict.fromkeys(MOSI.headings, None) | {"mae": 0.75})])
     assert np.isnan(row.test("corr")).all()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda text: text[: text.rindex("test")], r"its MAE on test is 0.5000, and 1.2500 is in result.json: copy"),
+        (lambda text: text.replace("a,1.0,1.5", "a,1.0,nan"), r"its MAE on test is nan, and 1.2500 is in result.json"),
+        (lambda text: text.replace("a,1.0,1.5", "a,1.0,"), r"is damaged \(ValueError\(.could not convert"),
+        (lambda text: text.replace("a,1.0,1.5,", "a,1.0"), r"is damaged .*row 2 has not the columns of the first line"),
+        (lambda text: text.replace("id", "name"), r"is damaged \(KeyError\('id'\)\): copy it again"),
+        (lambda text: text.replace("test", "train"), "is damaged .*it has no utterance of test"),
+        (lambda text: "\0", "is damaged"),
+    ],
+)
+def test_predictions_that_are_not_those_that_were_measured_are_refused(
+    tmp_path: Path, damage: Callable[[str], str], words: str
+):
+    cells = [finished(tmp_path, "tfn", 1), finished(tmp_path, "tfn", 2)]
+    path = cells[1].run_dir / "predictions.csv"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match=f"seed2/predictions.csv.*{words}"):
+        read_rows(cells)
+
+
+def test_a_run_without_a_figure_is_one_whose_predictions_are_not_numbers(tmp_path: Path):
+    cell = finished(tmp_path, "tfn", 1, test=dict.fromkeys(MOSI.headings, None))
+    with pytest.raises(UserError, match=r"its MAE on test is 0\.7500, and nan is in result\.json"):
+        read_rows([cell])
+    path = cell.run_dir / "predictions.csv"
+    path.write_text(path.read_text().replace("1.5", "nan"))
+    (row,) = read_rows([cell])
+    assert np.isnan(row.test("mae")).all()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +134,7 @@ def test_word_vectors_stand_beside_an_encoder(tmp_path: Path):
 
 
 def test_errors_are_those_that_the_protocol_measures(tmp_path: Path):
-    cells = [finished(tmp_path, "tfn", 3, protocol="sims", test=dict.fromkeys(SIMS.headings, 0.5))]
+    cells = [finished(tmp_path, "tfn", 3, protocol="sims", test=dict.fromkeys(SIMS.headings, 1.0))]
     (row,) = read_rows(cells)
     np.testing.assert_array_equal(row.predictions, [[1.5, 2]])
     np.testing.assert_array_equal(row.errors, [[0, 2]])  # of 1 and -1, clipped to [-1, 1]
