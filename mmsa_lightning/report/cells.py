@@ -109,10 +109,16 @@ def distinct(found: Iterable[Cell]) -> list[Cell]:
     """The cells, each once.
 
     Raises:
-        UserError: two runs are of the same row and seed.
+        UserError: two runs are of the same row and seed, or two cells are of the same folder.
     """
     by_place: dict[tuple[str, int], Cell] = {}
+    by_folder: dict[Path, Cell] = {}
     for cell in found:
+        if (other := by_folder.setdefault(cell.run_dir, cell)) != cell:
+            raise UserError(
+                f"{cell.run_dir} would be both {other.row} seed {other.seed} and {cell.row} seed {cell.seed}: leave "
+                "out hydra.run.dir, or let it name model and seed"
+            )
         if (other := by_place.setdefault((cell.row, cell.seed), cell)) != cell:
             raise UserError(
                 f"two runs of {cell.row} seed {cell.seed}: {other.run_dir} and {cell.run_dir}; leave out one of them"

@@ -104,7 +104,7 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
     found = {cell: result.read(cell.run_dir) for cell in cells}
     absent = [cell for cell in cells if found[cell] is None]
     if len(absent) == len(cells):
-        raise UserError(f"none of {len(cells)} cells has a result in {cells[0].run_dir.parents[3]}")
+        raise UserError(f"none of {len(cells)} cells has a result; the first would be in {cells[0].run_dir}")
     if absent and not partial:
         raise UserError(
             f"{len(absent)} of {len(cells)} cells have no result: {listed(absent)}; --partial leaves them out"

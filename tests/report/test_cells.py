@@ -45,6 +45,13 @@ def test_what_hydra_does_not_know_is_a_users_error():
         cells("table3", ["no_such=1"])
 
 
+def test_two_cells_have_two_folders():
+    with pytest.raises(UserError, match="one would be both tfn seed 1 and tfn seed 2: leave"):
+        cells("table3", ["model=tfn", "seed=1,2", "hydra.run.dir=one"])
+    found = cells("table3", ["model=tfn", "seed=1,2", "hydra.run.dir=own/${seed}"])
+    assert [str(cell.run_dir) for cell in found] == ["own/1", "own/2"]
+
+
 def test_runs_of_one_row_and_seed_are_told_apart_by_the_user(tmp_path: Path):
     for folder in ("a", "b"):
         finished(tmp_path / folder, "tfn", 1, {"near": 1.0, "far": 1.0})
