@@ -6,6 +6,7 @@ the page's row of TFN shows under MAE. README shows the tables that it names bet
 
 from __future__ import annotations
 
+import posixpath
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -198,9 +199,7 @@ def section(recipe: Mapping[str, Any]) -> str:
         parts += [shown.markdown() for shown in found.values()]
         parts += [_picture(recipe["folder"], name, what) for name, what in recipe.get("pictures", {}).items()]
         parts.append("\n".join(_filled(f"- **{VERDICTS[v]}** {_told(recipe, v, found)}", "  ") for v in VERDICTS))
-        links = [
-            f"[{given['csv']}](../experiments/results/{recipe['folder']}/{given['csv']})" for given in _csvs(recipe)
-        ]
+        links = [_link(recipe["folder"], given["csv"]) for given in _csvs(recipe)]
         parts.append(f"From {', '.join(links)}.")
     return "\n\n".join(parts)
 
@@ -215,6 +214,12 @@ def _told(recipe: Mapping[str, Any], verdict: str, found: Mapping[str, Table]) -
 
 def _picture(folder: str, name: str, what: str) -> str:
     return f"![{what}](../experiments/results/{folder}/{name})"
+
+
+def _link(folder: str, name: str) -> str:
+    address = posixpath.normpath(f"../experiments/results/{folder}/{name}")  # published figures lie beside results/
+    shown = name if not name.startswith("..") else posixpath.relpath(address, "../experiments")
+    return f"[{shown}]({address})"
 
 
 def _filled(text: str, indent: str = "") -> str:
