@@ -20,17 +20,17 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.config import PACKAGE
 
 NAME = "result.json"
+REQUIRED: dict[str, Any] = {  # of result.json, what commands read without asking
+    "data": str, "model": str, "ablation": str, "seed": int, "config_hash": str, "data_hash": str,
+    "valid": dict[str, float | None], "test": dict[str, float | None], "epochs": int, "best_epoch": int,
+    "text": str | None, "text_encoder": str | None,
+}  # fmt: skip
 ROBUSTNESS, ROBUSTNESS_ERRORS = "robustness.csv", "robustness_errors.csv"  # of mmsa robustness
 RATES = tuple(step / 10 for step in range(11))  # of the former, as TFR-Net and EMT-DLFR
 PREDICTIONS = "predictions.csv"  # of valid and test
 EVALUATION, EVALUATION_PREDICTIONS = "evaluation.csv", "evaluation_predictions.csv"  # of mmsa evaluate
 KEY = ("data_hash", "split", "standardize")  # the columns of the former that say what was measured
 FAR = 5.0  # and what it calls far: standard deviations between the means of a feature in two data sets
-HELD: dict[str, Any] = {  # of what the former has, that which every command reads
-    "data": str, "model": str, "ablation": str, "seed": int, "config_hash": str, "data_hash": str,
-    "valid": dict[str, float | None], "test": dict[str, float | None], "epochs": int, "best_epoch": int,
-    "text": str | None, "text_encoder": str | None,
-}  # fmt: skip
 MEASURED_LATER = (ROBUSTNESS, ROBUSTNESS_ERRORS, EVALUATION, EVALUATION_PREDICTIONS)
 PACKAGES = ("mmsa-lightning", "torch", "lightning", "transformers", "hydra-core", "torchmetrics", "numpy", "h5py")
 
@@ -53,7 +53,9 @@ def read(run_dir: Path) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         found = None
-    if not isinstance(found, dict) or not all(name in found and fits(found[name], hint) for name, hint in HELD.items()):
+    if not isinstance(found, dict) or not all(
+        name in found and fits(found[name], hint) for name, hint in REQUIRED.items()
+    ):
         raise UserError(f"{path} is not a result; remove it to run again")
     return found
 

@@ -208,7 +208,8 @@ def _test(run_dir: Path, record: dict[str, Any]) -> tuple[list[Utterance], np.nd
             raise ValueError("it has no utterance of test")
     clipped = PROTOCOLS[protocol_name(record)].clipped
     error = np.abs(clipped(predictions) - clipped(np.array([utterance.label for utterance in utterances]))).mean()
-    recorded = math.nan if record["test"]["mae"] is None else record["test"]["mae"]
+    recorded = record["test"].get("mae")
+    recorded = math.nan if recorded is None else recorded
     if not math.isclose(error, recorded, abs_tol=1e-3) and not (math.isnan(error) and math.isnan(recorded)):
         raise UserError(
             f"{path}: its MAE on test is {error:.4f}, and {recorded:.4f} is in {result.NAME}: copy the run "
