@@ -197,6 +197,17 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return rows
 
 
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a CSV file but ``id``, float64 (rows,), NaN where one is blank.
+
+    Raises:
+        UserError: as :func:`read_rows`; there is no row, or a cell that is no number.
+    """
+    rows = read_rows(path)
+    with as_written(path):
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0] if name != "id"}
+
+
 @contextmanager
 def as_written(path: Path) -> Iterator[None]:
     """Say in one line that a file which this program wrote, or a copy of it, does not hold what was written there.

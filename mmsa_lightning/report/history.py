@@ -19,10 +19,7 @@ FOLLOWED = {  # of generated labels, name in metrics.csv before the task: what i
 
 def read_history(run_dir: Path) -> dict[str, np.ndarray]:
     """Every logged value, float64 (epochs,) by its name; NaN in an epoch that lacks it."""
-    path = run_dir / "metrics.csv"
-    rows = files.read_rows(path)
-    with files.as_written(path):
-        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
+    return files.read_columns(run_dir / "metrics.csv")
 
 
 def together(histories: Sequence[dict[str, np.ndarray]], name: str) -> np.ndarray:

@@ -223,8 +223,8 @@ def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:
     paths = [run_dir / "generated_labels.csv" for run_dir in run_dirs]
     if not all(path.is_file() for path in paths):
         return {}
-    tables = [_columns(path) for path in paths]
-    agreement: dict[str, Agreement] = {}
+    tables = [files.read_columns(path) for path in paths]
+    agreement = {}
     for modality in MODALITIES:
         made, true = f"generated_{modality}", f"true_{modality}"
         if all({made, true} <= set(table) for table in tables):
@@ -232,13 +232,6 @@ def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:
             generated = {measure: np.array([own[measure] for own in found]) for measure in found[0]}
             agreement[modality] = Agreement(generated, _measured(tables[0]["label"], tables[0][true]))
     return agreement
-
-
-def _columns(path: Path) -> dict[str, np.ndarray]:
-    """The columns of numbers, float64 (utterances,), NaN where one is blank."""
-    records = files.read_rows(path)
-    with files.as_written(path):
-        return {name: np.array([float(r[name] or "nan") for r in records]) for name in records[0] if name != "id"}
 
 
 def _measured(values: np.ndarray, truth: np.ndarray) -> dict[str, float]:
