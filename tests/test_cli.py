@@ -115,6 +115,24 @@ def test_no_jobs_at_once_are_refused(capsys, number):
     assert f"n_jobs={number}: give 1 or more" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("override", "why"),
+    [
+        ("hydra.sweeper.n_trials=0", "give 1 or more"),
+        ("hydra.sweeper.n_jobs=-1", "give 1 or more"),
+        ("hydra.run.dir=", "give a run's folder"),
+        ("hydra.sweep.subdir=''", "give a run's folder"),
+    ],
+)
+def test_a_setting_of_hydras_that_no_run_could_follow_is_refused(capsys, tmp_path, monkeypatch, override, why):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "-m", "experiment=search", override, "data=mosi", "data.path=none.h5"])
+    assert end.value.code == 2
+    assert f"{override}: {why}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 ENCODINGS = ["gbk", "latin-1", "cp437", "cp932", "ascii"]
 
 

@@ -89,6 +89,7 @@ def main(argv: list[str] | None = None) -> None:
             flags, overrides = arrange(sys.argv[1:])
             _refuse_foreign_code([*flags, *overrides])
             _refuse_no_jobs(overrides)
+            _refuse_no_folder(overrides)
             check_groups(overrides)
             sys.argv[1:] = [*flags, *overrides]  # where Hydra reads them
             try:
@@ -123,7 +124,7 @@ def _refuse_foreign_code(words: list[str]) -> None:
 
 
 def _refuse_no_jobs(overrides: list[str]) -> None:
-    """Refuse numbers of runs at once that joblib ends with a traceback, or takes for all cores but some.
+    """Refuse numbers of runs that joblib or Optuna ends with a traceback, or joblib takes for all cores but some.
 
     Raises:
         UserError: that is none.
@@ -132,6 +133,20 @@ def _refuse_no_jobs(overrides: list[str]) -> None:
         name, _, value = word.lstrip("+").partition("=")
         if name == "hydra.launcher.n_jobs" and re.fullmatch(r"0+|-(?!1$)\d+", value):
             raise UserError(f"{word}: give 1 or more, or -1 for as many as there are GPUs, or cores and memory")
+        if name in ("hydra.sweeper.n_trials", "hydra.sweeper.n_jobs") and re.fullmatch(r"0+|-\d+", value):
+            raise UserError(f"{word}: give 1 or more")
+
+
+def _refuse_no_folder(overrides: list[str]) -> None:
+    """Refuse an empty name of a run's folder: it would train into the folder it is started in.
+
+    Raises:
+        UserError: a name is empty.
+    """
+    for word in overrides:
+        name, equals, value = word.lstrip("+").partition("=")
+        if equals and name in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir") and not value.strip("\"' "):
+            raise UserError(f"{word}: give a run's folder")
 
 
 def _refuse_one_id(cfg: DictConfig) -> None:

@@ -22,6 +22,7 @@ PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: \t]*", re.ASCII)  # what Hydra reads with
 QUOTES = ("'", '"')
 GROUPS = ("data", "model", "+ablation", "ablation", "trainer", "logger", "tuned", "experiment")
 # What Hydra says of a setting that is not there, and its advice to add it all the same, which nothing would read.
+_MERGING = re.compile(r"Error merging override (.*)")  # the reason is in its cause
 _UNKNOWN = re.compile(r"Could not override '(\w+)'\.\nTo append to your config use \+\1=.*")
 
 
@@ -89,6 +90,8 @@ def explain(error: Exception) -> str:
         if isinstance(within, UserError):
             return str(within)
         within = within.__cause__ or within.__context__
+    if (merging := _MERGING.fullmatch(str(error))) and isinstance(error.__cause__, OmegaConfBaseException):
+        return f"{merging[1]}: {str(error.__cause__).splitlines()[0]}"
     if not isinstance(error, OverrideParseException):
         return _UNKNOWN.sub(r"\1: there is no such setting; conf/train.yaml lists them", str(error))
     override, reason = error.override, str(error)

@@ -179,6 +179,12 @@ def test_a_setting_that_nothing_reads_is_refused() -> None:
     assert explain(raised.value) == "gradient_clip_val: there is no such setting; conf/train.yaml lists them"
 
 
+def test_what_a_setting_of_hydras_cannot_be_is_said() -> None:
+    with pytest.raises(ConfigCompositionException) as raised:
+        compose("train", ["hydra.job.chdir=perhaps"])
+    assert explain(raised.value) == "hydra.job.chdir=perhaps: Value 'perhaps' is not a valid bool (type str)"
+
+
 def test_which_devices_a_run_is_on_is_not_part_of_what_it_is() -> None:
     def hashed(devices: str) -> str:
         return config_hash(compose_plain(f"trainer.devices={devices}"))
