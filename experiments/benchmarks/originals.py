@@ -3,9 +3,9 @@
     mmsa data encode stores/mosi.h5 --text-encoder minilm
     TQDM_DISABLE=1 python experiments/benchmarks/originals.py --store stores/mosi_minilm.h5 --out originals.csv
 
-Settings are MMSA's for MOSI. Models that read tokens read them with MiniLM, which MMSA fine-tunes; the others read the
-features of the text that are in the store, which ``mmsa data encode`` made with the same encoder. What is there already
-is not run again.
+Settings are MMSA's for MOSI; audio and vision are standardised, as ours are. Models that read tokens read them with
+MiniLM, which MMSA fine-tunes; the others read the features of the text that are in the store, which
+``mmsa data encode`` made with the same encoder. What is there already is not run again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     done = {(row["model"], row["seed"]) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
         pickle = Path(folder) / "aligned_50.pkl"
-        source.write(pickle, args.store)
+        source.write(pickle, args.store, standardized=True)
         for seed, model in itertools.product(args.seeds, args.models):
             if (model, str(seed)) not in done:
                 rows.append({"model": model, "seed": seed, **run(model, seed, pickle)})

@@ -10,25 +10,33 @@ import numpy as np
 from made import WIDTHS
 
 from mmsa_lightning.data.store import Split, Store
+from mmsa_lightning.data.utterances import Scale, moments
 
 STEPS = 50  # what MMSA pads to and cuts off at
 
 
-def write(path: Path, store: Path, seed: int = 0) -> None:
+def write(path: Path, store: Path, seed: int = 0, *, standardized: bool = False) -> None:
     """Tokens, labels, audio and vision; ``text``, precomputed features, is noise of width 768 where the store has none.
 
     Args:
         path: of the pickle.
         store: whose utterances it shall hold, with their tokens; noise stands in for audio or vision that it lacks.
+        seed: of the noise.
+        standardized: audio and vision as our models get them, by the moments of the training split.
     """
     rng = np.random.default_rng(seed)
-    parts = {name: _part(split, rng) for name, split in Store(store).splits.items()}
+    splits = Store(store).splits
+    train = splits["train"].sequences
+    scale = {m: moments(train[m]) for m in WIDTHS if standardized and m in train}
+    parts = {name: _part(split, scale, rng) for name, split in splits.items()}
     with path.open("wb") as file:
         pickle.dump(parts, file, protocol=4)
 
 
-def _part(split: Split, rng: np.random.Generator) -> dict[str, Any]:
+def _part(split: Split, scale: dict[str, Scale], rng: np.random.Generator) -> dict[str, Any]:
     sequences = {name: [ragged[i] for i in range(len(split))] for name, ragged in split.sequences.items()}
+    for m, (mean, std) in scale.items():  # a step that is zero throughout is a missing one
+        sequences[m] = [np.where(x.any(axis=1, keepdims=True), (x - mean) / std, x) for x in sequences[m]]
     tokens = _padded(sequences["tokens"])
     mask = _padded([np.ones(len(t)) for t in sequences["tokens"]])
     noise = {m: rng.standard_normal((len(split), STEPS, w), np.float32) * mask[..., None] for m, w in WIDTHS.items()}

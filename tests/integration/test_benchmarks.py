@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -63,9 +64,9 @@ def test_a_step_clips_gradients_as_the_config_says(store: Path) -> None:
 
 
 def test_both_sides_read_the_same_utterances(store: Path, tmp_path: Path) -> None:
-    pickle = tmp_path / "aligned_50.pkl"
-    source.write(pickle, store)
-    cli.main(["data", "import", str(pickle), "--dataset", "mosi", "--out", str(tmp_path / "mosi.h5")])
+    path = tmp_path / "aligned_50.pkl"
+    source.write(path, store)
+    cli.main(["data", "import", str(path), "--dataset", "mosi", "--out", str(tmp_path / "mosi.h5")])
     for name in SPLITS:
         given, taken = Store(store).splits[name], Store(tmp_path / "mosi.h5").splits[name]
         assert given.ids == taken.ids
@@ -73,6 +74,19 @@ def test_both_sides_read_the_same_utterances(store: Path, tmp_path: Path) -> Non
         for sequence in ("tokens", "audio", "vision"):
             for i in range(len(given)):
                 np.testing.assert_array_equal(given.sequences[sequence][i][:50], taken.sequences[sequence][i])
+
+
+def test_the_originals_get_features_as_ours_get_them(store: Path, tmp_path: Path) -> None:
+    source.write(path := tmp_path / "aligned_50.pkl", store, standardized=True)
+    with path.open("rb") as file:
+        parts = pickle.load(file)
+    raw = Store(store).splits
+    train = np.concatenate([raw["train"].sequences["vision"][i] for i in range(len(raw["train"]))])
+    for name in SPLITS:
+        first = raw[name].sequences["vision"][0][:50]
+        expected = (first - train.mean(axis=0)) / train.std(axis=0)
+        np.testing.assert_allclose(parts[name]["vision"][0][: len(first)], expected, rtol=1e-4, atol=1e-5)
+        assert not parts[name]["vision"][0][len(first) :].any()
 
 
 def test_a_step_trains(store: Path, tiny_bert: str) -> None:
