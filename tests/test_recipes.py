@@ -177,8 +177,12 @@ def test_the_commands_make_the_runs_that_are_published(recipe: dict[str, Any]) -
     lines = recipes.command(recipe, *recipe["models"]).splitlines()
     made = set()
     for line in (line for line in lines if line.startswith("python train.py -m")):
-        overrides = [word for word in shlex.split(line)[3:] if not word.startswith(("runs=", "experiment="))]
-        made |= {result.place(cell.run_dir) for cell in cells("table3", overrides)}
+        words = shlex.split(line)[3:]
+        experiment = next(
+            (word.removeprefix("experiment=") for word in words if word.startswith("experiment=")), "table3"
+        )
+        overrides = [word for word in words if not word.startswith(("runs=", "experiment="))]
+        made |= {result.place(cell.run_dir) for cell in cells(experiment, overrides)}
     assert listed(recipe) <= made
     packed = recipes.RESULTS / recipe["folder"] / "runs.zip"
     if packed.is_file():
