@@ -21,8 +21,8 @@ from mmsa_lightning.experiment.config import config_dir
 PLAIN = re.compile(r"[\w/\-\\+.$%*@?|: \t]*", re.ASCII)  # what Hydra reads without quotes
 QUOTES = ("'", '"')
 GROUPS = ("data", "model", "+ablation", "ablation", "trainer", "logger", "tuned", "experiment")
+_MERGING = re.compile(r"Error merging override (.*)")  # Hydra's words; the reason is in the error's cause
 # What Hydra says of a setting that is not there, and its advice to add it all the same, which nothing would read.
-_MERGING = re.compile(r"Error merging override (.*)")  # the reason is in its cause
 _UNKNOWN = re.compile(r"Could not override '(\w+)'\.\nTo append to your config use \+\1=.*")
 
 
