@@ -47,7 +47,7 @@ def main() -> None:
     done = {(row["model"], row["seed"]) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
         pickle = Path(folder) / "aligned_50.pkl"
-        source.write(pickle, args.store, standardized=True)
+        source.write(pickle, args.store, scaled=True)
         for seed, model in itertools.product(args.seeds, args.models):
             if (model, str(seed)) not in done:
                 rows.append({"model": model, "seed": seed, **run(model, seed, pickle)})

@@ -10,24 +10,24 @@ import numpy as np
 from made import WIDTHS
 
 from mmsa_lightning.data.store import Split, Store
-from mmsa_lightning.data.utterances import Scale, moments
+from mmsa_lightning.data.utterances import Scale, moments, standardized
 
 STEPS = 50  # what MMSA pads to and cuts off at
 
 
-def write(path: Path, store: Path, seed: int = 0, *, standardized: bool = False) -> None:
+def write(path: Path, store: Path, seed: int = 0, *, scaled: bool = False) -> None:
     """Tokens, labels, audio and vision; ``text``, precomputed features, is noise of width 768 where the store has none.
 
     Args:
         path: of the pickle.
         store: whose utterances it shall hold, with their tokens; noise stands in for audio or vision that it lacks.
         seed: of the noise.
-        standardized: audio and vision as our models get them, by the moments of the training split.
+        scaled: audio and vision standardised as our models get them, by the moments of the training split.
     """
     rng = np.random.default_rng(seed)
     splits = Store(store).splits
     train = splits["train"].sequences
-    scale = {m: moments(train[m]) for m in WIDTHS if standardized and m in train}
+    scale = {m: moments(train[m]) for m in WIDTHS if scaled and m in train}
     parts = {name: _part(split, scale, rng) for name, split in splits.items()}
     with path.open("wb") as file:
         pickle.dump(parts, file, protocol=4)
@@ -35,8 +35,7 @@ def write(path: Path, store: Path, seed: int = 0, *, standardized: bool = False)
 
 def _part(split: Split, scale: dict[str, Scale], rng: np.random.Generator) -> dict[str, Any]:
     sequences = {name: [ragged[i] for i in range(len(split))] for name, ragged in split.sequences.items()}
-    for m, (mean, std) in scale.items():  # a step that is zero throughout is a missing one
-        sequences[m] = [np.where(x.any(axis=1, keepdims=True), (x - mean) / std, x) for x in sequences[m]]
+    sequences |= {m: [standardized(values, scale[m]) for values in sequences[m]] for m in scale}
     tokens = _padded(sequences["tokens"])
     mask = _padded([np.ones(len(t)) for t in sequences["tokens"]])
     noise = {m: rng.standard_normal((len(split), STEPS, w), np.float32) * mask[..., None] for m, w in WIDTHS.items()}

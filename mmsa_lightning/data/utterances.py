@@ -89,18 +89,22 @@ class Utterances(Dataset[Batch]):
         }
 
     def _standardised(self, name: str, rows: list[np.ndarray]) -> Padded:
-        """Padded, and standardised at one go: steps that are zero throughout, missing ones and padding too, stay so."""
+        """Padded, and standardised at one go."""
         padded = Padded.from_arrays(rows)
         if name not in self.scale:
             return padded
-        mean, std = self.scale[name]
-        values = padded.values.numpy()
-        values = np.where(values.any(axis=2, keepdims=True), (values - mean) / std, values)
+        values = standardized(padded.values.numpy(), self.scale[name])
         return replace(padded, values=torch.from_numpy(values))
 
 
 def _modality(sequence: str) -> str:
     return "text" if sequence == "tokens" else sequence
+
+
+def standardized(values: np.ndarray, scale: Scale) -> np.ndarray:
+    """``values``, (…, steps, features): steps that are zero throughout, missing ones and padding too, stay so."""
+    mean, std = scale
+    return np.where(values.any(axis=-1, keepdims=True), (values - mean) / std, values)
 
 
 def moments(ragged: Ragged) -> Scale:

@@ -29,6 +29,20 @@ EXTRAS = {  # ours that bring plugins of Hydra's along
     "hydra/launcher/submitit_slurm": "launchers",
     "hydra/sweeper/optuna": "search",
 }
+NO_NUMBER = (r"0+|-\d+", "give 1 or more")
+NO_FOLDER = (r"[\"' ]*", "give a run's folder")
+NOTHING = {  # settings of Hydra's: values that end in a traceback or mean something else there, and what to do
+    # Joblib takes -2 for all cores but one.
+    "hydra.launcher.n_jobs": (
+        r"0+|-(?!1$)\d+",
+        "give 1 or more, or -1 for as many as there are GPUs, or cores and memory",
+    ),
+    "hydra.sweeper.n_trials": NO_NUMBER,
+    "hydra.sweeper.n_jobs": NO_NUMBER,
+    "hydra.run.dir": NO_FOLDER,  # a run would be in the folder that it is started in
+    "hydra.sweep.dir": NO_FOLDER,
+    "hydra.sweep.subdir": NO_FOLDER,
+}
 failed_jobs: dict[str, list[str]] = {}  # of a sweep: run directories by the line that their jobs ended with
 sweep_process = 0  # id of the process that collects them
 
@@ -88,8 +102,7 @@ def main(argv: list[str] | None = None) -> None:
         with one_line_errors():
             flags, overrides = arrange(sys.argv[1:])
             _refuse_foreign_code([*flags, *overrides])
-            _refuse_no_jobs(overrides)
-            _refuse_no_folder(overrides)
+            _refuse_empty(overrides)
             check_groups(overrides)
             sys.argv[1:] = [*flags, *overrides]  # where Hydra reads them
             try:
@@ -123,30 +136,16 @@ def _refuse_foreign_code(words: list[str]) -> None:
             raise UserError(f"{word}: give a run's folder without ..")
 
 
-def _refuse_no_jobs(overrides: list[str]) -> None:
-    """Refuse numbers of runs that joblib or Optuna ends with a traceback, or joblib takes for all cores but some.
+def _refuse_empty(overrides: list[str]) -> None:
+    """Refuse what no run could follow: numbers of runs and names of folders in ``NOTHING``.
 
     Raises:
-        UserError: that is none.
-    """
-    for word in overrides:
-        name, _, value = word.lstrip("+").partition("=")
-        if name == "hydra.launcher.n_jobs" and re.fullmatch(r"0+|-(?!1$)\d+", value):
-            raise UserError(f"{word}: give 1 or more, or -1 for as many as there are GPUs, or cores and memory")
-        if name in ("hydra.sweeper.n_trials", "hydra.sweeper.n_jobs") and re.fullmatch(r"0+|-\d+", value):
-            raise UserError(f"{word}: give 1 or more")
-
-
-def _refuse_no_folder(overrides: list[str]) -> None:
-    """Refuse an empty name of a run's folder: it would train into the folder it is started in.
-
-    Raises:
-        UserError: a name is empty.
+        UserError: an override gives one.
     """
     for word in overrides:
         name, equals, value = word.lstrip("+").partition("=")
-        if equals and name in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir") and not value.strip("\"' "):
-            raise UserError(f"{word}: give a run's folder")
+        if equals and name in NOTHING and re.fullmatch(NOTHING[name][0], value):
+            raise UserError(f"{word}: {NOTHING[name][1]}")
 
 
 def _refuse_one_id(cfg: DictConfig) -> None:

@@ -77,7 +77,7 @@ def test_both_sides_read_the_same_utterances(store: Path, tmp_path: Path) -> Non
 
 
 def test_the_originals_get_features_as_ours_get_them(store: Path, tmp_path: Path) -> None:
-    source.write(path := tmp_path / "aligned_50.pkl", store, standardized=True)
+    source.write(path := tmp_path / "aligned_50.pkl", store, scaled=True)
     with path.open("rb") as file:
         parts = pickle.load(file)
     raw = Store(store).splits
