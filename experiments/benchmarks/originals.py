@@ -5,12 +5,14 @@
 
 Settings are MMSA's for MOSI; audio and vision are standardised, as ours are. Models that read tokens read them with
 MiniLM, which MMSA fine-tunes; the others read the features of the text that are in the store, which
-``mmsa data encode`` made with the same encoder. What is there already is not run again.
+``mmsa data encode`` made with the same encoder, padded in front: their last step sums an utterance up, and is a word
+then. What is there already is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import tempfile
 import time
@@ -24,6 +26,7 @@ from MMSA.config import get_config_regression
 from MMSA.data_loader import MMDataLoader
 from MMSA.models import AMIO
 from MMSA.trains import ATIO
+from MMSA.trains.singleTask import MULT
 from MMSA.utils import setup_seed
 
 from mmsa_lightning import files
@@ -31,6 +34,7 @@ from mmsa_lightning.models.layers import minilm
 
 WIDTH = 384  # of MiniLM; MMSA's code has BERT-base's in places
 MODELS = ["tfn", "mult", "misa", "bert_mag", "self_mm"]  # by MMSA's names
+READ_FEATURES = {"tfn", "mult"}
 SHOWN = {"mae": "MAE", "corr": "Corr", "acc7": "Mult_acc_7", "acc2_has0": "Has0_acc_2", "acc2_non0": "Non0_acc_2"}
 
 
@@ -46,10 +50,12 @@ def main() -> None:
     rows = files.read_rows(args.out) if args.out.is_file() else []
     done = {(row["model"], row["seed"]) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
-        pickle = Path(folder) / "aligned_50.pkl"
-        source.write(pickle, args.store, scaled=True)
+        front, back = Path(folder) / "front.pkl", Path(folder) / "back.pkl"
+        source.write(front, args.store, scaled=True, front=True)
+        source.write(back, args.store, scaled=True)
         for seed, model in itertools.product(args.seeds, args.models):
             if (model, str(seed)) not in done:
+                pickle = front if model in READ_FEATURES else back
                 rows.append({"model": model, "seed": seed, **run(model, seed, pickle)})
                 files.write_rows(args.out, rows)
 
@@ -74,6 +80,7 @@ def run(model: str, seed: int, pickle: Path) -> dict[str, float]:
     )
     if "text_out" in args and model == "self_mm":
         args["text_out"] = WIDTH
+    MULT.ReduceLROnPlateau = _plateau
     setup_seed(seed)
     loaders = MMDataLoader(args, num_workers=0)
     args["train_samples"] = len(loaders["train"].dataset)
@@ -88,6 +95,12 @@ def run(model: str, seed: int, pickle: Path) -> dict[str, float]:
     network.load_state_dict(torch.load(args["model_save_path"]))
     found: dict[str, Any] = trainer.do_test(network, loaders["test"], mode="TEST")
     return {name: float(found[theirs]) for name, theirs in SHOWN.items()} | {"seconds": round(seconds, 1)}
+
+
+@functools.wraps(torch.optim.lr_scheduler.ReduceLROnPlateau)
+def _plateau(*args: Any, verbose: bool, **kwargs: Any) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
+    """As torch had it when MMSA was written: ``verbose``, which printed, is gone since."""
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(*args, **kwargs)
 
 
 if __name__ == "__main__":

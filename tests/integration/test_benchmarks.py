@@ -89,6 +89,21 @@ def test_the_originals_get_features_as_ours_get_them(store: Path, tmp_path: Path
         assert not parts[name]["vision"][0][len(first) :].any()
 
 
+def test_features_are_padded_in_front_and_tokens_behind_where_that_is_asked_for(store: Path, tmp_path: Path) -> None:
+    source.write(path := tmp_path / "aligned_50.pkl", store, front=True)
+    with path.open("rb") as file:
+        parts = pickle.load(file)
+    for name, split in Store(store).splits.items():
+        for i in range(len(split)):
+            tokens, vision = split.sequences["tokens"][i][:50], split.sequences["vision"][i][:50]
+            np.testing.assert_array_equal(parts[name]["vision"][i][50 - len(vision) :], vision)
+            assert not parts[name]["vision"][i][: 50 - len(vision)].any()
+            assert parts[name]["text"][i][50 - len(tokens) :].all()
+            assert not parts[name]["text"][i][: 50 - len(tokens)].any()
+            np.testing.assert_array_equal(parts[name]["text_bert"][i][0][: len(tokens)], tokens)
+            assert not parts[name]["text_bert"][i][1][len(tokens) :].any()
+
+
 def test_a_step_trains(store: Path, tiny_bert: str) -> None:
     steps = Steps("data=own", f"data.path={store}", f"text_encoder={tiny_bert}")
     before = [p.detach().clone() for p in steps.module.parameters()]
