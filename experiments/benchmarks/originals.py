@@ -1,7 +1,7 @@
 """What MMSA 2.2.1's own code reaches on the utterances of a store, as it trains and chooses by itself.
 
     mmsa data encode stores/mosi.h5 --text-encoder minilm
-    TQDM_DISABLE=1 python experiments/benchmarks/originals.py --store stores/mosi_minilm.h5 --out originals.csv
+    TQDM_DISABLE=1 python experiments/benchmarks/originals.py --store stores/mosi_minilm.h5 --out originals_runs.csv
 
 Settings are MMSA's for MOSI; audio and vision are standardised, as ours are. Models that read tokens read them with
 MiniLM, which MMSA fine-tunes; the others read the features of the text that are in the store, which
@@ -33,7 +33,7 @@ from mmsa_lightning import files
 from mmsa_lightning.models.layers import minilm
 
 WIDTH = 384  # of MiniLM; MMSA's code has BERT-base's in places
-MODELS = ["tfn", "mult", "misa", "bert_mag", "self_mm"]  # by MMSA's names
+MODELS = {"tfn": "tfn", "mult": "mult", "misa": "misa", "mag_bert": "bert_mag", "self_mm": "self_mm"}  # its names
 READ_FEATURES = {"tfn", "mult"}
 SHOWN = {"mae": "MAE", "corr": "Corr", "acc7": "Mult_acc_7", "acc2_has0": "Has0_acc_2", "acc2_non0": "Non0_acc_2"}
 
@@ -41,7 +41,7 @@ SHOWN = {"mae": "MAE", "corr": "Corr", "acc7": "Mult_acc_7", "acc2_has0": "Has0_
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True, help="with tokens, and text encoded by MiniLM")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, required=True, help="a CSV, a row a run")
@@ -62,7 +62,9 @@ def main() -> None:
 
 def run(model: str, seed: int, pickle: Path) -> dict[str, float]:
     """Train by MMSA's loop, and measure test with the weights that it chose; figures as MMSA rounds them."""
-    args = get_config_regression(model, "mosi", Path(MMSA.__file__).parent / "config" / "config_regression.json")
+    args = get_config_regression(
+        MODELS[model], "mosi", Path(MMSA.__file__).parent / "config" / "config_regression.json"
+    )
     args.update(  # which sets attributes, too
         {
             "featurePath": str(pickle),

@@ -1,0 +1,48 @@
+"""Others' results beside ours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import beside
+import numpy as np
+import pytest
+from scipy import stats
+
+from mmsa_lightning import files
+
+THEIRS = [0.93, 0.88, 0.97]
+OURS = [0.91, 0.90, 0.86, 0.87, 0.95]
+
+
+def line(row: str, mean: float, std: float, n: int) -> dict[str, object]:
+    return {"row": row, "metric": "mae", "mean": mean, "std": std, "n": n}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    runs = [{"model": "tfn", "seed": seed, "mae": mae, "seconds": 9.0} for seed, mae in enumerate(THEIRS)]
+    files.write_rows(tmp_path / "originals_runs.csv", runs)
+    ours = 100 * np.array(OURS)
+    files.write_rows(tmp_path / "first.csv", [line("tfn", ours.mean(), ours.std(ddof=1), 5), line("lmf", 50, 1, 3)])
+    files.write_rows(tmp_path / "second.csv", [line("tfn", 10, 1, 5)])
+    monkeypatch.setattr(sys, "argv", ["beside.py", str(tmp_path), "--tables", "first.csv", "second.csv"])
+    return tmp_path
+
+
+def test_means_over_seeds(folder: Path) -> None:
+    beside.main()
+    (found,) = files.read_rows(folder / "originals.csv")
+    assert (found["row"], found["metric"], found["n"]) == ("tfn", "mae", "3")
+    assert float(found["mean"]) == pytest.approx(100 * np.mean(THEIRS), abs=1e-3)
+    assert float(found["std"]) == pytest.approx(100 * np.std(THEIRS, ddof=1), abs=1e-3)
+
+
+def test_the_difference_to_the_first_table_that_has_the_model_has_welchs_interval(folder: Path) -> None:
+    beside.main()
+    (found,) = files.read_rows(folder / "difference.csv")
+    test = stats.ttest_ind(100 * np.array(OURS), 100 * np.array(THEIRS), equal_var=False)
+    interval = test.confidence_interval(0.95)
+    given = [float(found[name]) for name in ("difference", "low", "high")]
+    assert given == pytest.approx([100 * (np.mean(OURS) - np.mean(THEIRS)), interval.low, interval.high], abs=1e-3)
