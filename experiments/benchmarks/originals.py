@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,7 +27,6 @@ from MMSA.config import get_config_regression
 from MMSA.data_loader import MMDataLoader
 from MMSA.models import AMIO
 from MMSA.trains import ATIO
-from MMSA.trains.singleTask import MULT
 from MMSA.utils import setup_seed
 
 from mmsa_lightning import files
@@ -82,7 +82,7 @@ def run(model: str, seed: int, pickle: Path) -> dict[str, float]:
     )
     if "text_out" in args and model == "self_mm":
         args["text_out"] = WIDTH
-    MULT.ReduceLROnPlateau = _plateau
+    sys.modules["MMSA.trains.singleTask.MULT"].ReduceLROnPlateau = _plateau  # type: ignore[attr-defined]
     setup_seed(seed)
     loaders = MMDataLoader(args, num_workers=0)
     args["train_samples"] = len(loaders["train"].dataset)
