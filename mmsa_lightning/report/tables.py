@@ -78,8 +78,10 @@ def _explained(rows: Sequence[Row], modalities: Sequence[str]) -> str:
     )
 
 
-def paper_grid(found: Comparison) -> Grid:
-    """What the paper prints, and in brackets how far the mean measured here lies from it."""
+def paper_grid(found: Comparison) -> Grid | None:
+    """What the paper prints, and in brackets how far the mean measured here lies from it; None if it prints no row."""
+    if not any(name in found.paper for name in found.names):
+        return None
     headings = found.rows[0].protocol.headings
     cells = [
         [

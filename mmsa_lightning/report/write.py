@@ -63,10 +63,7 @@ def write_table(
         paper = {}
     found = Comparison(rows, paper, against)
     grids = [tables.measured_grid(found, _caption(number, wanted, rows)), *tables.intervals_grids(found)]
-    if paper:
-        grids.append(tables.paper_grid(found))
-    if (tested := tables.tests_grid(found)) is not None:
-        grids.append(tested)
+    grids += filter(None, [tables.paper_grid(found), tables.tests_grid(found)])
     out.mkdir(parents=True, exist_ok=True)
     name = f"table{number}"
     markdown = write_grids(grids, out / name)

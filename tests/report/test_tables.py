@@ -35,9 +35,14 @@ def test_best_is_the_lowest_mae_and_the_highest_of_the_others(row: MakeRow):
 
 def test_the_papers_figures_stand_with_the_difference_and_their_errata(row: MakeRow):
     grid = tables.paper_grid(Comparison([row("tfn", [0.4]), row("toy", [0.1])], PAPER))
+    assert grid is not None
     assert grid.rows[0] == ["TFN", "50.00 (−10.00)", "50.00†", "", *["50.00 (+0.00)"] * 4]
     assert grid.rows[1] == ["toy", *[""] * 7]
     assert "† TFN, Corr: a misprint." in grid.title
+
+
+def test_rows_that_the_paper_lacks_are_not_set_beside_nothing(row: MakeRow):
+    assert tables.paper_grid(Comparison([row("toy", [0.1])], PAPER)) is None
 
 
 def test_the_csv_has_both_intervals_what_could_be_shown_and_ranks_to_sensible_digits(row: MakeRow):
