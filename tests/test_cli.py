@@ -40,7 +40,8 @@ def test_help_imports_nothing_heavy(argv):
 LARGE = {"torch", "torch._dynamo", "lightning", "torchmetrics", "transformers", "hydra", "matplotlib", "scipy"}
 NEEDLESS = {"scipy.signal", "scipy.optimize", "pandas", "sklearn", "peft", "wandb", "joblib", "submitit", "optuna"}
 REPORTS = {"hydra", "matplotlib", "scipy"}
-ENCODERS = {"torch", "torch._dynamo", "transformers", "scipy", "scipy.optimize"}  # transformers brings scipy and dynamo
+# transformers brings dynamo and scipy; older ones scikit-learn, where it is installed, and with it joblib.
+ENCODERS = {"torch", "torch._dynamo", "transformers", "scipy", "scipy.optimize", "sklearn", "joblib"}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ ENCODERS = {"torch", "torch._dynamo", "transformers", "scipy", "scipy.optimize"}
         pytest.param(["models"], ENCODERS | {"hydra"}, marks=pytest.mark.slow),
         pytest.param(
             ["train", "data=own", "data.path=none.h5"],
-            LARGE | {"scipy.signal", "scipy.optimize"},  # torchmetrics brings matplotlib and scipy
+            LARGE | ENCODERS | {"scipy.signal"},  # torchmetrics brings matplotlib and scipy
             marks=pytest.mark.slow,
         ),
     ],

@@ -260,10 +260,12 @@ def _finite(model: nn.Module, loss: Tensor) -> None:
 
 @contextlib.contextmanager
 def _without_autocast() -> Iterator[None]:
-    """Without ``torch.autocast``, which the meta device has not."""
-    autocast = torch.autocast
+    """Without ``torch.autocast``, which the meta device has not; older transformers ask whether it is on."""
+    autocast, is_enabled = torch.autocast, torch.is_autocast_enabled
     torch.autocast = lambda *_, **__: contextlib.nullcontext()  # type: ignore[misc, assignment]
+    torch.is_autocast_enabled = lambda *_: False
     try:
         yield
     finally:
         torch.autocast = autocast  # type: ignore[misc]
+        torch.is_autocast_enabled = is_enabled
