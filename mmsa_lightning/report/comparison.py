@@ -42,7 +42,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Test:
-    """One row against another, in MAE times 100.
+    """One row against another, or some against others, in MAE times 100.
 
     Attributes:
         difference: of their means.
@@ -165,11 +165,15 @@ def over_seeds(values: np.ndarray, printed: float | None = None) -> Figure:
 
 def held_against(first: Sampled, others: dict[str, Sampled]) -> dict[str, Test]:
     """A row against each other one."""
-    differences = [estimate(first, other) for other in others.values()]
-    corrected, utterances = (holm([getattr(d, p) for d in differences]) for p in ("p", "utterances_p"))
+    return tests({name: estimate(first, other) for name, other in others.items()})
+
+
+def tests(differences: dict[str, Estimate]) -> dict[str, Test]:
+    """Each of several differences against none, with p corrected for their number."""
+    corrected, utterances = (holm([getattr(d, p) for d in differences.values()]) for p in ("p", "utterances_p"))
     return {
         name: Test(difference, p, of_utterances)
-        for name, difference, p, of_utterances in zip(others, differences, corrected, utterances, strict=True)
+        for (name, difference), p, of_utterances in zip(differences.items(), corrected, utterances, strict=True)
     }
 
 

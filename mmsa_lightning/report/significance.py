@@ -8,12 +8,13 @@ Statistics 2007). So the variance is put together of its parts, as in studies wh
 (Obuchowski & Rockette, Communications in Statistics 1995; with readers of their own on each side: Hillis, Statistics in
 Medicine 2014):
 
-    V = Σ S² / n + max(C, 0),  C = U - Σ I / n
+    V = Σ w² S² / n + max(C, 0),  C = U - Σ w² I / n
 
-The sums are over the one or two rows. S² is the variance of a row's n seeds (n - 1), U the variance of what is
-estimated under resampled utterances, and I the variance of a seed against its row under these, which S² has already: C
-is what seeds have in common because their utterances are the same. Student's t has V² / (Σ (S² / n)² / (n - 1) +
-C² / (utterances - 1)) degrees of freedom (Satterthwaite 1946; Hillis, Statistics in Medicine 2007).
+The sums are over the rows, of which w is the weight: 1, or -1 of one that is subtracted. S² is the variance of a row's
+n seeds (n - 1), U the variance of what is estimated under resampled utterances, and I the variance of a seed against
+its row under these, which S² has already: C is what seeds have in common because their utterances are the same.
+Student's t has V² / (Σ (w² S² / n)² / (n - 1) + C² / (utterances - 1)) degrees of freedom (Satterthwaite 1946;
+Hillis, Statistics in Medicine 2007).
 ``experiments/benchmarks/intervals.py`` measures how often the intervals hold.
 """
 
@@ -33,7 +34,7 @@ ALPHA, POWER = 0.05, 0.8
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds, or the difference of two rows' means; NaN where it is undefined.
+    """A mean over seeds, or a weighted sum of rows' means, such as a difference; NaN where it is undefined.
 
     Attributes:
         value: as observed.
@@ -89,7 +90,12 @@ class Estimate:
 def estimate(
     row: Sampled, other: Sampled | None = None, *, within: tuple[float, float] = (-math.inf, math.inf)
 ) -> Estimate:
-    """The mean of a row, or by how much it is above another row's on the same utterances.
+    """The mean of a row, or by how much it is above another row's on the same utterances; as :func:`contrast`."""
+    return contrast([(1, row)] if other is None else [(1, row), (-1, other)], within=within)
+
+
+def contrast(rows: Sequence[tuple[float, Sampled]], *, within: tuple[float, float] = (-math.inf, math.inf)) -> Estimate:
+    """A sum of rows' means on the same utterances, each with its weight before it.
 
     Where a row has one seed, what other seeds would change is not known and left out. With few of them Student's t may
     go beyond what is possible, of an accuracy above 1, say: the interval ends ``within``.
@@ -97,22 +103,22 @@ def estimate(
     Raises:
         ValueError: not the same utterances.
     """
-    if other is not None and row.utterances != other.utterances:
-        raise ValueError(f"{row.utterances} utterances against {other.utterances}")
-    value, drawn = row.observed.mean(), row.drawn.mean(axis=0)
-    if other is not None:
-        value, drawn = value - other.observed.mean(), drawn - other.drawn.mean(axis=0)
+    utterances = rows[0][1].utterances
+    if other := next((row.utterances for _, row in rows if row.utterances != utterances), None):
+        raise ValueError(f"{utterances} utterances against {other}")
+    value = sum(weight * row.observed.mean() for weight, row in rows)
+    drawn = np.sum([weight * row.drawn.mean(axis=0) for weight, row in rows], axis=0)
     if np.isnan(value) or np.isnan(drawn).any():
         return Estimate(float(value), math.nan, math.nan, math.nan, math.nan, math.nan)
     variance = spread = 0.0
     common = drawn.var()
-    for side in filter(None, (row, other)):
-        n = len(side.observed)
+    for weight, row in rows:
+        n = len(row.observed)
         if n > 1:
-            seeds = side.observed.var(ddof=1) / n
-            common -= (side.drawn - side.observed[:, None]).var(axis=0, ddof=1).mean() / n
+            seeds = weight**2 * row.observed.var(ddof=1) / n
+            common -= weight**2 * (row.drawn - row.observed[:, None]).var(axis=0, ddof=1).mean() / n
             variance, spread = variance + seeds, spread + seeds**2 / (n - 1)
-    common, most = max(common, 0), max(row.utterances - 1, 1)
+    common, most = max(common, 0), max(utterances - 1, 1)
     variance, spread = variance + common, spread + common**2 / most
     df = variance**2 / spread if spread else most
     low, high = np.quantile(drawn, (ALPHA / 2, 1 - ALPHA / 2))

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmsa_lightning.report import ranks
 from mmsa_lightning.report.comparison import Comparison, Figure, Test, agreement
+from mmsa_lightning.report.effects import PARTS, pairs
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Row
@@ -148,6 +149,31 @@ def differences_grid(found: dict[str, Test], paper: dict[str, Printed], title: s
         for name, t in found.items()
     ]
     return Grid(title, ["", "Δ MAE", "95 % interval", "p", "p (Holm)"], cells)
+
+
+def effects_grid(found: dict[str, Test], rows: Sequence[Row]) -> Grid:
+    """What each part changes, of :func:`mmsa_lightning.report.effects.effects`."""
+    count = {part: len(own) for part, own in pairs(row.name for row in rows).items()}
+    title = (
+        "MAE with each part minus MAE without it (negative: the part helps), the mean over all pairs of rows that "
+        f"differ in it alone ({', '.join(f'{part}: {n}' for part, n in count.items())}): paired by utterance, over "
+        f"{resampled(min(len(row.results) for row in rows))}; {said_of(found)}"
+    )
+    return differences_grid({f"{part}, {PARTS[part]}": test for part, test in found.items()}, {}, title)
+
+
+def effects_records(found: dict[str, Test]) -> list[dict[str, object]]:
+    """The same for CSV; columns as in :func:`records`, ``difference`` with its interval."""
+    return [
+        {
+            "row": part,
+            "metric": "mae",
+            **_difference("difference", "", test.difference),
+            "p": short_p(test.difference.p),
+            "p_holm": short_p(test.corrected),
+        }
+        for part, test in found.items()
+    ]
 
 
 def records(found: Comparison) -> list[dict[str, object]]:

@@ -12,6 +12,7 @@ from mmsa_lightning.experiment import attention
 from mmsa_lightning.report import tables
 from mmsa_lightning.report.cells import Cell, cells, listed
 from mmsa_lightning.report.comparison import Comparison
+from mmsa_lightning.report.effects import effects
 from mmsa_lightning.report.figures.attention import attention_figure
 from mmsa_lightning.report.figures.rows import ranks_figure, rows_figure
 from mmsa_lightning.report.figures.style import save_figure
@@ -32,8 +33,9 @@ def write_table(
 ) -> str:
     """Write ``table<number>`` as .md and .tex; Tables 3 to 6, from their finished cells, as .csv, .png and .svg too.
 
-    With these come ``table<number>_runs.csv``, of which runs the table was made, and of several rows
-    ``table<number>_ranks`` .png and .svg, how sure their order is.
+    With these come ``table<number>_runs.csv``, of which runs the table was made, of several rows
+    ``table<number>_ranks`` .png and .svg, how sure their order is, and of an ablation ``table<number>_effects.csv``,
+    what each part changes (:mod:`mmsa_lightning.report.effects`).
 
     Args:
         number: 1 to 6.
@@ -66,6 +68,9 @@ def write_table(
     grids += filter(None, [tables.paper_grid(found), tables.tests_grid(found)])
     out.mkdir(parents=True, exist_ok=True)
     name = f"table{number}"
+    if changed := effects(found):
+        grids.append(tables.effects_grid(changed, rows))
+        files.write_rows(out / f"{name}_effects.csv", tables.effects_records(changed))
     markdown = write_grids(grids, out / name)
     files.write_rows(out / f"{name}.csv", tables.records(found))
     files.write_rows(out / f"{name}_runs.csv", run_records(rows))

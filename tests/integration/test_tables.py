@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -17,15 +18,12 @@ Arguments = Callable[..., list[str]]
 
 
 def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    narrow = arguments("data=demo", "seed=1,2", "+ablation=bi,full")
+    rows = ["none", "bi", "uni_weight", "full"]
+    narrow = arguments("data=demo", "seed=1,2", f"+ablation={','.join(rows)}")
     app.main(["-m", "experiment=table5", *narrow])
     results = {path: json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("result.json")}
-    assert sorted((r["ablation"], r["seed"]) for r in results.values()) == [
-        ("bi", 1),
-        ("bi", 2),
-        ("full", 1),
-        ("full", 2),
-    ]
+    assert {(r["ablation"], r["seed"]) for r in results.values()} == set(itertools.product(rows, (1, 2)))
+    assert len(results) == 8
 
     out = tmp_path / "tables"
     cli.main(["table", "5", "--out", str(out), *narrow])
@@ -34,7 +32,7 @@ def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: p
     assert markdown.startswith("Table 5 on demo, text + audio + vision, 26 test utterances.")
     assert {p.name for p in out.iterdir()} == {
         *(f"table5.{kind}" for kind in ("csv", "md", "png", "svg", "tex")),
-        *("table5_ranks.png", "table5_ranks.svg", "table5_runs.csv"),
+        *("table5_ranks.png", "table5_ranks.svg", "table5_runs.csv", "table5_effects.csv"),
     }
     with (out / "table5_runs.csv").open() as file:
         listed = {(r["row"], int(r["seed"])): r for r in csv.DictReader(file)}
@@ -44,6 +42,11 @@ def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: p
     assert all((tmp_path / "runs" / r["run"] / "result.json") in results for r in listed.values())
     with (out / "table5.csv").open() as file:
         mean = {(r["row"], r["metric"]): float(r["mean"]) for r in csv.DictReader(file)}
+    with (out / "table5_effects.csv").open() as file:
+        ((part, effect),) = ((r["row"], float(r["difference"])) for r in csv.DictReader(file))
+    gained = [mean[a, "mae"] - mean[b, "mae"] for a, b in (("bi", "none"), ("full", "uni_weight"))]
+    assert (part, effect) == ("bi", pytest.approx(sum(gained) / 2, abs=2e-4))
+    assert "| bi, attention between modalities |" in markdown
     maes = [r["test"]["mae"] for r in results.values() if r["ablation"] == "bi"]
     assert mean["bi", "mae"] == pytest.approx(100 * sum(maes) / 2, abs=1e-4)
 

@@ -9,6 +9,7 @@ import pytest
 
 from mmsa_lightning.report import tables
 from mmsa_lightning.report.comparison import Comparison
+from mmsa_lightning.report.effects import effects
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Agreement, Row
 from mmsa_lightning.report.significance import estimate
@@ -93,6 +94,24 @@ def test_intervals_stand_below_the_means_and_against_the_best_of_each_metric(row
     means, _ = tables.intervals_grids(Comparison([*rows, row("mfn", [0.5], errors[:1])], PAPER))
     assert "where a row has one seed, over utterances alone" in means.title
     assert len(tables.intervals_grids(Comparison(rows[:1], PAPER))) == 1
+
+
+def test_effects_of_parts_are_named_and_said_how_many_pairs_they_are_of(row: MakeRow):
+    maes = {"none": 0.5, "bi": 0.4, "uni": 0.6, "bi_uni": 0.5}
+    rows = [row(name, [mae] * 2, np.full((2, 9), mae)) for name, mae in maes.items()]
+    found = effects(Comparison(rows))
+    grid = tables.effects_grid(found, rows)
+    assert [cells[:2] for cells in grid.rows] == [
+        ["bi, attention between modalities", "−10.00"],
+        ["uni, attention within each", "+10.00"],
+    ]
+    assert "(bi: 2, uni: 2)" in grid.title and "Holm over 2 comparisons" in grid.title
+    records = tables.effects_records(found)
+    assert [(r["row"], r["metric"], r["difference"], r["low"]) for r in records] == [
+        ("bi", "mae", -10, -10),
+        ("uni", "mae", 10, 10),
+    ]
+    assert all(r["p"] == pytest.approx(0) and r["detectable"] == 0 for r in records)
 
 
 def test_without_the_papers_model_nothing_is_tested(row: MakeRow):
