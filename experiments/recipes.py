@@ -152,7 +152,8 @@ def tables(recipe: Mapping[str, Any]) -> dict[str, Table]:
 
 def _cell(line: Mapping[str, str], metric: str) -> str:
     if "difference" in line:
-        return f"{_signed(line['difference'])} [{_signed(line['low'])}, {_signed(line['high'])}]"
+        difference, low, high = (_signed(line[name], metric) for name in ("difference", "low", "high"))
+        return f"{difference} [{low}, {high}]"
     if not line["mean"]:
         return "undefined"
     spread = (
@@ -172,8 +173,8 @@ def _test(line: Mapping[str, str]) -> dict[str, str]:
     return {"difference": difference, "interval": f"[{low}, {high}]", "p": f"p {float(line['p_holm']):.2g}"}
 
 
-def _signed(text: str) -> str:
-    return _bare(f"{float(text) / 100:+.3f}")
+def _signed(text: str, metric: str = "mae") -> str:
+    return _bare(f"{float(text) / 100:+.3f}" if metric in FRACTIONS else f"{float(text):+.1f}")
 
 
 def _bare(number: str) -> str:
