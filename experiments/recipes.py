@@ -153,7 +153,7 @@ def tables(recipe: Mapping[str, Any]) -> dict[str, Table]:
 def _cell(line: Mapping[str, str], metric: str) -> str:
     if "difference" in line:
         difference, low, high = (_signed(line[name], metric) for name in ("difference", "low", "high"))
-        return f"{difference} [{low}, {high}]"
+        return f"{difference} [{low}, {high}]" + (f" {_p(line)}" if "p_holm" in line else "")
     if not line["mean"]:
         return "undefined"
     spread = (
@@ -170,7 +170,12 @@ def _figure(metric: str, text: str) -> str:
 def _test(line: Mapping[str, str]) -> dict[str, str]:
     """The paper's model against this row."""
     low, high, difference = (_signed(line[name]) for name in ("low", "high", "model_minus_row"))
-    return {"difference": difference, "interval": f"[{low}, {high}]", "p": f"p {float(line['p_holm']):.2g}"}
+    return {"difference": difference, "interval": f"[{low}, {high}]", "p": _p(line)}
+
+
+def _p(line: Mapping[str, str]) -> str:
+    """Of a test, corrected."""
+    return f"p {float(line['p_holm']):.2g}"
 
 
 def _signed(text: str, metric: str = "mae") -> str:

@@ -162,9 +162,11 @@ def test_a_table_of_differences_shows_their_intervals_and_sentences_find_them_by
         "| a | frames | +.012 [−.009, +.033] | −.100 [−.120, −.080] |",
         "| a | block | +.012 [−.009, +.033] |  |",
     ]
-    (results / "difference.csv").write_text("row,metric,difference,low,high\nb,corr,-1.2,-2,0.4\nb,acc7,1.2,-0.9,3.3\n")
+    (results / "difference.csv").write_text(
+        "row,metric,difference,low,high,p_holm\nb,corr,-1.2,-2,0.4,0.2351\nb,acc7,1.2,-0.9,3.3,1\n"
+    )
     own = recipes.table("made", {"csv": "difference.csv"})["b"]
-    assert (own["corr"], own["acc7"]) == ("−.012 [−.020, +.004]", "+1.2 [−0.9, +3.3]")
+    assert (own["corr"], own["acc7"]) == ("−.012 [−.020, +.004] p 0.24", "+1.2 [−0.9, +3.3] p 1")
     assert "{costs[a frames][0.5]}".format_map({"costs": table}) == "−.100 [−.120, −.080]"
 
 
