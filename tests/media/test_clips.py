@@ -37,12 +37,12 @@ def test_a_list_of_ids_and_videos_alone(folder: Path) -> None:
     assert [clip.id for clip in listed(folder, "x,a.mp4", "y,b.MOV", columns="id,video")] == ["x", "y"]
 
 
-def test_a_folder_is_one_utterance_a_video(folder: Path) -> None:
-    assert read(folder) == [Clip("a$_$0", folder / "a.mp4"), Clip("b$_$0", folder / "b.MOV")]
+def test_a_folder_is_one_utterance_a_video(folder: Path) -> None:  # as text: NaN is not NaN
+    assert str(read(folder)) == str([Clip("a$_$0", folder / "a.mp4"), Clip("b$_$0", folder / "b.MOV")])
 
 
 def test_a_video(folder: Path) -> None:
-    assert read(folder / "a.mp4") == [Clip("a$_$0", folder / "a.mp4")]
+    assert str(read(folder / "a.mp4")) == str([Clip("a$_$0", folder / "a.mp4")])
 
 
 @pytest.mark.parametrize(
