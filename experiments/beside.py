@@ -10,13 +10,14 @@ Welch's 95 % interval over seeds. As in the tables, figures are times 100.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from mmsa_lightning import files
+from mmsa_lightning.errors import UserError, one_line_errors
 
 LEVEL = 0.95
 
@@ -26,18 +27,33 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="with originals_runs.csv; of what is made, too")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="of ours, from the folder")
     args = parser.parse_args()
-    theirs = summary(files.read_rows(args.folder / "originals_runs.csv"))
+    with one_line_errors():
+        beside(args.folder, args.tables)
+
+
+def beside(folder: Path, tables: Sequence[Path]) -> None:
+    """Make the two CSVs.
+
+    Raises:
+        UserError: a model has one seed, or is in none of the tables.
+    """
+    theirs = summary(files.read_rows(folder / "originals_runs.csv"))
     ours: dict[tuple[str, str], Mapping[str, str]] = {}
-    for table in args.tables:
-        for line in files.read_rows(args.folder / table):
+    for table in tables:
+        for line in files.read_rows(folder / table):
             ours.setdefault((line["row"], line["metric"]), line)
     differences = []
     for line in theirs:
-        own = ours[line["row"], line["metric"]]
-        found = difference(*((float(x["mean"]), float(x["std"]), int(x["n"])) for x in (own, line)))
-        differences.append({"row": line["row"], "metric": line["metric"], **found})
-    files.write_rows(args.folder / "originals.csv", theirs)
-    files.write_rows(args.folder / "difference.csv", differences)
+        row, metric = line["row"], line["metric"]
+        if (row, metric) not in ours:
+            raise UserError(f"{row}, {metric}: in none of {', '.join(map(str, tables))}")
+        sides = (ours[row, metric], line)
+        if any(int(side["n"]) < 2 for side in sides):
+            raise UserError(f"{row}, {metric}: one seed has no spread; give each side two or more")
+        found = difference(*((float(side["mean"]), float(side["std"]), int(side["n"])) for side in sides))
+        differences.append({"row": row, "metric": metric, **found})
+    files.write_rows(folder / "originals.csv", theirs)
+    files.write_rows(folder / "difference.csv", differences)
 
 
 def summary(runs: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -46,7 +62,8 @@ def summary(runs: list[dict[str, str]]) -> list[dict[str, str]]:
     for model in dict.fromkeys(run["model"] for run in runs):
         for metric in (name for name in runs[0] if name not in ("model", "seed", "seconds")):
             values = 100 * np.array([float(run[metric]) for run in runs if run["model"] == model])
-            figures = {"mean": f"{values.mean():.4f}", "std": f"{values.std(ddof=1):.4f}", "n": str(len(values))}
+            std = values.std(ddof=1) if len(values) > 1 else np.nan
+            figures = {"mean": f"{values.mean():.4f}", "std": f"{std:.4f}", "n": str(len(values))}
             lines.append({"row": model, "metric": metric, **figures})
     return lines
 

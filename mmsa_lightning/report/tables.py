@@ -151,18 +151,18 @@ def differences_grid(found: dict[str, Test], paper: dict[str, Printed], title: s
     return Grid(title, ["", "Δ MAE", "95 % interval", "p", "p (Holm)"], cells)
 
 
-def effects_grid(found: dict[str, Test], rows: Sequence[Row]) -> Grid:
-    """What each part changes, of :func:`mmsa_lightning.report.effects.effects`."""
-    count = {part: len(own) for part, own in pairs(row.name for row in rows).items()}
+def effects_grid(found: Comparison, changed: dict[str, Test]) -> Grid:
+    """What each part changes, as found by :func:`mmsa_lightning.report.effects.effects`."""
+    count = {part: len(own) for part, own in pairs(found.names).items()}
     title = (
         "MAE with each part minus MAE without it (negative: the part helps), the mean over all pairs of rows that "
         f"differ in it alone ({', '.join(f'{part}: {n}' for part, n in count.items())}): paired by utterance, over "
-        f"{resampled(min(len(row.results) for row in rows))}; {said_of(found)}"
+        f"{resampled(found.fewest)}; {said_of(changed)}"
     )
-    return differences_grid({f"{part}, {PARTS[part]}": test for part, test in found.items()}, {}, title)
+    return differences_grid({f"{part}, {PARTS[part]}": test for part, test in changed.items()}, {}, title)
 
 
-def effects_records(found: dict[str, Test]) -> list[dict[str, object]]:
+def effects_records(changed: dict[str, Test]) -> list[dict[str, object]]:
     """The same for CSV; columns as in :func:`records`, ``difference`` with its interval."""
     return [
         {
@@ -172,7 +172,7 @@ def effects_records(found: dict[str, Test]) -> list[dict[str, object]]:
             "p": short_p(test.difference.p),
             "p_holm": short_p(test.corrected),
         }
-        for part, test in found.items()
+        for part, test in changed.items()
     ]
 
 

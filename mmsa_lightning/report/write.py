@@ -68,8 +68,10 @@ def write_table(
     grids += filter(None, [tables.paper_grid(found), tables.tests_grid(found)])
     out.mkdir(parents=True, exist_ok=True)
     name = f"table{number}"
+    for of_more_rows in ("effects.csv", "ranks.png", "ranks.svg"):
+        (out / f"{name}_{of_more_rows}").unlink(missing_ok=True)
     if changed := effects(found):
-        grids.append(tables.effects_grid(changed, rows))
+        grids.append(tables.effects_grid(found, changed))
         files.write_rows(out / f"{name}_effects.csv", tables.effects_records(changed))
     markdown = write_grids(grids, out / name)
     files.write_rows(out / f"{name}.csv", tables.records(found))

@@ -46,3 +46,18 @@ def test_the_difference_to_the_first_table_that_has_the_model_has_welchs_interva
     interval = test.confidence_interval(0.95)
     given = [float(found[name]) for name in ("difference", "low", "high")]
     assert given == pytest.approx([100 * (np.mean(OURS) - np.mean(THEIRS)), interval.low, interval.high], abs=1e-3)
+
+
+def test_a_model_that_is_not_ours_and_a_single_seed_are_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = files.read_rows(folder / "originals_runs.csv")
+    for given, words in (
+        ([*runs, *({**run, "model": "mult"} for run in runs)], "mult, mae: in none of first.csv, second.csv"),
+        (runs[:1], "tfn, mae: one seed has no spread"),
+    ):
+        files.write_rows(folder / "originals_runs.csv", given)
+        with pytest.raises(SystemExit) as stop:
+            beside.main()
+        assert stop.value.code == 2 and words in capsys.readouterr().err
+        assert not (folder / "difference.csv").exists()

@@ -50,7 +50,9 @@ def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: p
     maes = [r["test"]["mae"] for r in results.values() if r["ablation"] == "bi"]
     assert mean["bi", "mae"] == pytest.approx(100 * sum(maes) / 2, abs=1e-4)
 
-    cli.main(["table", "5", "--out", str(out), "--against", "bi", *narrow])
+    two = [*narrow[:-1], "+ablation=bi,full"]
+    cli.main(["table", "5", "--out", str(out), "--against", "bi", *two])
+    assert not (out / "table5_effects.csv").exists()  # of a table that was here before
     assert "MAE of bi minus each other row's" in (out / "table5.md").read_text()
     with (out / "table5.csv").open() as file:
         tested = {r["row"]: r["model_minus_row"] for r in csv.DictReader(file) if r["metric"] == "mae"}

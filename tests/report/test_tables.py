@@ -99,8 +99,9 @@ def test_intervals_stand_below_the_means_and_against_the_best_of_each_metric(row
 def test_effects_of_parts_are_named_and_said_how_many_pairs_they_are_of(row: MakeRow):
     maes = {"none": 0.5, "bi": 0.4, "uni": 0.6, "bi_uni": 0.5}
     rows = [row(name, [mae] * 2, np.full((2, 9), mae)) for name, mae in maes.items()]
-    found = effects(Comparison(rows))
-    grid = tables.effects_grid(found, rows)
+    compared = Comparison(rows)
+    found = effects(compared)
+    grid = tables.effects_grid(compared, found)
     assert [cells[:2] for cells in grid.rows] == [
         ["bi, attention between modalities", "−10.00"],
         ["uni, attention within each", "+10.00"],
