@@ -10,16 +10,17 @@ Welch's 95 % interval over seeds. As in the tables, figures are times 100.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from mmsa_lightning import files
 from mmsa_lightning.errors import UserError, one_line_errors
-
-LEVEL = 0.95
+from mmsa_lightning.report.comparison import Figure, over_seeds
+from mmsa_lightning.report.significance import Estimate
+from mmsa_lightning.report.wording import rounded
 
 
 def main() -> None:
@@ -37,44 +38,42 @@ def beside(folder: Path, tables: Sequence[Path]) -> None:
     Raises:
         UserError: a model has one seed, or is in none of the tables.
     """
-    theirs = summary(files.read_rows(folder / "originals_runs.csv"))
     ours: dict[tuple[str, str], Mapping[str, str]] = {}
     for table in tables:
         for line in files.read_rows(folder / table):
             ours.setdefault((line["row"], line["metric"]), line)
-    differences = []
-    for line in theirs:
-        row, metric = line["row"], line["metric"]
+    measured, differences = [], []
+    for (row, metric), theirs in summary(files.read_rows(folder / "originals_runs.csv")).items():
         if (row, metric) not in ours:
             raise UserError(f"{row}, {metric}: in none of {', '.join(map(str, tables))}")
-        sides = (ours[row, metric], line)
-        if any(int(side["n"]) < 2 for side in sides):
+        own = ours[row, metric]
+        if min(int(own["n"]), theirs.n) < 2:
             raise UserError(f"{row}, {metric}: one seed has no spread; give each side two or more")
-        found = difference(*((float(side["mean"]), float(side["std"]), int(side["n"])) for side in sides))
-        differences.append({"row": row, "metric": metric, **found})
-    files.write_rows(folder / "originals.csv", theirs)
+        found = welch(Figure(float(own["mean"]), float(own["std"]), int(own["n"]), None), theirs)
+        shown = {"difference": found.value, "low": found.low, "high": found.high}
+        place = {"row": row, "metric": metric}
+        measured.append(place | {"mean": rounded(theirs.mean), "std": rounded(theirs.std), "n": theirs.n})
+        differences.append(place | {name: rounded(value) for name, value in shown.items()})
+    files.write_rows(folder / "originals.csv", measured)
     files.write_rows(folder / "difference.csv", differences)
 
 
-def summary(runs: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Over seeds, times 100: a line a model and metric, with ``mean``, ``std`` (n - 1) and ``n``."""
-    lines = []
-    for model in dict.fromkeys(run["model"] for run in runs):
-        for metric in (name for name in runs[0] if name not in ("model", "seed", "seconds")):
-            values = 100 * np.array([float(run[metric]) for run in runs if run["model"] == model])
-            std = values.std(ddof=1) if len(values) > 1 else np.nan
-            figures = {"mean": f"{values.mean():.4f}", "std": f"{std:.4f}", "n": str(len(values))}
-            lines.append({"row": model, "metric": metric, **figures})
-    return lines
+def summary(runs: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], Figure]:
+    """Of each model and metric, over seeds."""
+    metrics = [name for name in runs[0] if name not in ("model", "seed", "seconds")]
+    models = dict.fromkeys(run["model"] for run in runs)
+    return {
+        (model, metric): over_seeds(np.array([float(run[metric]) for run in runs if run["model"] == model]))
+        for model in models
+        for metric in metrics
+    }
 
 
-def difference(ours: tuple[float, float, int], theirs: tuple[float, float, int]) -> dict[str, str]:
-    """Of two means, each with standard deviation and number of seeds: first minus second, and Welch's interval."""
-    gap = ours[0] - theirs[0]
-    parts = np.array([std**2 / n for _, std, n in (ours, theirs)])
-    freedom = parts.sum() ** 2 / (parts**2 / [n - 1 for *_, n in (ours, theirs)]).sum()
-    reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(parts.sum())
-    return {"difference": f"{gap:.4f}", "low": f"{gap - reach:.4f}", "high": f"{gap + reach:.4f}"}
+def welch(ours: Figure, theirs: Figure) -> Estimate:
+    """The first mean minus the second; over seeds alone, as nothing is known of single utterances."""
+    parts = np.array([side.std**2 / side.n for side in (ours, theirs)])
+    df = parts.sum() ** 2 / (parts**2 / [ours.n - 1, theirs.n - 1]).sum()
+    return Estimate(ours.mean - theirs.mean, float(np.sqrt(parts.sum())), float(df), math.nan, math.nan, math.nan)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ then. What is there already is not run again.
 from __future__ import annotations
 
 import argparse
-import functools
 import itertools
 import sys
 import tempfile
@@ -47,6 +46,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a CSV, a row a run")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    sys.modules["MMSA.trains.singleTask.MULT"].ReduceLROnPlateau = _plateau  # type: ignore[attr-defined]
     rows = files.read_rows(args.out) if args.out.is_file() else []
     done = {(row["model"], row["seed"]) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +82,6 @@ def run(model: str, seed: int, pickle: Path) -> dict[str, float]:
     )
     if "text_out" in args and model == "self_mm":
         args["text_out"] = WIDTH
-    sys.modules["MMSA.trains.singleTask.MULT"].ReduceLROnPlateau = _plateau  # type: ignore[attr-defined]
     setup_seed(seed)
     loaders = MMDataLoader(args, num_workers=0)
     args["train_samples"] = len(loaders["train"].dataset)
@@ -99,7 +98,6 @@ def run(model: str, seed: int, pickle: Path) -> dict[str, float]:
     return {name: float(found[theirs]) for name, theirs in SHOWN.items()} | {"seconds": round(seconds, 1)}
 
 
-@functools.wraps(torch.optim.lr_scheduler.ReduceLROnPlateau)
 def _plateau(*args: Any, verbose: bool, **kwargs: Any) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
     """As torch had it when MMSA was written: ``verbose``, which printed, is gone since."""
     return torch.optim.lr_scheduler.ReduceLROnPlateau(*args, **kwargs)
