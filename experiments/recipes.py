@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ NAMES = {
     "none": "without its three parts",
 }
 HEADINGS = {name: heading for protocol in PROTOCOLS.values() for name, heading in protocol.headings.items()}
+CHOICE = {"valid": "MAE of validation", "best_epoch": "best epoch"}
 FRACTIONS = ("mae", "corr")  # shown as such; the others are in per cent
 AXES = ("row", "text", "modality", "mode", "metric", "epoch")
 VERDICTS = {"holds": "What holds.", "fails": "What does not.", "open": "What cannot be said."}
@@ -85,7 +86,7 @@ class Table:
         """A GitHub table."""
         columns = list(dict.fromkeys(column for row in self.rows.values() for column in row.cells))
         tested = any(row.test for row in self.rows.values())
-        header = ["", *self.axes, *(HEADINGS.get(column, column) for column in columns)]
+        header = ["", *self.axes, *((HEADINGS | CHOICE).get(column, column) for column in columns)]
         header += ["Δ MAE, 95 % interval, p"] * tested
         lines = [
             [row.name, *row.axes, *(row.cells.get(column, "") for column in columns)]
@@ -121,10 +122,13 @@ def table(folder: str, given: Mapping[str, Any]) -> Table:
         folder: of ``results/``.
         given: the ``csv`` in it; a ``title``; ``rows``, those that are shown by a short name, each with its name in the
             CSV and on the page (all rows without it); ``where``, what other columns must be; ``across``, the column
-            that the table's columns are of.
+            that the table's columns are of; ``validation``, whether each row's MAE on validation, which its epoch was
+            chosen by, stands there too: of the list of runs beside the CSV.
     """
     where, across = given.get("where", {}), given.get("across", "metric")
-    lines = files.read_rows(RESULTS / folder / given["csv"])
+    path = RESULTS / folder / given["csv"]
+    lines = files.read_rows(path)
+    runs = files.read_rows(path.with_name(f"{path.stem}_runs.csv")) if given.get("validation") else []
     lines = [line for line in lines if all(line[column] == str(value) for column, value in where.items())]
     chosen = given.get("rows") or {row: [row, NAMES.get(row, row)] for row in dict.fromkeys(x["row"] for x in lines)}
     axes = [axis for axis in AXES if axis in lines[0] and axis not in (across, "row", *where)]
@@ -137,7 +141,8 @@ def table(folder: str, given: Mapping[str, Any]) -> Table:
             cells = {x[across]: _cell(x, str(where.get("metric", x["metric"]))) for x in own}
             if across == "metric":
                 seeds = {"n": own[0]["n"]} if "n" in own[0] else {}
-                cells = seeds | {metric: cells[metric] for metric in cells if metric in HEADINGS}
+                choice = _choice([run for run in runs if run["row"] == row]) if runs else {}
+                cells = seeds | choice | {metric: cells[metric] for metric in cells if metric in HEADINGS}
             test = next((_test(x) for x in own if x.get("model_minus_row")), {})
             rows[" ".join([key, *values]) if len(places) > 1 else key] = Row(name, values, cells, test)
     names = {row for row, _ in chosen.values()}
@@ -160,6 +165,12 @@ def _cell(line: Mapping[str, str], metric: str) -> str:
         [_figure(metric, line["std"])] if line["std"] and float(line["std"]) else []
     )  # none of what is always equal
     return " ± ".join([_figure(metric, line["mean"]), *spread])
+
+
+def _choice(runs: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Of a row's runs: the mean of what their epochs were chosen by, and from which to which these were."""
+    mean, epochs = np.mean([float(run["valid_mae"]) for run in runs]), sorted(int(run["best_epoch"]) for run in runs)
+    return {"valid": _bare(f"{mean:.3f}"), "best_epoch": f"{epochs[0]} to {epochs[-1]}"}
 
 
 def _figure(metric: str, text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 import zipfile
 from collections.abc import Iterator
@@ -170,11 +172,42 @@ def test_a_table_of_differences_shows_their_intervals_and_sentences_find_them_by
     assert "{costs[a frames][0.5]}".format_map({"costs": table}) == "−.100 [−.120, −.080]"
 
 
+def test_a_table_of_settings_shows_what_they_were_chosen_by(results: Path) -> None:
+    (results / "table3.csv").write_text("row,metric,n,mean,std\na,mae,2,75.2,1\nb,mae,1,75.2,\n")
+    runs = ["row,seed,valid_mae,best_epoch", "a,1,0.75,11", "a,2,0.652,9", "b,1,0.7,5"]
+    (results / "table3_runs.csv").write_text("\n".join(runs) + "\n")
+    table = recipes.table("made", {"csv": "table3.csv", "validation": True})
+    assert table.markdown().splitlines() == [
+        "|  | n | MAE of validation | best epoch | MAE |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| a | 2 | .701 | 9 to 11 | .752 ± .010 |",
+        "| b | 1 | .700 | 5 to 5 | .752 |",
+    ]
+    assert "valid" not in recipes.table("made", {"csv": "table3.csv"})["a"].cells
+
+
 def listed(recipe: dict[str, Any]) -> set[str]:
     """The runs that its tables say they are made of."""
     paths = [recipes.RESULTS / recipe["folder"] / given["csv"] for given in recipe.get("tables", [])]
     lists = {path.with_name(f"{path.stem}_runs.csv") for path in paths}
     return {row["run"] for path in lists if path.is_file() for row in files.read_rows(path)}
+
+
+def test_lists_of_runs_say_what_the_archived_runs_say() -> None:
+    archived = {}
+    for path in recipes.RESULTS.glob("*/runs.zip"):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(f"/{result.NAME}"):
+                    content = archive.read(name)
+                    archived[hashlib.sha256(content).hexdigest()] = json.loads(content)
+    rows = [row for path in recipes.RESULTS.glob("*/*_runs.csv") for row in files.read_rows(path)]
+    measured = [(row, archived[row["result_sha256"]]) for row in rows if row.get("result_sha256") in archived]
+    assert measured
+    for row, record in measured:
+        said = [float(row[name]) for name in ("seed", "valid_mae", "best_epoch", "epochs", "seconds")]
+        valid = round(record["valid"]["mae"], 6)
+        assert said == [record["seed"], valid, record["best_epoch"], record["epochs"], record["seconds"]], row
 
 
 @pytest.mark.parametrize("recipe", [r for r in ALL if listed(r)], ids=lambda r: r["title"])

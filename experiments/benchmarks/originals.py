@@ -6,12 +6,13 @@
 Settings are MMSA's for MOSI; audio and vision are standardised, as ours are. Models that read tokens read them with
 MiniLM, which MMSA fine-tunes; the others read the features of the text that are in the store, which
 ``mmsa data encode`` made with the same encoder, padded in front: their last step sums an utterance up, and is a word
-then. What is there already is not run again.
+then. Its MAG-BERT needs transformers below 5. What is there already is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from mmsa_lightning.models.layers import minilm
 
 WIDTH = 384  # of MiniLM; MMSA's code has BERT-base's in places
 MODELS = {"tfn": "tfn", "mult": "mult", "misa": "misa", "mag_bert": "bert_mag", "self_mm": "self_mm"}  # its names
+MAGS_ENCODER = "bert-base-uncased"  # stands in its MAG-BERT's code, which looks for a folder of this name first
 READ_FEATURES = {"tfn", "mult"}
 SHOWN = {"mae": "MAE", "corr": "Corr", "acc7": "Mult_acc_7", "acc2_has0": "Has0_acc_2", "acc2_non0": "Non0_acc_2"}
 
@@ -47,17 +49,19 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     sys.modules["MMSA.trains.singleTask.MULT"].ReduceLROnPlateau = _plateau  # type: ignore[attr-defined]
-    rows = files.read_rows(args.out) if args.out.is_file() else []
+    store, out = args.store.resolve(), args.out.resolve()
+    rows = files.read_rows(out) if out.is_file() else []
     done = {(row["model"], row["seed"]) for row in rows}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path(MAGS_ENCODER).symlink_to(minilm.directory())
         front, back = Path(folder) / "front.pkl", Path(folder) / "back.pkl"
-        source.write(front, args.store, scaled=True, front=True)
-        source.write(back, args.store, scaled=True)
+        source.write(front, store, scaled=True, front=True)
+        source.write(back, store, scaled=True)
         for seed, model in itertools.product(args.seeds, args.models):
             if (model, str(seed)) not in done:
                 pickle = front if model in READ_FEATURES else back
                 rows.append({"model": model, "seed": seed, **run(model, seed, pickle)})
-                files.write_rows(args.out, rows)
+                files.write_rows(out, rows)
 
 
 def run(model: str, seed: int, pickle: Path) -> dict[str, float]:

@@ -145,6 +145,8 @@ def run_record(row: str, seed: int, run_dir: Path, record: dict[str, Any], *read
         "row": row,
         "seed": seed,
         "run": result.place(run_dir),
+        "valid_mae": round(float(record["valid"]["mae"]), 6),
+        **{name: record.get(name) for name in ("best_epoch", "epochs", "seconds")},
         **{name: record.get(name) for name in ("config_hash", "data_hash", "precision", "git_commit")},
         **{f"{Path(name).stem}_sha256": files.sha256(run_dir / name) for name in read},
     }

@@ -44,12 +44,13 @@ def test_rows_hold_their_seeds_and_test_errors(tmp_path: Path):
 
 
 def test_what_a_table_was_made_of_is_listed_by_content(tmp_path: Path):
-    made = {"precision": "32-true", "git_commit": "abc"}
+    made = {"precision": "32-true", "git_commit": "abc", "epochs": 2, "seconds": 3.25}
     cells = [finished(tmp_path / "a", "tfn", 1, **made), finished(tmp_path / "a", "tfn", 2)]
     first, second = run_records(read_rows(cells))
     run_dir = tmp_path / "a" / "mosi" / "tfn" / "full" / "seed1"
     assert first == {
         **{"row": "tfn", "seed": 1, "run": "mosi/tfn/full/seed1", "config_hash": "c", "data_hash": "d"},
+        **{"valid_mae": 0.5, "best_epoch": 1, "epochs": 2, "seconds": 3.25},
         **{"precision": "32-true", "git_commit": "abc"},
         "result_sha256": hashlib.sha256((run_dir / "result.json").read_bytes()).hexdigest(),
         "predictions_sha256": hashlib.sha256((run_dir / "predictions.csv").read_bytes()).hexdigest(),
