@@ -123,6 +123,8 @@ def test_no_jobs_at_once_are_refused(capsys, number):
         ("hydra.sweeper.n_jobs=-1", "give 1 or more"),
         ("hydra.run.dir=", "give a run's folder"),
         ("hydra.sweep.subdir=''", "give a run's folder"),
+        ("hydra.verbose={a:1}", "give true, false or a list"),
+        ("hydra.verbose=3", "give true, false or a list"),
     ],
 )
 def test_a_setting_of_hydras_that_no_run_could_follow_is_refused(capsys, tmp_path, monkeypatch, override, why):

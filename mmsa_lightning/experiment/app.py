@@ -42,6 +42,7 @@ NOTHING = {  # settings of Hydra's: values that end in a traceback or mean somet
     "hydra.run.dir": NO_FOLDER,  # a run would be in the folder that it is started in
     "hydra.sweep.dir": NO_FOLDER,
     "hydra.sweep.subdir": NO_FOLDER,
+    "hydra.verbose": (r"\{.*|[-+.\d].*|null", "give true, false or a list of loggers"),
 }
 failed_jobs: dict[str, list[str]] = {}  # of a sweep: run directories by the line that their jobs ended with
 sweep_process = 0  # id of the process that collects them
