@@ -87,7 +87,7 @@ class Table:
         columns = list(dict.fromkeys(column for row in self.rows.values() for column in row.cells))
         tested = any(row.test for row in self.rows.values())
         header = ["", *self.axes, *((HEADINGS | CHOICE).get(column, column) for column in columns)]
-        header += ["Δ MAE, 95 % interval, p"] * tested
+        header += ["Δ MAE, 95 % interval; p"] * tested
         lines = [
             [row.name, *row.axes, *(row.cells.get(column, "") for column in columns)]
             + [" ".join(row.test.values())] * tested
@@ -95,10 +95,17 @@ class Table:
         ]
         rules = ["---", *["---:"] * (len(header) - 1)]
         parts = [self.title, "\n".join(map(_line, [header, rules, *lines]))]
+        told = []
+        if tested:
+            told.append(
+                "Δ MAE is that of the row without one, minus this row's; each interval is of its difference alone, and "
+                "p is corrected for all rows by Holm's method."
+            )
         if self.detectable:
             least, median, most = (_figure("mae", str(q)) for q in np.quantile(self.detectable, (0, 0.5, 1)))
-            shown = f"{median} ({least} to {most})" if least != most else median
-            parts.append(f"Smallest difference in MAE that a test could have shown: {shown}.")
+            shown = f"{median} (median; {least} to {most})" if least != most else median
+            told.append(f"Before correction, a test has a power of 80 % to show a difference of {shown} at p < .05.")
+        parts.append(_filled(" ".join(told)))
         if tested and not self.over_seeds:
             parts.append("Intervals and p are over utterances alone, and so say too much: other seeds would move them.")
         return "\n\n".join(filter(None, parts))

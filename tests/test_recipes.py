@@ -124,10 +124,12 @@ def test_a_section_is_made_of_the_csv(results: Path) -> None:
     assert text.splitlines()[:3] == ["## T", "", "N. Measured on 2020-01-01, on a machine."]
     assert "go lmf,full" in text.splitlines()
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert table[0] == "|  | n | MAE | Corr | Acc2 | Δ MAE, 95 % interval, p |"
+    assert table[0] == "|  | n | MAE | Corr | Acc2 | Δ MAE, 95 % interval; p |"
     assert table[2] == "| LMF | 5 | 1.001 ± .254 | undefined | 71.7 ± 15.1 | −.134 [−.157, −.110] p 0.0016 |"
     assert table[3] == "| the paper's model | 1 | .868 | −.029 | 79.7 |  |"
-    assert "Smallest difference in MAE that a test could have shown: .033." in text.splitlines()
+    told = " ".join(text.splitlines())
+    assert "Δ MAE is that of the row without one, minus this row's; each interval is of its difference alone" in told
+    assert "a test has a power of 80 % to show a difference of .033 at p < .05." in told
     assert "- **What holds.** Ours has .868, −.134 [−.157, −.110] of LMF's." in text.splitlines()
     with pytest.raises(AttributeError, match="LMF has no acc7"):
         recipes.section(recipe | {"holds": "{table[lmf].acc7}"})

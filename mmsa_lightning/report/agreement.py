@@ -32,6 +32,7 @@ class Course:
     """How the generated labels of one modality agree with true ones in the runs of a row.
 
     Attributes:
+        data: on which it was trained.
         row: its name.
         modality: text, audio or vision.
         epochs: by measure, of each seed float64 (epochs,), as far as it was trained; empty for a run of a version that
@@ -40,6 +41,7 @@ class Course:
         label: by measure, of the utterances' own label, from which generated labels start.
     """
 
+    data: str
     row: str
     modality: str
     epochs: dict[str, list[np.ndarray]]
@@ -66,6 +68,7 @@ def courses(rows: Sequence[Row]) -> list[Course]:
     histories = {row.name: [read_history(run_dir) for run_dir in row.run_dirs.values()] for row in known}
     return [
         Course(
+            next(iter(row.results.values()))["data"],
             row.name,
             modality,
             {
@@ -97,7 +100,7 @@ def _table(found: Sequence[Course], *, first: bool) -> Grid:
         [course.row, str(len(course.best["corr"])), *(_cell(course, measure, epoch) for measure, epoch in columns)]
         for course in found
     ]
-    title = f"Agreement of generated labels with true ones, {found[0].modality}."
+    title = f"Agreement of generated labels with true ones, {found[0].data}, {found[0].modality}."
     if first:
         title += (
             " Correlation over the training utterances that have a true one, after an epoch, after the one that was "

@@ -66,7 +66,7 @@ def write_page(
     tested = tables.tests_grid(found)
     curves = read_curves(cells)
     # Those of all rows before those of each one.
-    drawn = agreement.drawn(courses) | _figures(found, utterances=utterances) | robustness.drawn(curves)
+    drawn = agreement.drawn(courses) | _figures(found, utterances=utterances) | robustness.drawn(curves, first["data"])
     html.write(
         out,
         "page.html",

@@ -24,7 +24,7 @@ from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.paper import published_auilc
 from mmsa_lightning.report.resampling import sampled_means
 from mmsa_lightning.report.rows import run_record
-from mmsa_lightning.report.significance import Estimate, estimate
+from mmsa_lightning.report.significance import Estimate, estimate, holm
 from mmsa_lightning.training.protocols import Protocol
 
 WHAT = {
@@ -43,7 +43,7 @@ def grids(curves: Sequence[Curve], data: str) -> list[Grid]:
     for mode in WHAT:
         own = [curve for curve in curves if curve.mode == mode]
         if own:
-            found += [grid for grid in (_table(own, mode), _tests(own), _costs_grid(own, mode)) if grid]
+            found += [grid for grid in (_table(own, mode, data), _tests(own), _costs_grid(own, mode)) if grid]
     published = published_auilc(data)
     if published and any("[frames, same, reference]" in curve.row for curve in curves):
         metrics = [m for m in curves[0].protocol.metrics if m in published[0]]
@@ -63,7 +63,7 @@ def heading(protocol: Protocol, metric: str) -> str:
     return protocol.headings.get(metric, metric.capitalize())
 
 
-def _table(curves: Sequence[Curve], mode: str) -> Grid:
+def _table(curves: Sequence[Curve], mode: str, data: str) -> Grid:
     metrics = curves[0].protocol.metrics
     figures = [{m: curve.figure(m) for m in metrics} for curve in curves]
     cells = [
@@ -75,9 +75,11 @@ def _table(curves: Sequence[Curve], mode: str) -> Grid:
         what = f"mean over {', '.join(curves[0].at)}"
     else:
         what = "AUILC over the rates 0 to 1 in steps of 0.1"
+    seeds, masks = (sorted({draw[i] for curve in curves for draw in curve.draws} - {""}) for i in (0, 1))
     title = (
-        f"Test where {WHAT[mode]}: {what}; mean ± sample standard deviation over n seeds and mask seeds, times 100; "
-        "best in bold."
+        f"{data}, {curves[0].errors.shape[2]} test utterances where {WHAT[mode]}: {what}; mean ± sample standard "
+        f"deviation over n draws of seeds {_listed(seeds)}"
+        f"{f' and of mask seeds {_listed(masks)}' if masks else ''}, times 100; best in bold."
     )
     return Grid(title, ["", "n", *(heading(curves[0].protocol, m) for m in metrics)], cells, bold)
 
@@ -95,6 +97,10 @@ def _tests(curves: Sequence[Curve]) -> Grid | None:
         f"{wording.said_of(found)} {best} was chosen as the best of these rows, which favours it."
     )
     return tables.differences_grid(found, {}, title)
+
+
+def _listed(seeds: Sequence[object]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def costs(curves: Sequence[Curve]) -> dict[str, dict[float, Estimate]]:
@@ -120,27 +126,44 @@ def costs(curves: Sequence[Curve]) -> dict[str, dict[float, Estimate]]:
     }
 
 
+def _corrected(found: dict[str, dict[float, Estimate]]) -> dict[float, dict[str, float]]:
+    """p by rate and row, corrected over the rows of a rate."""
+    return {rate: dict(zip(found, holm([own[rate].p for own in found.values()]), strict=True)) for rate in AT}
+
+
 def _costs_grid(curves: Sequence[Curve], mode: str) -> Grid | None:
     if mode == "modality" or not (found := costs(curves)):
         return None
+    corrected = _corrected(found)
     compared = {*found, *(curve.complete for curve in curves if curve.row in found)}
     fewest = min(len(curve.errors) for curve in curves if curve.row in compared)
     title = (
         f"MAE where {WHAT[mode]}, of training with parts missing minus that of training on complete data (negative: it "
-        f"gains), with 95 % intervals: paired, over {wording.resampled(fewest)}."
+        f"gains), with 95 % intervals: paired, over {wording.resampled(fewest)}; p by Holm over {len(found)} "
+        "comparisons at each rate."
     )
     cells = [
         [
             row,
-            *(text for rate in AT for text in (wording.signed(own[rate].value), wording.interval(own[rate]))),
+            *(
+                text
+                for rate in AT
+                for text in (
+                    wording.signed(own[rate].value),
+                    wording.interval(own[rate]),
+                    wording.shown_p(corrected[rate][row]),
+                )
+            ),
         ]
         for row, own in found.items()
     ]
-    return Grid(title, ["", *(text for rate in AT for text in (f"Δ at rate {rate:g}", "95 % interval"))], cells)
+    return Grid(title, ["", *(text for rate in AT for text in (f"Δ at rate {rate:g}", "95 % interval", "p"))], cells)
 
 
 def cost_records(curves: Sequence[Curve]) -> list[dict[str, object]]:
     """One record a row, mode and rate of :func:`costs`, for CSV."""
+    found = {mode: costs([curve for curve in curves if curve.mode == mode]) for mode in ("frames", "block")}
+    corrected = {mode: _corrected(own) for mode, own in found.items()}
     return [
         {
             "row": row,
@@ -151,9 +174,10 @@ def cost_records(curves: Sequence[Curve]) -> list[dict[str, object]]:
             "low": wording.rounded(own.low),
             "high": wording.rounded(own.high),
             "p": wording.short_p(own.p),
+            "p_holm": wording.short_p(corrected[mode][rate][row]),
         }
-        for mode in ("frames", "block")
-        for row, rates in costs([curve for curve in curves if curve.mode == mode]).items()
+        for mode, rows in found.items()
+        for row, rates in rows.items()
         for rate, own in rates.items()
     ]
 
@@ -209,14 +233,14 @@ def write_robustness(cells: Sequence[Cell], out: Path) -> str:
     if costed := cost_records(curves):
         files.write_rows(out / "training.csv", costed)
     markdown = write_grids(made, out / "auilc")
-    for mode, figure in zip(dict.fromkeys(curve.mode for curve in curves), drawn(curves).values(), strict=True):
+    for mode, figure in zip(dict.fromkeys(curve.mode for curve in curves), drawn(curves, data).values(), strict=True):
         save_figure(figure, out / f"robustness_{mode}")
     return markdown
 
 
-def drawn(curves: Sequence[Curve]) -> dict[str, Drawing]:
+def drawn(curves: Sequence[Curve], data: str) -> dict[str, Drawing]:
     """A figure a mode, by its title."""
-    titles = {mode: f"Test where {WHAT[mode]}" for mode in dict.fromkeys(curve.mode for curve in curves)}
+    titles = {mode: f"{data}, test where {WHAT[mode]}" for mode in dict.fromkeys(curve.mode for curve in curves)}
     return {
         title: robustness_figure([curve for curve in curves if curve.mode == mode], title)
         for mode, title in titles.items()

@@ -16,7 +16,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.result import RATES
 from mmsa_lightning.report.cells import find_cells
 from mmsa_lightning.report.curves import read_curves
-from mmsa_lightning.report.robustness import costs, grids, write_robustness
+from mmsa_lightning.report.robustness import cost_records, costs, grids, write_robustness
 from mmsa_lightning.training.protocols import MOSI
 
 UTTERANCES = 6
@@ -43,7 +43,7 @@ def run(tmp_path: Path) -> Callable[..., Path]:
             "model": model,
             "ablation": "full",
             "seed": seed,
-            "valid": {},
+            "valid": {"mae": 0.5},
             "test": {},
             "epochs": 1,
         }
@@ -103,6 +103,11 @@ def test_the_best_row_is_tested_against_the_others(run: Callable[..., Path], tmp
     run("misa", 1, 0.2)
     table, tested, *_ = grids(read_curves(find_cells([tmp_path])), "demo")
     assert table.rows[0][:2] == ["misa", "2"] and (0, 2) in table.bold
+    words = (
+        f"demo, {UTTERANCES} test utterances where frames and word pieces are missing",
+        "of seeds 1 and of mask seeds 1, 2, times",
+    )
+    assert all(said in table.title for said in words)
     assert tested.title.startswith("MAE of misa minus") and tested.rows[0][:2] == ["tfn", "−30.00"]
     assert "published" not in table.title.lower()
 
@@ -138,6 +143,22 @@ def test_training_with_gaps_is_held_against_training_on_complete_data(run: Calla
         ("tfn [frames, uniform_half]", at) for at in ("0.0", "0.5")
     ]
     assert float(lines[0]["low"]) < float(lines[0]["difference"]) < float(lines[0]["high"])
+    assert lines[0]["p_holm"] == lines[0]["p"]  # one comparison at a rate
+
+
+def test_what_training_with_gaps_costs_is_corrected_for_the_rows_of_a_rate(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    missing = {"mode": "frames", "rate": 0.0, "train": "uniform_half", "draw": "keyed", "absent": "zeros"}
+    for seed, gaps in ((1, 0.53), (2, 0.55), (3, 0.54)):
+        for name, more in (("tfn", 0.0), ("misa", 0.3)):
+            run(name, seed, 0.5 + seed / 1000)
+            run(name, seed, gaps + more * seed, missing=missing)
+    found = cost_records(read_curves(find_cells([tmp_path])))
+    p = {record["row"]: record["p"] for record in found if record["at"] == 0.5}
+    corrected = {record["row"]: record["p_holm"] for record in found if record["at"] == 0.5}
+    less, more = sorted(p, key=lambda row: p[row])
+    assert corrected == {less: pytest.approx(2 * p[less], rel=1e-3), more: max(2 * p[less], p[more])}
 
 
 def test_runs_that_differ_in_a_setting_are_curves_of_their_own(run: Callable[..., Path], tmp_path: Path) -> None:

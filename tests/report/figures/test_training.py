@@ -41,7 +41,7 @@ def test_labels_are_followed_where_they_are_generated_and_their_truth_where_it_i
 
 def test_agreement_is_over_the_seeds_that_were_trained_so_long_beside_the_label_itself():
     def course(row: str, modality: str, *seeds: list[float]) -> Course:
-        return Course(row, modality, {"corr": [np.array(values) for values in seeds]}, {}, {"corr": 0.75})
+        return Course("sims", row, modality, {"corr": [np.array(values) for values in seeds]}, {}, {"corr": 0.75})
 
     found = [course("a", "text", [0.5, 0.25, 0.125], [0.25]), course("b", "text", [0.5]), course("a", "audio", [1.0])]
     figure = agreement_figure(found, "t")
