@@ -46,6 +46,6 @@ def settings(store: Path, epochs: int, runs: Path) -> list[str]:
 
 
 def imported(pickle: Path, store: Path) -> float:
-    """Import ``pickle`` as ``store``: the most MB that this had resident."""
+    """Import ``pickle`` as ``store``: the most MiB that this had resident."""
     command = "import sys, clock; from mmsa_lightning.cli import main; main(sys.argv[1:]); print(clock.peak())"
     return run("-c", command, "data", "import", pickle, "--dataset", "own", "--out", store)

@@ -31,12 +31,12 @@ class Passes:
         self.rates[kind].append(utterances / seconds)
 
     def summary(self) -> dict[str, Any]:
-        """The rates without the first epoch's, which warms up, and the process's peak memory in MB."""
+        """The rates without the first epoch's, which warms up, and the process's peak memory in MiB."""
         return {kind: rates[1:] for kind, rates in self.rates.items()} | {"peak": peak()}
 
 
 def peak() -> float:
-    """The most MB that this process has had resident so far (Linux; ``getrusage`` would count its parent's, too)."""
+    """The most MiB that this process has had resident so far (Linux; ``getrusage`` would count its parent's, too)."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     assert found
     return int(found[1]) / 1024
@@ -47,17 +47,19 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
-def first_step() -> list[float]:
-    """A list that gets the seconds from the process's start (``BENCH_START``) to the end of Adam's first step."""
-    found: list[float] = []
-    step = torch.optim.Adam.step
+def first_batch() -> list[float]:
+    """A list that gets the seconds from the process's start (``BENCH_START``) to the end of the first backward pass.
 
-    @functools.wraps(step)
-    def noted(*args: Any, **kwargs: Any) -> Any:
-        result = step(*args, **kwargs)
+    Not to the optimiser's first step, before which some models see one batch and others four.
+    """
+    found: list[float] = []
+    backward = torch.Tensor.backward
+
+    @functools.wraps(backward)
+    def noted(*args: Any, **kwargs: Any) -> None:
+        backward(*args, **kwargs)
         if not found:
             found.append(time.time() - float(os.environ["BENCH_START"]))
-        return result
 
-    torch.optim.Adam.step = noted  # type: ignore[method-assign]
+    torch.Tensor.backward = noted  # type: ignore[method-assign]
     return found

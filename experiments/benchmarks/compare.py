@@ -38,8 +38,8 @@ MEASURES = {  # unit and whether more is better
     "train": ("training, utterances/s", True),
     "epoch": ("training utterances/s of whole epochs", True),
     "evaluation": ("evaluation, utterances/s", True),
-    "start": ("start to first step, s", False),
-    "peak": ("peak memory, MB", False),
+    "start": ("start to the end of the first batch, s", False),
+    "peak": ("peak memory, MiB", False),
 }
 
 

@@ -34,16 +34,16 @@ def measure(folder: Path, counts: dict[str, int], model: str) -> None:
     """Write the pickle, import it, train on it; print a line of each."""
     source, store = folder / "aligned_50.pkl", folder / "mosei.h5"
     write(source, counts)
-    size = source.stat().st_size / 1e6
+    size = source.stat().st_size / 2**20
     peak = child.imported(source, store)
-    print(f"import: a pickle of {size:.0f} MB, at most {peak:.0f} MB resident, {peak / size:.2f} times the pickle")
+    print(f"import: a pickle of {size:.0f} MiB, at most {peak:.0f} MiB resident, {peak / size:.2f} times the pickle")
     source.unlink()
     overrides = [f"model={model}", "data=own", "text=features", "trainer.accelerator=cpu"]
     found = child.ours(overrides + child.settings(store, 1, folder / "runs"))
     peak, empty = found["peak"], found["empty"]
     print(
-        f"training: {model} on a store of {store.stat().st_size / 1e6:.0f} MB, at most {peak:.0f} MB resident, "
-        f"{peak - empty:.0f} MB more than the {empty:.0f} MB before it"
+        f"training: {model} on a store of {store.stat().st_size / 2**20:.0f} MiB, at most {peak:.0f} MiB resident, "
+        f"{peak - empty:.0f} MiB more than the {empty:.0f} MiB before it"
     )
 
 

@@ -45,10 +45,10 @@ def main(overrides: list[str]) -> dict[str, Any]:
         return trainer
 
     experiment.build_trainer = timed
-    first_step = clock.first_step()
+    first_batch = clock.first_batch()
     with contextlib.redirect_stdout(sys.stderr):
         train(overrides)
-    return timer.passes.summary() | {"start": first_step[0], "empty": empty}
+    return timer.passes.summary() | {"start": first_batch[0], "empty": empty}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python experiments/benchmarks/sweep.py                                    # Table 5 on the demo, two epochs a run
     python experiments/benchmarks/sweep.py trainer.max_epochs=4 seed=1,2      # any overrides after it
 
-Printed by run: the most MB that the process had resident during it, what it has left after it, and CPU seconds.
+Printed by run: the most MiB that the process had resident during it, and CPU seconds.
 The first run should not be told from the last.
 """
 
@@ -35,7 +35,7 @@ def main(overrides: list[str]) -> None:
         begun = time.process_time()
         found = run(*args)
         spent = time.process_time() - begun
-        print(f"run {number}: at most {clock.peak():.0f} MB resident, {spent:.1f} s", file=sys.stderr, flush=True)
+        print(f"run {number}: at most {clock.peak():.0f} MiB resident, {spent:.1f} s", file=sys.stderr, flush=True)
         return found
 
     experiment.run = measured

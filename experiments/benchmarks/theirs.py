@@ -25,17 +25,20 @@ class Enough(Exception):
 
 
 class Noted:
-    """A loader that knows when it was last begun."""
+    """A loader that knows when it was last begun. MMSA goes through it once before its first epoch, for the labels."""
 
     def __init__(self, loader: Any, passes: clock.Passes) -> None:
         self.loader = loader
         self.passes = passes
+        self.labelled = False
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        self.passes.begin_epoch(len(self.loader.dataset))
+        if self.labelled:
+            self.passes.begin_epoch(len(self.loader.dataset))
+        self.labelled = True
         self.begun = time.time()
         return iter(self.loader)
 
@@ -84,10 +87,10 @@ def main(
         return found
 
     trainer.do_test = timed
-    first_step = clock.first_step()
+    first_batch = clock.first_batch()
     with contextlib.suppress(Enough):
         trainer.do_train(model, loaders)
-    return passes.summary() | {"loading": loading, "start": first_step[0]}
+    return passes.summary() | {"loading": loading, "start": first_batch[0]}
 
 
 if __name__ == "__main__":

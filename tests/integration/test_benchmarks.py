@@ -170,8 +170,8 @@ def test_memory_is_measured(tmp_path: Path) -> None:
     command = [sys.executable, str(HERE / "memory.py"), "--counts", "24", "8", "8"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     imported, trained = printed.splitlines()
-    assert re.fullmatch(r"import: a pickle of 7 MB, at most \d{3} MB resident, [\d.]+ times the pickle", imported)
-    assert re.fullmatch(r"training: lmf on a store of \d MB, at most \d{3,4} MB .* before it", trained)
+    assert re.fullmatch(r"import: a pickle of 7 MiB, at most \d{3} MiB resident, [\d.]+ times the pickle", imported)
+    assert re.fullmatch(r"training: lmf on a store of \d MiB, at most \d{3,4} MiB .* before it", trained)
 
 
 def test_figures_of_batches_by_hand() -> None:
