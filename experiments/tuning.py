@@ -1,7 +1,7 @@
 """Search the learning rates of several systems, each as long and as far around its published ones, on validation alone.
 
-    python experiments/tuning.py --models lmf misa --trials 8 --name minilm data=mosi text_encoder=minilm text=bert
-    python train.py -m model=lmf,misa 'tuned=${model}_mosi_minilm' data=mosi text_encoder=minilm text=bert seed=1,2,3
+    python experiments/tuning.py --models lmf misa --trials 8 --name searched data=mosi text_encoder=minilm text=bert
+    python train.py -m model=lmf,misa 'tuned=${model}_mosi_searched' data=mosi text_encoder=minilm text=bert seed=1,2,3
 
 Each system is trained with its published rates, and with others that ``experiment=search`` draws from a third to three
 times of each. The rates of the run with the lowest validation MAE become ``conf/tuned/<model>_<data>_<name>.yaml``, the
