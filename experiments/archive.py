@@ -55,8 +55,15 @@ def unpack(path: Path, store: Path, out: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
             there = out / member
-            if there.name == result.NAME and there.is_file() and there.read_bytes() != archive.read(member):
-                raise UserError(f"{there} is of a run of your own: unpack to another --out")
+            if there.name != result.NAME:
+                continue
+            own = (
+                there.read_bytes() != archive.read(member)
+                if there.is_file()
+                else (there.parent / "checkpoints").exists()
+            )
+            if own:
+                raise UserError(f"{there.parent} is a run of your own: unpack to another --out")
         # Predictions first: a run has no result, and so is none, before its data are known to be those.
         for member in sorted(archive.namelist(), key=lambda member: not member.endswith(f"/{VALUES}")):
             place, _, name = member.rpartition("/")

@@ -91,8 +91,8 @@ def watch(
     with extra("report"), required():
         from mmsa_lightning.inference.load import load
         from mmsa_lightning.report.video import write_video
-    count = write_video(load(model), videos, out, separator=separator, encoding=encoding)
-    print(f"{out}: {count} utterances")
+    count, more = write_video(load(model), videos, out, separator=separator, encoding=encoding)
+    print(f"{out}: {f'the first {count}' if more else count} utterances")
 
 
 @app.command(cls=Command)

@@ -53,7 +53,8 @@ def predict(
     """
     if source != "-" and not (Path(source).is_file() or Path(source).is_dir()):
         raise UserError(f"there is no file {source}; give a store, a CSV of utterances, videos, or - for lines of text")
-    files.check_apart([out], [Path(source), *features.values()])
+    own = [path for path in Path(model).iterdir() if path.is_file()] if Path(model).is_dir() else []
+    files.check_apart([out], [Path(source), *features.values(), *own])
     for name, path in features.items():
         if path.exists() and not path.is_file():
             raise UserError(f"--{name} {path} is no file")

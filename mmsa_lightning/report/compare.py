@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from mmsa_lightning import files
 from mmsa_lightning.data.inspect import label_bins
 from mmsa_lightning.report import comparison, html, tables, wording
 from mmsa_lightning.report.figures.predictions import against_figure, signs_figure
@@ -34,6 +35,7 @@ def write_comparison(a: Path, b: Path, out: Path) -> None:
         UserError: as :func:`mmsa_lightning.report.sides.read_side` and :func:`mmsa_lightning.report.sides.pair`.
     """
     both = pair(read_side(a), read_side(b))
+    files.check_apart([out], [*both.a.sources, *both.b.sources])
     measured = bool(both.known.any())
     html.write(
         out,

@@ -23,7 +23,7 @@ def ranks(rows: Sequence[Sampled]) -> np.ndarray:
         chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
         means.append(np.einsum("sr,rs->r", row.drawn, chosen))
     # Sums in float32 of the same errors may differ in the last digit.
-    rounded = np.round(means, 4)
+    rounded = np.nan_to_num(np.round(means, 4), nan=np.inf)  # what is undefined is not the best
     return 1 + (rounded < rounded[:, None]).sum(axis=1)
 
 

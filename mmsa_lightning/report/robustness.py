@@ -230,6 +230,11 @@ def write_robustness(cells: Sequence[Cell], out: Path) -> str:
     read = result.NAME, result.ROBUSTNESS, result.ROBUSTNESS_ERRORS
     runs = [run_record(names[cell], cell.seed, cell.run_dir, record, *read) for cell, record in shown.items()]
     files.write_rows(out / "auilc_runs.csv", runs)
+    for stale in [
+        out / "training.csv",
+        *(out / f"robustness_{mode}{kind}" for mode in WHAT for kind in (".png", ".svg")),
+    ]:
+        stale.unlink(missing_ok=True)  # of an earlier call
     if costed := cost_records(curves):
         files.write_rows(out / "training.csv", costed)
     markdown = write_grids(made, out / "auilc")

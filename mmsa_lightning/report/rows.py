@@ -111,15 +111,33 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         )
     refuse_mixtures({cell: record for cell, record in found.items() if record})
     rows = []
+    order: list[str] = []  # of the first run's utterances; tests pair those of all runs
     for name in dict.fromkeys(cell.row for cell in cells):
         own = [cell for cell in cells if cell.row == name]
         done = {cell.seed: record for cell in own if (record := found[cell])}
         if done:
             run_dirs = {cell.seed: cell.run_dir for cell in own if found[cell]}
             tests = [_test(run_dir, done[seed]) for seed, run_dir in run_dirs.items()]
+            order = order or [utterance.id for utterance in tests[0][0]]
+            tests = [_in_order(order, *test, run_dir) for test, run_dir in zip(tests, run_dirs.values(), strict=True)]
             predictions = np.stack([predictions for _, predictions in tests])
             rows.append(Row(name, done, run_dirs, tests[0][0], predictions, _agreement(list(run_dirs.values()))))
     return rows
+
+
+def _in_order(
+    ids: list[str], utterances: list[Utterance], predictions: np.ndarray, run_dir: Path
+) -> tuple[list[Utterance], np.ndarray]:
+    """The same in the order of ``ids``, where a file was sorted by other hands.
+
+    Raises:
+        UserError: it has other utterances.
+    """
+    places = {utterance.id: i for i, utterance in enumerate(utterances)}
+    if len(ids) != len(utterances) or places.keys() != set(ids):
+        raise UserError(f"{run_dir / result.PREDICTIONS} has other utterances of test than the runs beside it")
+    chosen = [places[id] for id in ids]
+    return [utterances[i] for i in chosen], predictions[chosen]
 
 
 def run_records(rows: Sequence[Row]) -> list[dict[str, object]]:

@@ -108,7 +108,7 @@ def contrast(rows: Sequence[tuple[float, Sampled]], *, within: tuple[float, floa
         raise ValueError(f"{utterances} utterances against {other}")
     value = sum(weight * row.observed.mean() for weight, row in rows)
     drawn = np.sum([weight * row.drawn.mean(axis=0) for weight, row in rows], axis=0)
-    if np.isnan(value) or np.isnan(drawn).any():
+    if np.isnan(value) or np.isnan(drawn).any() or utterances < 2:  # of a single one, nobody knows what others are like
         return Estimate(float(value), math.nan, math.nan, math.nan, math.nan, math.nan)
     variance = spread = 0.0
     common = drawn.var()

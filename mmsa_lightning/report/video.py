@@ -56,7 +56,7 @@ class Shown:
     pictures: list[tuple[str, str]]
 
 
-def write_video(predictor: Predictor, source: Path, out: Path, **of_list: str | None) -> int:
+def write_video(predictor: Predictor, source: Path, out: Path, **of_list: str | None) -> tuple[int, bool]:
     """Write the page, of the first :data:`MOST` utterances.
 
     Args:
@@ -65,28 +65,31 @@ def write_video(predictor: Predictor, source: Path, out: Path, **of_list: str | 
         out: the HTML file.
 
     Returns:
-        how many utterances are on it.
+        how many utterances are on it, and whether there are more of them.
 
     Raises:
         UserError: as :func:`mmsa_lightning.inference.videos.extracted`; ``out`` is one of the videos, or their list.
     """
     about = predictor.about
     shown = []
-    for clip, found, utterance in itertools.islice(extracted(source, about, **of_list), MOST):
+    clips = extracted(source, about, **of_list)
+    for clip, found, utterance in itertools.islice(clips, MOST):
         files.check_apart([out], [source, clip.video])
         shown.append(_shown(predictor, clip, found, utterance))
+    more = next(clips, None) is not None
     low, high = about.label_range
+    first = f"The first {MOST} utterances. " if more else ""
     html.write(
         out,
         "video.html",
         title=f"{source.name}: {about.name}",
-        subtitle=f"Sentiment from {low:g} to {high:g} by {about.name}, trained on {about.dataset}. The darker a word, "
-        "the more attention it gets among those of its utterance. Lines are the features that lie farthest from their "
-        "mean in training, in standard deviations; below them is the attention on sound or face during each word.",
+        subtitle=f"{first}Sentiment from {low:g} to {high:g} by {about.name}, trained on {about.dataset}. The darker a "
+        "word, the more attention it gets among those of its utterance. Lines are the features that lie farthest from "
+        "their mean in training, in standard deviations; below them is the attention on sound or face in each word.",
         trained_to_miss=about.missing is not None,
         utterances=shown,
     )
-    return len(shown)
+    return len(shown), more
 
 
 def _shown(predictor: Predictor, clip: Clip, found: Extracted, utterance: Utterance) -> Shown:

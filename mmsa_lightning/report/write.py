@@ -140,9 +140,11 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path, plugins: Path 
             f"{run_dir} has no {attention.NAME}: the run is not finished, or its model has no attention over steps"
         )
     out.mkdir(parents=True, exist_ok=True)
-    stems = []
+    stems, taken = [], dict[str, int]()
     for record in records:
-        stem = out / f"attention_{re.sub(r'[^A-Za-z0-9_-]+', '_', record['id'])}"
+        name = re.sub(r"[^\w-]+", "_", record["id"])
+        taken[name] = taken.get(name, 0) + 1
+        stem = out / f"attention_{name}{f'_{taken[name]}' if taken[name] > 1 else ''}"
         save_figure(attention_figure(record, attention.headline(record)), stem)
         stems.append(f"{stem}.png, {stem}.svg")
     return stems

@@ -210,6 +210,17 @@ def test_what_does_not_fit_is_one_line(
     assert not (tmp_path / "p.csv").exists()
 
 
+def test_a_file_of_the_model_is_not_written_over(
+    run: Path, table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "predictions.csv").read_bytes()
+    monkeypatch.chdir(table)
+    with pytest.raises(SystemExit) as ended:
+        main(command(run, table, run / "predictions.csv"))
+    assert ended.value.code == 2 and "would be written over" in capsys.readouterr().err
+    assert (run / "predictions.csv").read_bytes() == before
+
+
 def test_a_store_of_other_data_is_refused(
     packed: Path, trained: Callable[..., Path], store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

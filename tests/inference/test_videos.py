@@ -17,6 +17,7 @@ from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference import about
 from mmsa_lightning.inference.videos import VideoReader
+from mmsa_lightning.report import video
 
 TEXTS = filmed.TEXTS
 
@@ -73,7 +74,9 @@ def test_a_package_says_how_its_features_were_made(packed: Path, folder: Path) -
 
 
 @pytest.mark.slow
-def test_a_page_of_videos(packed: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_page_of_videos(
+    packed: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["watch", str(packed), str(folder / "list.csv"), "--out", str(tmp_path / "page.html")])
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert not re.search(r"""(src|href)=["'](?!data:)""", page)  # it opens offline
@@ -83,6 +86,12 @@ def test_a_page_of_videos(packed: Path, folder: Path, tmp_path: Path) -> None:
             assert f">{word}</span>" in page
     assert page.count("data:image/jpeg") == sum(min(4, len(text.split())) for text in TEXTS)
     assert page.count("Without text: ") == 6
+    monkeypatch.setattr(video, "MOST", 2)
+    capsys.readouterr()
+    main(["watch", str(packed), str(folder / "list.csv"), "--out", str(tmp_path / "page.html")])
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<h2>v") == 2 and "The first 2 utterances." in page
+    assert capsys.readouterr().out.endswith("page.html: the first 2 utterances\n")
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def test_runs_come_back_to_the_byte_and_carry_no_utterance(
 
     (runs[0] / "result.json").write_text("{}")
     for command, words in (
-        (["unpack", str(packed), "--store", store, "--out", str(tmp_path / "runs")], "is of a run of your own"),
+        (["unpack", str(packed), "--store", store, "--out", str(tmp_path / "runs")], "is a run of your own"),
         (["unpack", store, "--store", store, "--out", str(tmp_path / "new")], "is no archive of runs"),
         (["pack", str(tmp_path / "runs"), str(tmp_path / "again"), "--out", str(tmp_path / "2")], "would be one run"),
     ):
@@ -48,6 +48,10 @@ def test_runs_come_back_to_the_byte_and_carry_no_utterance(
             archive.main(command)
         assert end.value.code == 2 and words in capsys.readouterr().err
     assert (runs[0] / "result.json").read_text() == "{}"
+    (runs[0] / "result.json").unlink()  # not finished yet
+    with pytest.raises(SystemExit):
+        archive.main(["unpack", str(packed), "--store", store, "--out", str(tmp_path / "runs")])
+    assert "is a run of your own" in capsys.readouterr().err and not (runs[0] / "result.json").exists()
 
     other = tmp_path / "other.h5"
     app.main([*[w for w in own if not w.startswith("data.path=")], f"data.path={other}", "data.generator_seed=7"])

@@ -200,3 +200,8 @@ def test_the_command_says_where_the_page_is_or_what_is_wrong(
     error = capsys.readouterr().err
     assert end.value.code == 2 and error.startswith("error: A and B both hold ") and error.count("\n") == 1
     assert not (tmp_path / "none.html").exists()
+    read = next(folders[1].rglob("predictions.csv"))
+    before = read.read_bytes()
+    with pytest.raises(SystemExit):
+        cli.main(["compare", *map(str, folders), "--out", str(read)])
+    assert "would be written over" in capsys.readouterr().err and read.read_bytes() == before

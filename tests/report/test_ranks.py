@@ -31,6 +31,10 @@ def test_utterances_are_the_same_of_all_rows():
     assert best_share(ranked).tolist() == [1, 0]
 
 
+def test_what_is_undefined_is_not_the_best():
+    assert best_share(ranks([row(np.nan, 1.0), row(2.0), row(3.0)])).tolist() == [0, 1, 0]
+
+
 def test_rows_that_tie_are_both_the_best():
     errors = np.random.default_rng(0).uniform(size=(1, 40))
     ranked = ranks(sampled_means([errors, errors, errors + 1]))

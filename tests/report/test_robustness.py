@@ -144,6 +144,8 @@ def test_training_with_gaps_is_held_against_training_on_complete_data(run: Calla
     ]
     assert float(lines[0]["low"]) < float(lines[0]["difference"]) < float(lines[0]["high"])
     assert lines[0]["p_holm"] == lines[0]["p"]  # one comparison at a rate
+    write_robustness([cell for cell in find_cells([tmp_path]) if "misa" in str(cell.run_dir)], tmp_path / "out")
+    assert not (tmp_path / "out" / "training.csv").exists()
 
 
 def test_what_training_with_gaps_costs_is_corrected_for_the_rows_of_a_rate(

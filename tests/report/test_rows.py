@@ -65,6 +65,21 @@ def test_what_a_table_was_made_of_is_listed_by_content(tmp_path: Path):
     assert [name for name in other if other[name] != first[name]] == ["predictions_sha256"]
 
 
+def test_predictions_that_were_sorted_are_paired_by_id(tmp_path: Path):
+    cells = [finished(tmp_path, "tfn", 1), finished(tmp_path, "tfn", 2), finished(tmp_path, "lmf", 1)]
+    before = read_rows(cells)
+    for cell in cells[1:]:
+        path = cell.run_dir / "predictions.csv"
+        header, *lines = path.read_text().splitlines()
+        path.write_text("\n".join([header, *reversed(lines)]) + "\n")
+    for row, sorted_row in zip(before, read_rows(cells), strict=True):
+        np.testing.assert_array_equal(row.errors, sorted_row.errors)
+        assert row.utterances == sorted_row.utterances
+    path.write_text(path.read_text().replace("test,b,", "test,c,"))
+    with pytest.raises(UserError, match="has other utterances of test than the runs beside it"):
+        read_rows(cells)
+
+
 def test_undefined_is_not_a_number(tmp_path: Path):
     (row,) = read_rows([finished(tmp_path, "tfn", 1, test=dict.fromkeys(MOSI.headings, None) | {"mae": 0.75})])
     assert np.isnan(row.test("corr")).all()

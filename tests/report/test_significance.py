@@ -106,6 +106,12 @@ def test_what_is_undefined_for_a_seed_has_no_interval():
     assert all(math.isnan(v) for v in (found.value, found.low, found.high, found.p, found.detectable))
 
 
+def test_of_a_single_utterance_nothing_can_be_said():
+    found = difference(np.array([[1.0], [1.1]]), np.array([[2.0], [2.1]]))
+    assert found.value == pytest.approx(-1)
+    assert all(math.isnan(v) for v in (found.low, found.high, found.p, found.detectable))
+
+
 def test_other_utterances_are_refused():
     with pytest.raises(ValueError, match="3 utterances against 4"):
         estimate(sampled_means([np.zeros((1, 3))])[0], sampled_means([np.zeros((1, 4))])[0])
