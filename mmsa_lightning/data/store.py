@@ -319,3 +319,19 @@ def _ragged(group: h5py.Group, name: str, n: int, raw: FileIO) -> Ragged:
     if name == "tokens" and min(int(block.min()) for block in ragged.blocks()) < 0:
         raise Malformed(f"{group.name}/values has token ids below 0")
     return ragged
+
+
+def check_names(modality: str, wanted: list[str] | None, found: list[str] | None, where: str) -> None:
+    """Check that the features of a modality are those that a model was trained with, as far as both are named.
+
+    Raises:
+        UserError: they are not.
+    """
+    if wanted and found and wanted != found:
+        i = next(
+            (i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), min(len(wanted), len(found))
+        )
+        ours, theirs = (names[i] if i < len(names) else "nothing" for names in (wanted, found))
+        raise UserError(
+            f"{where}: {modality} feature {i + 1} is {theirs}, but this model was trained with {ours} there"
+        )

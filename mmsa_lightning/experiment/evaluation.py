@@ -13,7 +13,7 @@ import torch
 
 from mmsa_lightning import files
 from mmsa_lightning.data.datamodule import StoreDataModule
-from mmsa_lightning.data.store import SPLITS, Store
+from mmsa_lightning.data.store import SPLITS, Store, check_names
 from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.data.utterances import moments
 from mmsa_lightning.errors import UserError
@@ -111,6 +111,8 @@ def _check(run_dir: Path, own: StoreDataModule, other: Store, standardize: str) 
                 f"{run_dir} reads {own.store.dims[name]} features of {modality}, but {other.path} has "
                 f"{other.dims[name]}: these are other features; extract the same ones, and import them"
             )
+        named, found = (store.meta.feature_names.get(name) for store in (own.store, other))
+        check_names(modality, named, found, str(other.path))
     if standardize == "store" and not own.scale:
         raise UserError(
             f"--standardize store: {run_dir} standardises nothing (it reads neither audio nor vision, or has "

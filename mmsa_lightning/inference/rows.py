@@ -10,11 +10,11 @@ from typing import BinaryIO
 from mmsa_lightning.data.formats import delimited
 from mmsa_lightning.data.formats.features import Features, read_features
 from mmsa_lightning.data.formats.fields import finite, is_whole
+from mmsa_lightning.data.store import check_names
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.files import check_content
 from mmsa_lightning.inference.about import About
 from mmsa_lightning.inference.inputs import Utterance
-from mmsa_lightning.inference.stores import check_names
 
 LONGEST = 1 << 20  # characters of an utterance
 _PARTS = ("video_id", "clip_id")  # of an id, in MMSA's label.csv

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsa_lightning.data.store import SPLITS, Store
+from mmsa_lightning.data.store import SPLITS, Store, check_names
 from mmsa_lightning.data.tokens import UNCASED, UNCASED_SHA256, command
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About
@@ -44,22 +44,6 @@ def check_store(about: About, store: Store, split: str) -> dict[str, str]:
             "the source with features of one step per word or per utterance"
         )
     return names
-
-
-def check_names(modality: str, wanted: list[str] | None, found: list[str] | None, where: str) -> None:
-    """Check that features are those of training, as far as both are named.
-
-    Raises:
-        UserError: they are not.
-    """
-    if wanted and found and wanted != found:
-        i = next(
-            (i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), min(len(wanted), len(found))
-        )
-        ours, theirs = (names[i] if i < len(names) else "nothing" for names in (wanted, found))
-        raise UserError(
-            f"{where}: {modality} feature {i + 1} is {theirs}, but this model was trained with {ours} there"
-        )
 
 
 def _check_vocabulary(about: About, store: Store) -> None:

@@ -224,6 +224,20 @@ def test_a_store_that_does_not_fit_is_refused(
     assert "\n" not in str(error.value) and not list(fresh.glob("evaluation*"))
 
 
+def test_features_in_another_order_are_refused_where_both_are_named(fresh: Path, store: Path, tmp_path: Path) -> None:
+    names = [f"f{i}" for i in range(Store(store).dims["audio"])]
+    named = changed(store, tmp_path / "named.h5", lambda split: split, feature_names={"audio": names})
+    config = fresh / "config.yaml"
+    other = changed(named, tmp_path / "other.h5", lambda split: split, feature_names={"audio": names[::-1]})
+    kept = config.read_text()
+    config.write_text(kept.replace(str(store), str(named)))
+    try:
+        with pytest.raises(UserError, match=f"audio feature 1 is {names[-1]}, but .* was trained with f0 there"):
+            evaluate(fresh, other, "test", "run")
+    finally:
+        config.write_text(kept)
+
+
 def test_another_vocabulary_is_refused_with_the_command_that_changes_it(
     fresh: Path, store: Path, encoder: Path, tmp_path: Path
 ) -> None:

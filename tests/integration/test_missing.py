@@ -38,7 +38,7 @@ def test_vectors_of_dropped_modalities_are_trained_and_kept(arguments: Arguments
     page = (tmp_path / "report.html").read_text()
     assert "misa [modality, uniform_half, learnt] (modality 0.5 missing)" in page
     for title in ("frames and word pieces are missing", "only some modalities are there"):
-        assert f'alt="Test where {title}"' in page and f"Test where {title}: " in page
+        assert f'alt="demo, test where {title}"' in page and f"test utterances where {title}: " in page
 
 
 def test_masks_that_leave_everything_change_nothing(arguments: Arguments, tmp_path: Path) -> None:
