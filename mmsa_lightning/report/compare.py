@@ -32,8 +32,8 @@ def write_comparison(a: Path, b: Path, out: Path) -> None:
         out: the HTML file.
 
     Raises:
-        UserError: as :func:`mmsa_lightning.report.sides.read_side` and :func:`mmsa_lightning.report.sides.pair`; ``out``
-            is a file that one of them reads.
+        UserError: as :func:`mmsa_lightning.report.sides.read_side` and :func:`mmsa_lightning.report.sides.pair`;
+            ``out`` is a file that one of them reads.
     """
     both = pair(read_side(a), read_side(b))
     files.check_apart([out], [*both.a.sources, *both.b.sources])
