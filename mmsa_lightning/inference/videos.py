@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,23 +36,23 @@ def are_named(source: Path, *, separator: str | None, encoding: str | None) -> b
 def utterances(source: Path, about: About, **of_list: str | None) -> Iterator[Utterance]:
     """The utterances of videos, one after the other; memory does not grow with them.
 
-    Args, Raises: see :func:`extracted`.
+    Args, Raises: see :func:`mmsa_lightning.media.clips.read` and :func:`extracted`.
     """
-    return (utterance for _, _, utterance in extracted(source, about, **of_list))
+    return (utterance for _, _, utterance in extracted(clips.read(source, **of_list), about))
 
 
-def extracted(source: Path, about: About, **of_list: str | None) -> Iterator[tuple[Clip, Extracted, Utterance]]:
+def extracted(listed: Sequence[Clip], about: About) -> Iterator[tuple[Clip, Extracted, Utterance]]:
     """The utterances of videos: where each lies, what was found in it, and what a model reads of that.
 
     Args:
-        source, of_list: see :func:`mmsa_lightning.media.clips.read`.
+        listed: the utterances, each with its video.
         about: of the model.
 
     Raises:
-        UserError: as :class:`VideoReader`; a video is not there, or not sound.
+        UserError: as :class:`VideoReader`; a video is not sound.
     """
     reader = VideoReader(about)
-    for clip in clips.read(source, **of_list):
+    for clip in listed:
         yield clip, *reader(clip)
 
 

@@ -17,6 +17,7 @@ from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.result import RATES
 from mmsa_lightning.report import comparison, tables, wording
 from mmsa_lightning.report.cells import Cell
+from mmsa_lightning.report.comparison import Test
 from mmsa_lightning.report.curves import Curve, area, read_curves, row_names
 from mmsa_lightning.report.figures.robustness import robustness_figure
 from mmsa_lightning.report.figures.style import save_figure
@@ -24,7 +25,7 @@ from mmsa_lightning.report.grid import Grid, write_grids
 from mmsa_lightning.report.paper import published_auilc
 from mmsa_lightning.report.resampling import sampled_means
 from mmsa_lightning.report.rows import run_record
-from mmsa_lightning.report.significance import Estimate, estimate, holm
+from mmsa_lightning.report.significance import estimate
 from mmsa_lightning.training.protocols import Protocol
 
 WHAT = {
@@ -103,14 +104,15 @@ def _listed(seeds: Sequence[object]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def costs(curves: Sequence[Curve]) -> dict[str, dict[float, Estimate]]:
+def costs(curves: Sequence[Curve]) -> dict[str, dict[float, Test]]:
     """What training with parts missing costs and gains: MAE times 100 minus that of training on complete data.
 
     Args:
         curves: of one mode, over rates.
 
     Returns:
-        by row and rate, of :data:`AT`; rows that were measured at no other or have no row beside them are left out.
+        by row and rate, of :data:`AT`, with p corrected for the rows of a rate; rows that were measured at no other or
+        have no row beside them are left out.
     """
     places = [RATES.index(rate) for rate in AT]
     errors = {curve.row: 100 * curve.errors[:, places] for curve in curves}
@@ -120,21 +122,16 @@ def costs(curves: Sequence[Curve]) -> dict[str, dict[float, Estimate]]:
         return {}
     keys = [(row, i) for row in errors for i in range(len(AT))]
     sampled = dict(zip(keys, sampled_means([errors[row][:, i] for row, i in keys]), strict=True))
-    return {
-        row: {rate: estimate(sampled[row, i], sampled[complete, i]) for i, rate in enumerate(AT)}
-        for row, complete in pairs
+    tested = {
+        rate: comparison.tests({row: estimate(sampled[row, i], sampled[complete, i]) for row, complete in pairs})
+        for i, rate in enumerate(AT)
     }
-
-
-def _corrected(found: dict[str, dict[float, Estimate]]) -> dict[float, dict[str, float]]:
-    """p by rate and row, corrected over the rows of a rate."""
-    return {rate: dict(zip(found, holm([own[rate].p for own in found.values()]), strict=True)) for rate in AT}
+    return {row: {rate: tested[rate][row] for rate in AT} for row, _ in pairs}
 
 
 def _costs_grid(curves: Sequence[Curve], mode: str) -> Grid | None:
     if mode == "modality" or not (found := costs(curves)):
         return None
-    corrected = _corrected(found)
     compared = {*found, *(curve.complete for curve in curves if curve.row in found)}
     fewest = min(len(curve.errors) for curve in curves if curve.row in compared)
     title = (
@@ -149,9 +146,9 @@ def _costs_grid(curves: Sequence[Curve], mode: str) -> Grid | None:
                 text
                 for rate in AT
                 for text in (
-                    wording.signed(own[rate].value),
-                    wording.interval(own[rate]),
-                    wording.shown_p(corrected[rate][row]),
+                    wording.signed(own[rate].difference.value),
+                    wording.interval(own[rate].difference),
+                    wording.shown_p(own[rate].corrected),
                 )
             ),
         ]
@@ -162,22 +159,20 @@ def _costs_grid(curves: Sequence[Curve], mode: str) -> Grid | None:
 
 def cost_records(curves: Sequence[Curve]) -> list[dict[str, object]]:
     """One record a row, mode and rate of :func:`costs`, for CSV."""
-    found = {mode: costs([curve for curve in curves if curve.mode == mode]) for mode in ("frames", "block")}
-    corrected = {mode: _corrected(own) for mode, own in found.items()}
     return [
         {
             "row": row,
             "mode": mode,
             "at": rate,
             "metric": "mae",
-            "difference": wording.rounded(own.value),
-            "low": wording.rounded(own.low),
-            "high": wording.rounded(own.high),
-            "p": wording.short_p(own.p),
-            "p_holm": wording.short_p(corrected[mode][rate][row]),
+            "difference": wording.rounded(own.difference.value),
+            "low": wording.rounded(own.difference.low),
+            "high": wording.rounded(own.difference.high),
+            "p": wording.short_p(own.difference.p),
+            "p_holm": wording.short_p(own.corrected),
         }
-        for mode, rows in found.items()
-        for row, rates in rows.items()
+        for mode in ("frames", "block")
+        for row, rates in costs([curve for curve in curves if curve.mode == mode]).items()
         for rate, own in rates.items()
     ]
 

@@ -19,7 +19,7 @@ from mmsa_lightning.inference.inputs import Utterance
 from mmsa_lightning.inference.predictor import Attention, Predictor
 from mmsa_lightning.inference.serve.words import in_words, polarity
 from mmsa_lightning.inference.videos import extracted
-from mmsa_lightning.media import decode
+from mmsa_lightning.media import clips, decode
 from mmsa_lightning.media.clips import Clip
 from mmsa_lightning.media.tools import Extracted
 from mmsa_lightning.report import html
@@ -68,15 +68,16 @@ def write_video(predictor: Predictor, source: Path, out: Path, **of_list: str | 
         how many utterances are on it, and whether there are more of them.
 
     Raises:
-        UserError: as :func:`mmsa_lightning.inference.videos.extracted`; ``out`` is one of the videos, or their list.
+        UserError: as :func:`mmsa_lightning.media.clips.read` and :func:`mmsa_lightning.inference.videos.extracted`;
+            ``out`` is one of the videos, or their list.
     """
     about = predictor.about
     shown = []
-    clips = extracted(source, about, **of_list)
-    for clip, found, utterance in itertools.islice(clips, MOST):
+    listed = clips.read(source, **of_list)
+    for clip, found, utterance in extracted(listed[:MOST], about):
         files.check_apart([out], [source, clip.video])
         shown.append(_shown(predictor, clip, found, utterance))
-    more = next(clips, None) is not None
+    more = len(listed) > MOST
     low, high = about.label_range
     first = f"The first {MOST} utterances. " if more else ""
     html.write(

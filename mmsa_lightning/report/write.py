@@ -140,11 +140,13 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path, plugins: Path 
             f"{run_dir} has no {attention.NAME}: the run is not finished, or its model has no attention over steps"
         )
     out.mkdir(parents=True, exist_ok=True)
-    stems, taken = [], dict[str, int]()
+    stems, taken = [], set[str]()
     for record in records:
         name = re.sub(r"[^\w-]+", "_", record["id"])
-        taken[name] = taken.get(name, 0) + 1
-        stem = out / f"attention_{name}{f'_{taken[name]}' if taken[name] > 1 else ''}"
+        while name in taken:  # of an id that differs in what no name of a file may have
+            name += "_"
+        taken.add(name)
+        stem = out / f"attention_{name}"
         save_figure(attention_figure(record, attention.headline(record)), stem)
         stems.append(f"{stem}.png, {stem}.svg")
     return stems

@@ -167,6 +167,11 @@ def test_a_run_shows_what_it_attends_to(
     assert float(predicted) == pytest.approx(float(test[4]["prediction"]), abs=0.006)  # from the run's own weights
     cli.main(["attention", str(run), "--out", str(tmp_path / "left")])
     assert len(list((tmp_path / "left").iterdir())) == 6
+    renamed = [record | {"id": id} for record, id in zip(left, ("片段一$_$0", "a b", "a.b"), strict=True)]
+    (run / "attention.json").write_text(json.dumps(renamed))
+    cli.main(["attention", str(run), "--out", str(tmp_path / "renamed")])
+    stems = {path.stem for path in (tmp_path / "renamed").iterdir()}
+    assert stems == {"attention_片段一___0", "attention_a_b", "attention_a_b_"}
 
     # A version that reads data otherwise would predict something else, and attend to something else.
     kept = (run / "predictions.csv").read_text()

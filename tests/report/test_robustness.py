@@ -132,9 +132,9 @@ def test_training_with_gaps_is_held_against_training_on_complete_data(run: Calla
     assert list(found) == ["tfn [frames, uniform_half]"]
     own = found["tfn [frames, uniform_half]"]
     for rate in (0.0, 0.5):  # the made-up errors of an utterance differ from row to row by the levels alone
-        assert own[rate].value == pytest.approx(100 * (0.54 - 1.52 / 3))
+        assert own[rate].difference.value == pytest.approx(100 * (0.54 - 1.52 / 3))
         seeds = np.var([0.53, 0.55, 0.54], ddof=1) + np.var([0.5, 0.5, 0.52], ddof=1)
-        assert own[rate].error == pytest.approx(100 * np.sqrt(seeds / 3), rel=1e-5)
+        assert own[rate].difference.error == pytest.approx(100 * np.sqrt(seeds / 3), rel=1e-5)
     write_robustness(find_cells([tmp_path]), tmp_path / "out")
     assert "minus that of training on complete data" in (tmp_path / "out" / "auilc.md").read_text()
     with (tmp_path / "out" / "training.csv").open() as file:
