@@ -1,113 +1,127 @@
-"""Search the learning rates of several systems, each as long and as far around its published ones, on validation alone.
+"""Search settings of several systems, each as long and as far around its published ones, on validation alone.
 
-    python experiments/tuning.py --models lmf misa --trials 8 --name searched data=mosi text_encoder=minilm text=bert
+    python experiments/tuning.py --models lmf misa --trials 10 --name searched data=mosi text_encoder=minilm text=bert
     python train.py -m model=lmf,misa 'tuned=${model}_mosi_searched' data=mosi text_encoder=minilm text=bert seed=1,2,3
 
-Each system is trained with its published rates, and with others that ``experiment=search`` draws from a third to three
-times of each. The rates of the run with the lowest validation MAE become ``conf/tuned/<model>_<data>_<name>.yaml``, the
-published ones, too, if they are best. The same command again goes on where it was interrupted.
+Each system is trained as published, and with drawn settings: each learning rate from a third to three times of the
+published one, the text encoder with its weight decay or without, and a patience that outlasts a plateau. The settings
+of the run with the lowest validation MAE become ``conf/tuned/<model>_<data>_<name>.yaml``, the published ones, too, if
+they are best. The same command again goes on where it was interrupted; ``--list`` prints the runs instead, to be
+started side by side or on several machines.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import math
+import random
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 from hydra import compose
 from omegaconf import DictConfig
 
 from mmsa_lightning import files
-from mmsa_lightning.errors import one_line_errors
+from mmsa_lightning.errors import UserError, one_line_errors
 from mmsa_lightning.experiment import app, result
-from mmsa_lightning.experiment.config import identifying, plain, read
+from mmsa_lightning.experiment.config import plain
 from mmsa_lightning.experiment.overrides import composing
 
 FACTOR = 3.0
+PATIENCE = 20  # epochs
+PLACES = ("runs=", "data.path=")  # which no one else has
+SEED = 1  # of the draws: each system's rates get the same factors
 TUNED = Path(__file__).parents[1] / "conf" / "tuned"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", required=True)
-    parser.add_argument("--trials", type=int, default=8, help="beside the published rates")
+    parser.add_argument("--trials", type=int, default=10, help="beside the published settings")
     parser.add_argument("--name", required=True, help="what follows model and data in the name of the file")
     parser.add_argument("--out", type=Path, default=TUNED, help="the folder to write to; default: conf/tuned")
+    parser.add_argument("--list", action="store_true", help="only print the runs, a command line each")
     parser.add_argument("overrides", nargs="+", help="of all runs, data=… among them")
     args = parser.parse_args(argv)
     with one_line_errors():
         args.out.mkdir(parents=True, exist_ok=True)
         for model in args.models:
-            print(tune(model, args.overrides, args.trials, args.name, args.out))
+            if args.list:
+                for run in runs(model, args.overrides, args.trials):
+                    print(shlex.join(["python", "train.py", *run]))
+            else:
+                print(tune(model, args.overrides, args.trials, args.name, args.out))
 
 
 def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path) -> Path:
-    """Train, and write the file of the best rates.
+    """Train, and write the file of the best settings.
 
     Args:
         model: of ``conf/model``.
         overrides: of all runs.
-        trials: how many, beside the published rates.
+        trials: how many, beside the published settings.
         name: what follows model and data in the name of the file.
         out: the folder to write to.
 
     Returns:
         the file.
+
+    Raises:
+        UserError: the run with the published settings failed.
     """
-    cfg = composed(model, overrides)
-    data, tuned = cfg.hydra.runtime.choices.data, cfg.hydra.runtime.choices.tuned
-    run_dir = Path(cfg.hydra.run.dir)
-    app.main([f"model={model}", "ckpt_path=last", *overrides])
-    searched = ["experiment=search", f"hydra.sweeper.n_trials={trials}", *space(cfg)]
-    app.main(["-m", f"model={model}", *overrides, *searched])
-    reference = validation(run_dir)
-    own = settings(run_dir)
-    tried = [path for path in run_dir.parent.iterdir() if path != run_dir and settings(path) == own]
-    best = min([run_dir, *tried], key=validation)
+    published, *drawn = [(validation(run), run) for run in runs(model, overrides, trials)]
+    if math.isinf(published[0]):
+        raise UserError(f"{model}: its run with the published settings failed")
+    best = composed(min([published, *drawn])[1])
+    data, tuned = best.hydra.runtime.choices.data, best.hydra.runtime.choices.tuned
+    words = [word for word in overrides if not word.startswith(PLACES)]
     text = f"""\
 # @package _global_
 # python train.py model={model} data={data} tuned={model}_{data}_{name}
-# Searched on validation by experiments/tuning.py, {datetime.date.today()}: {" ".join(overrides)}
-# Published rates: MAE {reference:.4f}. Best of {len(tried)} trials around them: {min(map(validation, tried)):.4f}.
+# Searched on validation by experiments/tuning.py, {datetime.date.today()}: {" ".join(words)}
+# MAE with the published settings: {published[0]:.4f}; with the best of {trials} drawn ones: {min(drawn)[0]:.4f}.
 """
     if tuned:
         text += f"defaults:\n  - {tuned}\n\n"
-    rates = read(best / "config.yaml")["optim"]["lr"]
+    chosen = plain(best)
+    rates, decay = chosen["optim"]["lr"], chosen["optim"]["weight_decay"]["bert"]
+    settings = {"patience": chosen["patience"], "optim": {"lr": rates, "weight_decay": {"bert": decay}}}
     path = out / f"{model}_{data}_{name}.yaml"
-    files.write_text(path, text + yaml.safe_dump({"optim": {"lr": rates}}, sort_keys=False))
+    files.write_text(path, text + yaml.safe_dump(settings, sort_keys=False))
     return path
 
 
-def composed(model: str, overrides: Sequence[str]) -> DictConfig:
-    """The config of a run with its published rates, and Hydra's part of it."""
-    chosen = [f"model={model}", *overrides]
-    with composing(chosen):
-        return compose("train", chosen, return_hydra_config=True)
+def runs(model: str, overrides: Sequence[str], trials: int) -> list[list[str]]:
+    """The overrides of each run: with the published settings, and with drawn ones."""
+    published = [f"model={model}", "ckpt_path=last", *overrides]
+    optim = plain(composed(published))["optim"]
+    generator = random.Random(SEED)
+    drawn = []
+    for _ in range(trials):
+        rates = {group: rate * FACTOR ** generator.uniform(-1, 1) for group, rate in optim["lr"].items()}
+        decay = generator.choice([optim["weight_decay"]["bert"], 0.0])
+        words = [f"optim.lr.{group}={rate:.3g}" for group, rate in rates.items()]
+        drawn.append([*published, *words, f"optim.weight_decay.bert={decay}", f"patience={PATIENCE}"])
+    return [published, *drawn]
 
 
-def space(cfg: DictConfig) -> list[str]:
-    """What the search draws, and what else it would draw and shall not, as overrides."""
-    config = plain(cfg)
-    decays = [f"optim.weight_decay.{group}={decay}" for group, decay in config["optim"]["weight_decay"].items()]
-    intervals = [
-        f"optim.lr.{group}=tag(log, interval({rate / FACTOR:.3g}, {rate * FACTOR:.3g}))"
-        for group, rate in config["optim"]["lr"].items()
-    ]
-    return [*intervals, *decays, f"data.batch_size={config['data']['batch_size']}"]
+def validation(run: Sequence[str]) -> float:
+    """Train, unless it is done; the MAE on validation, infinite where the run failed, which says why."""
+    try:
+        app.main(list(run))
+    except SystemExit:
+        return math.inf
+    found = result.read(Path(composed(run).hydra.run.dir))
+    return math.inf if found is None else float(found["valid"]["mae"])
 
 
-def validation(run_dir: Path) -> float:
-    """The MAE of a finished run on validation."""
-    mae: float = result.read(run_dir)["valid"]["mae"]
-    return mae
-
-
-def settings(run_dir: Path) -> dict[str, Any] | None:
-    """What a finished run is, but for its learning rates; None if it is not finished."""
-    return identifying(read(run_dir / "config.yaml"), ["optim.lr"]) if result.read(run_dir) else None
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The config of a run, and Hydra's part of it."""
+    with composing(overrides):
+        return compose("train", list(overrides), return_hydra_config=True)
 
 
 if __name__ == "__main__":
