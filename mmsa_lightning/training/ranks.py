@@ -115,6 +115,7 @@ def launch(function: Callable[..., Any], arguments: tuple[Any, ...], processes: 
         run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",  # any free port
+        local_addr="localhost",  # else the name of the host, which offline may have no address: they wait for it
         max_restarts=0,
         monitor_interval=0.5,
     )

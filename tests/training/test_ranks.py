@@ -189,6 +189,11 @@ def test_a_rank_that_fails_ends_the_others(how: str, error: type[Exception], rea
     assert os.environ == environment  # a number of threads for the ranks is not for others
 
 
+def test_processes_meet_where_the_host_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda name="": "no-such-host.invalid")  # what torch would tell them
+    assert ranks.launch(os.getenv, ("MASTER_ADDR",), 1) == "localhost"
+
+
 TORCHRUN = {
     **{"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"},
     **{"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"},
