@@ -46,6 +46,13 @@ def checkpoint(
         # Lightning asks this, too, but only after weights of another shape have failed.
         last = _read(path, data, "overwrite=true starts again")
         data.load_state_dict(last["data"])
+        begun = _config(run_dir / "config.yaml")
+        same = begun is None or config_hash(begun) == config_hash(config)
+        if begun and not same and (follows_length(config) or not _ends_sooner(begun, config)):
+            raise UserError(
+                f"{run_dir} was begun with other settings (see its config.yaml); overwrite=true starts again, or give "
+                "another folder"
+            )
         if other := differences(last["identity"], {part: identity[part] for part in ("plugin_hash", "encoder_hash")}):
             raise UserError(f"{path} is of a run with other {other}; overwrite=true starts again")
         now = identity["precision"]

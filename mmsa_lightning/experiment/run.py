@@ -28,6 +28,7 @@ from mmsa_lightning.experiment.inputs import unimodal_inputs
 from mmsa_lightning.models.output import attends
 from mmsa_lightning.training import ranks
 from mmsa_lightning.training.checkpoints import LAST
+from mmsa_lightning.training.interruption import requeued
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
 from mmsa_lightning.training.trainer import (
@@ -60,6 +61,11 @@ def run(cfg: DictConfig, hydra: HydraConf) -> float:
     config = plain(cfg)
     check(config)
     check_trainer(config["trainer"])
+    if config["overwrite"] and config["ckpt_path"]:
+        raise UserError(
+            f"overwrite=true starts a run again, ckpt_path={config['ckpt_path']} continues it: give overwrite=false or "
+            "ckpt_path=null"
+        )
     alone = not sweep.here(hydra)
     if not alone and hydra.launcher.get("n_jobs", 1) > 1:  # several bars would write over each other
         config["trainer"]["enable_progress_bar"] = False
@@ -90,7 +96,9 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         return _answer(finished, identity(config, data, plugins), run_dir, alone)
     module = build_module(config, data, plugins)
     own = identity(config, data, plugins)  # only now: the hub's weights may have come, or moved on, just before
-    last = None if config["overwrite"] else resume.checkpoint(run_dir, config, own, data, alone)
+    # A job that SLURM runs again goes on with what it began anew.
+    anew = config["overwrite"] and (finished or not requeued())
+    last = None if anew else resume.checkpoint(run_dir, config, own, data, alone)
     module.hparams.update(own)  # which Lightning keeps in each checkpoint
     trainer = build_trainer(
         config["trainer"],

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from mmsa_lightning import files
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import wandb  # when it runs, with logger=wandb alone: its import takes a third of a second
 
 LOOK = 50  # steps
+REMEDY = "checkpoints are of the epochs before. Lower the learning rates (optim.lr), or set trainer.gradient_clip_val"
 BINS = 60  # of the histograms of generated labels
 
 
@@ -43,20 +45,23 @@ class Patience(EarlyStopping):
 
 
 class Finite(L.Callback):
-    """Stops a run whose loss is not a number, before a checkpoint is made of it.
+    """Stops a run whose loss, or figure on validation, is not a number, before a checkpoint is made of it.
 
     Looking at a loss makes the processor wait for the GPU. So losses are looked at every :data:`LOOK` steps, and before
     anything is saved.
 
     Args:
         ids: of the training utterances, by position.
+        monitor: the name of the figure on validation.
 
     Raises:
-        UserError: with the step, the terms of the loss that broke, and the utterances of the batch.
+        UserError: with the step, the terms of the loss that broke, and the utterances of the batch; or with the epoch
+            whose last step broke the model.
     """
 
-    def __init__(self, ids: Sequence[str]) -> None:
+    def __init__(self, ids: Sequence[str], monitor: str) -> None:
         self.ids = ids
+        self.monitor = monitor
         self.steps: list[tuple[int, Tensor, dict[str, Tensor]]] = []  # since the last look
 
     def on_train_batch_end(
@@ -69,6 +74,14 @@ class Finite(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._look()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._look()
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.callback_metrics[self.monitor].isfinite():
+            raise UserError(
+                f"{self.monitor} is not a number after epoch {trainer.current_epoch + 1}, whose last step broke the "
+                f"model; {REMEDY}"
+            )
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._look()
@@ -83,10 +96,7 @@ class Finite(L.Callback):
         step, index, losses = steps[finite.index(False)]
         broken = ", ".join(f"{name} {loss.item()}" for name, loss in losses.items() if not loss.isfinite())
         ids = ", ".join(self.ids[i] for i in index.tolist())
-        raise UserError(
-            f"the loss of step {step} is not a number ({broken}), with utterances {ids}; checkpoints are of the epochs "
-            "before. Lower the learning rates (optim.lr), or set trainer.gradient_clip_val"
-        )
+        raise UserError(f"the loss of step {step} is not a number ({broken}), with utterances {ids}; {REMEDY}")
 
 
 class History(L.Callback):

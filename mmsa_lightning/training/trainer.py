@@ -233,7 +233,7 @@ def build_trainer(
             logger=False,
             callbacks=[
                 Timer(),
-                Finite(train.ids),
+                Finite(train.ids, MONITOR),
                 GeneratedLabels(train.label, train.unimodal, label_limit, run_dir / "label_histograms.csv"),
                 History(run_dir / "metrics.csv"),
                 interruption,
@@ -288,15 +288,8 @@ def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resu
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path:
-    """The weights of the best epoch.
-
-    Raises:
-        UserError: no epoch had a validation MAE that is a number.
-    """
-    best = _callback(trainer, Best)
-    if best.best_model_score is None or not best.best_model_score.isfinite():
-        raise UserError(f"{MONITOR} was never a number, so there is no best epoch; lower the learning rates (optim.lr)")
-    return Path(best.best_model_path)
+    """The weights of the best epoch."""
+    return Path(_callback(trainer, Best).best_model_path)
 
 
 def best_epoch(trainer: L.Trainer) -> int:

@@ -282,6 +282,37 @@ def test_a_killed_run_is_not_thrown_away_by_forgetting_to_resume(
     assert list((tmp_path / "runs").rglob("last.ckpt"))
 
 
+def test_a_killed_run_does_not_continue_with_other_settings(
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the folder that it is named by it cannot; in one of the user's own it could."""
+    place = f"hydra.run.dir={tmp_path / 'mine'}"
+    stop_before_the_result(monkeypatch, arguments(place))
+    words = f"{tmp_path / 'mine'} was begun with other settings"
+    refuses(capsys, arguments(place, "ckpt_path=last", "optim.lr.other=0.02"), words)
+    refuses(capsys, arguments(place, "ckpt_path=last", "trainer.max_epochs=1"), words)
+    capsys.readouterr()
+    main(arguments(place, "ckpt_path=last", "trainer.max_epochs=3"))  # it only goes on for longer
+    assert json.loads((tmp_path / "mine" / "result.json").read_text())["epochs"] == 3
+
+
+def test_a_job_of_slurms_that_begins_a_run_anew_goes_on_with_it_when_it_is_requeued(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = arguments("overwrite=true")
+    stop_before_the_result(monkeypatch, overrides)
+    (last,) = (tmp_path / "runs").rglob("last.ckpt")
+    begun = last.read_bytes()
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    stop_before_the_result(monkeypatch, overrides)
+    assert last.read_bytes() == begun  # training was over: nothing was done again
+    main(overrides)
+    assert len(list((tmp_path / "runs").rglob("result.json"))) == 1
+
+
 def test_a_spoilt_checkpoint_is_one_line(
     arguments: Callable[..., list[str]],
     tmp_path: Path,

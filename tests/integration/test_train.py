@@ -175,9 +175,15 @@ def test_overwriting_starts_from_nothing(arguments: Arguments, tmp_path: Path) -
     main(arguments("keep_last=true"))
     run = the_run(tmp_path)
     first = result(run)
-    main(arguments("overwrite=true", "ckpt_path=last"))
+    main(arguments("overwrite=true"))
     assert result(run)["test"] == first["test"]
     assert [row["epoch"] for row in rows(run / "metrics.csv")] == ["1", "2"]
+
+
+def test_a_run_is_not_both_continued_and_started_again(
+    arguments: Arguments, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails(arguments("overwrite=true", "ckpt_path=last"), capsys, "give overwrite=false or ckpt_path=null")
 
 
 def test_a_result_on_other_data_is_not_overwritten(
@@ -402,7 +408,8 @@ def test_a_loss_that_is_no_number_ends_the_run_in_one_line(
     assert not list((tmp_path / "runs").rglob("result.json"))
     assert not list((tmp_path / "runs").rglob("*.ckpt"))
     only = arguments(huge, "data.batch_size=70", "trainer.max_epochs=1")  # one step: its loss is a number yet
-    fails(only, capsys, "valid/mae was never a number")
+    fails(only, capsys, "valid/mae is not a number after epoch 1", "optim.lr")
+    assert not list((tmp_path / "runs").rglob("*.ckpt"))
 
 
 def test_tensorboard(arguments: Arguments, tmp_path: Path) -> None:

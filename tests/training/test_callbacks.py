@@ -20,6 +20,7 @@ from mmsa_lightning.objectives.generator import LabelGenerator
 from mmsa_lightning.objectives.multitask import MultiTask
 from mmsa_lightning.training.callbacks import LOOK, Finite, GeneratedLabels, History, Patience
 from mmsa_lightning.training.module import SentimentModule
+from mmsa_lightning.training.trainer import MONITOR
 
 
 class Tiny(nn.Module):
@@ -216,7 +217,7 @@ def test_patience_that_was_over_stays_over(waited: int, stopped: int, expected: 
 def test_a_loss_that_is_no_number_stops_before_the_epoch_is_kept(batch: Batch, tmp_path: Path) -> None:
     """The term, the step and the utterances are named; what was written is of the epochs before."""
     ids = ["a", "b", "c", "d"]
-    fit(batch, tmp_path, [Finite(ids), History(tmp_path / "good.csv")], epochs=2)
+    fit(batch, tmp_path, [Finite(ids, MONITOR), History(tmp_path / "good.csv")], epochs=2)
     assert len((tmp_path / "good.csv").read_text().splitlines()) == 3
 
     class Breaking(L.Callback):
@@ -226,13 +227,27 @@ def test_a_loss_that_is_no_number_stops_before_the_epoch_is_kept(batch: Batch, t
 
     words = r"step 2 .*total (nan|inf), multimodal (nan|inf)\), with utterances a, b, c, d"
     with pytest.raises(UserError, match=words):
-        fit(batch, tmp_path, [Breaking(), Finite(ids), History(tmp_path / "broken.csv")], epochs=3)
+        fit(batch, tmp_path, [Breaking(), Finite(ids, MONITOR), History(tmp_path / "broken.csv")], epochs=3)
+    assert len((tmp_path / "broken.csv").read_text().splitlines()) == 2
+
+
+def test_a_model_that_the_last_step_of_an_epoch_broke_is_not_kept(batch: Batch, tmp_path: Path) -> None:
+    """Its loss was still a number: nothing but validation has seen what the step made of the weights."""
+
+    class Breaking(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+            if trainer.is_last_batch and trainer.current_epoch == 1:
+                torch.nn.init.constant_(pl_module.model.head["fusion"].weight, torch.nan)  # type: ignore[union-attr]
+
+    finite, history = Finite(["a", "b", "c", "d"], MONITOR), History(tmp_path / "broken.csv")
+    with pytest.raises(UserError, match=r"valid/mae is not a number after epoch 2, .*optim\.lr"):
+        fit(batch, tmp_path, [Breaking(), finite, history], epochs=2)
     assert len((tmp_path / "broken.csv").read_text().splitlines()) == 2
 
 
 def test_a_long_epoch_is_looked_at_on_the_way_and_its_first_broken_step_is_named() -> None:
     trainer = L.Trainer(logger=False, enable_checkpointing=False)
-    finite, module = Finite([str(i) for i in range(LOOK)]), L.LightningModule()
+    finite, module = Finite([str(i) for i in range(LOOK)], MONITOR), L.LightningModule()
     with pytest.raises(UserError, match=rf"multimodal inf\), with utterances {LOOK - 2};"):
         for i in range(2 * LOOK):
             loss = torch.tensor(1.0 if i < LOOK - 2 else torch.inf)
@@ -243,7 +258,7 @@ def test_a_long_epoch_is_looked_at_on_the_way_and_its_first_broken_step_is_named
 
 def test_a_checkpoint_within_an_epoch_is_not_made_of_a_loss_that_is_no_number() -> None:
     finite, trainer, module = (
-        Finite(["a", "b"]),
+        Finite(["a", "b"], MONITOR),
         L.Trainer(logger=False, enable_checkpointing=False),
         L.LightningModule(),
     )
