@@ -23,7 +23,8 @@ def backward(
         loss: scalar, a multiple of the sum of the terms.
         terms: scalars.
         parameters: to be trained; gradients are added to their ``grad``.
-        combine: from the Gramian (terms, terms) of the terms' gradients for the shared parameters to weights (terms,).
+        combine: from the Gramian (terms, terms) of the terms' gradients for the shared parameters, divided by its trace,
+            to weights (terms,): TorchJD takes a small one for zero, where losses are small or batches accumulated.
 
     Returns:
         the weights.
@@ -40,7 +41,8 @@ def backward(
         if _shared(gradients):
             rows = torch.stack([torch.zeros_like(p) if g is None else g for g in gradients]).flatten(start_dim=1)
             gramian += rows @ rows.T
-    weights = combine(gramian)
+    size = gramian.trace()
+    weights = combine(gramian / size if size > 0 else gramian)
     for p, gradients in found:
         shared = _shared(gradients)
         for weight, gradient in zip(weights, gradients, strict=True):

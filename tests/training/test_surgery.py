@@ -103,6 +103,22 @@ def test_equal_weights_are_an_ordinary_backward_pass(models: tuple[Heads, Heads]
 
 
 @pytest.mark.parametrize("rule", ["UPGrad", "PCGrad"])
+def test_weights_do_not_depend_on_how_large_gradients_are(rule: str, models: tuple[Heads, Heads], batch: Batch) -> None:
+    """As where many batches are accumulated."""
+    pytest.importorskip("torchjd", reason="needs TorchJD: the extra jd")
+    from mmsa_lightning.objectives.weighting import Surgery
+
+    found = []
+    for model, scale in zip(models, (1.0, 1e-4), strict=True):
+        terms = losses(model(batch), batch)
+        torch.manual_seed(1)  # PCGrad's order
+        total = scale * sum(terms.values(), torch.zeros(()))
+        found.append(surgery.backward(total, [*terms.values()], model.parameters(), Surgery(3, rule=rule).combine))
+    torch.testing.assert_close(*found)
+    assert (found[0] - 1).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("rule", ["UPGrad", "PCGrad"])
 def test_beside_torchjds_mtl_backward(rule: str, models: tuple[Heads, Heads], batch: Batch) -> None:
     """Which knows what is shared from a model that is cut in two: here the body, with the layer between frozen."""
     autojac = pytest.importorskip("torchjd.autojac", reason="needs TorchJD: the extra jd")
