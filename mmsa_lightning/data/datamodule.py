@@ -208,10 +208,15 @@ class StoreDataModule(L.LightningDataModule):
                 f"the checkpoint was trained on other data than {self.path} now holds; overwrite=true starts again"
             )
 
-    def split(self, name: str) -> Utterances:
-        """The utterances of train, valid or test, without what is missing."""
+    def split(self, name: str, drawn: bool = True) -> Utterances:
+        """The utterances of train, valid or test, without what is missing.
+
+        Args:
+            name: of the split.
+            drawn: whether what is drawn anew in each epoch is missing, too, and not only what always is.
+        """
         masks = None
-        if self.missing.applies(name):
+        if self.missing.applies(name) and (drawn or self.missing.draw == "reference"):
             widths = self._longest() | (self.missing.grid or {})
             grid = {m: (len(self.store.splits[name]), widths[m]) for m in self.sequences}
             framed = ("text",) if self.sequences.get("text") == "tokens" else ()

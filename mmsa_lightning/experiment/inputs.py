@@ -18,7 +18,7 @@ def unimodal_inputs(model: nn.Module, data: StoreDataModule) -> dict[str, Tensor
     """Of each modality a vector for each training utterance, as the model reads it before it is trained.
 
     Tokens: the mean over the last layer of the model's pretrained text encoder. Features: mean and standard deviation
-    over an utterance's steps.
+    over an utterance's steps. What is missing in single epochs of training is there.
 
     Returns:
         for each modality float32 (n, width), on the CPU.
@@ -26,7 +26,7 @@ def unimodal_inputs(model: nn.Module, data: StoreDataModule) -> dict[str, Tensor
     encoder = next((m for m in model.modules() if isinstance(m, TextEncoder)), None)
     training = model.training
     model.eval()  # without dropout, and without random numbers
-    train, found = data.split("train"), {m: [] for m in data.dims}  # type: ignore[var-annotated]
+    train, found = data.split("train", drawn=False), {m: [] for m in data.dims}  # type: ignore[var-annotated]
     for start in range(0, len(train), TOGETHER):
         batch = train[list(range(start, min(start + TOGETHER, len(train))))]
         for modality, dim in data.dims.items():

@@ -9,6 +9,7 @@ import torch
 
 from mmsa_lightning.batch import Padded
 from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.missing import Missing
 from mmsa_lightning.experiment.candidate import Candidate
 from mmsa_lightning.experiment.conformance import composed
 from mmsa_lightning.experiment.inputs import unimodal_inputs
@@ -35,6 +36,7 @@ def test_a_vector_for_each_utterance_and_modality(text: str, tiny_bert: str, tmp
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.5  # it is off while the encoder reads
+    data.set_missing(Missing(mode="modality", train="uniform"))  # which differs from epoch to epoch
     state = torch.get_rng_state()
     found = unimodal_inputs(model, data)
     assert torch.equal(torch.get_rng_state(), state) and model.training
@@ -51,3 +53,7 @@ def test_a_vector_for_each_utterance_and_modality(text: str, tiny_bert: str, tmp
             else:
                 expected = torch.cat([steps.mean(dim=0), steps.std(dim=0, correction=0)])
             torch.testing.assert_close(found[modality][i], expected, rtol=0, atol=1e-5)
+
+    if text == "features":
+        data.set_missing(Missing(rate=1.0, train="same", draw="reference"))  # which is the same in all epochs
+        assert not any(vectors.any() for vectors in unimodal_inputs(model, data).values())
