@@ -61,6 +61,8 @@ def known_range(dataset: str, stated: tuple[float, float] | None) -> tuple[float
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", dataset):
         raise UserError(f"a dataset's name may have only letters, digits, '.', '-' and '_', not {dataset!r}")
+    if dataset not in LABEL_RANGES and (name := dataset.lower()) in LABEL_RANGES:
+        raise UserError(f"--dataset {dataset}: {name} is written in small letters; other data need another name")
     known = LABEL_RANGES.get(dataset)
     if stated is None:
         return known
@@ -142,6 +144,7 @@ def import_source(
         aligned=cleaned.aligned,
         report=cleaned.report,
         label_range=cleaned.label_range,
+        range_found=label_range is None,
         feature_names=source.names,
         extraction=extraction,
         **vocabulary,

@@ -86,6 +86,7 @@ class Meta:
         lower_cased: the text was put in lower case for the tokenizer; ``raw_text`` is as it was written.
         feature_names: of each feature, by modality, where the source says them.
         extraction: how the features were made of videos, where they were.
+        range_found: nobody said which labels there can be: the range is that of the labels found.
     """
 
     dataset: str
@@ -103,6 +104,7 @@ class Meta:
     lower_cased: bool = False
     feature_names: dict[str, list[str]] = field(default_factory=dict)
     extraction: Extraction | None = None
+    range_found: bool = False
 
     @property
     def label_limit(self) -> float:

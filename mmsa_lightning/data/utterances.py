@@ -110,7 +110,8 @@ def standardized(values: np.ndarray, scale: Scale) -> np.ndarray:
 def moments(ragged: Ragged) -> Scale:
     """Mean and standard deviation of each feature over the steps that are not zero throughout, read in pieces.
 
-    A constant feature gets the deviation 1, and so does every feature where no step holds anything.
+    A constant feature gets the deviation 1, and so does every feature where no step holds anything. Of a modality of a
+    single feature zero may be a value, such as silence or no: it is not centred, only divided, and zero stays zero.
     """
 
     def blocks() -> Iterator[np.ndarray]:
@@ -120,8 +121,8 @@ def moments(ragged: Ragged) -> Scale:
     for block in blocks():
         n += len(block)
         total += block.sum(axis=0, dtype=np.float64)
-    mean = total / max(n, 1)
+    mean = total / max(n, 1) if len(total) > 1 else np.zeros(1)
     for block in blocks():
         squares += np.square(block - mean).sum(axis=0)
     std = np.sqrt(squares / max(n, 1))
-    return mean.astype(np.float32), np.where(std > 1e-8, std, 1.0).astype(np.float32)
+    return mean.astype(np.float32), np.where(std > 1e-6 * np.abs(mean), std, 1.0).astype(np.float32)

@@ -60,7 +60,7 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str, plugins: 
             raise UserError(f"--{option} {given}: choose one of {', '.join(choices)}")
     opened = Store(store)
     key = {"data_hash": opened.meta.content_sha256, "split": split, "standardize": standardize}
-    if _is_in(run_dir, key):
+    if _is_in(run_dir, key | {"protocol": opened.meta.protocol}):
         return None
     module, own = restore(run_dir, plugins)
     _check(run_dir, own, opened, standardize)
@@ -71,6 +71,13 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str, plugins: 
     label = torch.from_numpy(there.label).double()
     protocol = PROTOCOLS[opened.meta.protocol]
     ratio = opened.meta.label_limit / own.store.meta.label_limit
+    if guessed := [str(path) for path, meta in ((store, opened.meta), (own.path, own.store.meta)) if meta.range_found]:
+        if ratio != 1:
+            warnings.append(
+                f"{' and '.join(guessed)}: nobody said which labels there can be, so predictions are not put on its "
+                "scale; to have that done, import with --label-range"
+            )
+        ratio = 1.0
     far = _far(own, data, split, standardize)
     if far:
         warnings.append(_warning(far, own, data, split))
@@ -195,7 +202,7 @@ def _warning(far: dict[tuple[str, int], float], own: StoreDataModule, data: Stor
 def _is_in(run_dir: Path, key: dict[str, str]) -> bool:
     path = run_dir / result.EVALUATION
     with files.as_written(path):
-        return path.is_file() and any(_is(row, key) for row in files.read_rows(path))
+        return path.is_file() and any(row | key == row for row in files.read_rows(path))
 
 
 def _is(row: dict[str, str], key: dict[str, str]) -> bool:

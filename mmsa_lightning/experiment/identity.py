@@ -14,6 +14,7 @@ from mmsa_lightning.training.trainer import precision, processes
 PARTS = {
     "config_hash": "settings",
     "data_hash": "data",
+    "protocol": "metrics",
     "plugin_hash": "code",
     "encoder_hash": "weights of the text encoder",
     "processes": "numbers of processes",
@@ -33,6 +34,7 @@ def identity(config: dict[str, Any], data: StoreDataModule, plugins: Path | None
     return {
         "config_hash": config_hash(config),
         "data_hash": data.store.meta.content_sha256,
+        "protocol": data.store.meta.protocol,  # which follows from the data set's name, too
         "plugin_hash": plugin_hash(config["model"], plugins),
         "encoder_hash": encoder_hash(encoder) if encoder else None,
         # Neither of which the config need tell: trainer.devices=auto, trainer.precision=auto

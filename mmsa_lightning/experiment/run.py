@@ -159,7 +159,6 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         "trainable_parameters": sum(p.numel() for p in module.model.parameters() if p.requires_grad),
         "modalities": list(data.dims),
         "label_range": data.store.meta.label_range,
-        "protocol": data.store.meta.protocol,
         "text": config["text"] if "text" in data.dims else None,
         "text_encoder": text_encoder(config, data),
         "missing": config["missing"] if any(map(data.missing.applies, SPLITS)) else None,

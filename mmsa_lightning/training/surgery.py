@@ -23,8 +23,8 @@ def backward(
         loss: scalar, a multiple of the sum of the terms.
         terms: scalars.
         parameters: to be trained; gradients are added to their ``grad``.
-        combine: from the Gramian (terms, terms) of the terms' gradients for the shared parameters, divided by its trace,
-            to weights (terms,): TorchJD takes a small one for zero, where losses are small or batches accumulated.
+        combine: from the Gramian (terms, terms) of the terms' gradients for the shared parameters to weights (terms,).
+            Its trace is 1: TorchJD takes a small one for zero, where losses are small or batches accumulated.
 
     Returns:
         the weights.

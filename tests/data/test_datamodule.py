@@ -128,6 +128,35 @@ def test_steps_that_hold_nothing_are_no_data_and_stay_zero(tmp_path: Path) -> No
     np.testing.assert_allclose(np.concatenate(held).std(axis=0), 1, atol=1e-4)
 
 
+def test_a_single_feature_is_only_divided(tmp_path: Path) -> None:
+    """Zero is one of its values, beside what stands in steps that hold nothing."""
+    rng = np.random.default_rng(0)
+    splits = {name: make_split(COUNTS[name], seed) for seed, name in enumerate(SPLITS)}
+    for split in splits.values():
+        arrays = [(rng.random((length, 1)) < 0.5).astype(np.float32) * 3 for length in split.sequences["audio"].lengths]
+        split.sequences["audio"] = Loaded(arrays)
+    write(tmp_path / "made.h5", splits, META)
+    values = torch.cat(
+        [batch.sequence("audio").values.flatten() for batch in batches(module(tmp_path / "made.h5"), "train")]
+    )
+    assert values.unique().tolist() == [0.0, 1.0]
+
+
+def test_features_are_told_apart_from_constants_whatever_their_unit(tmp_path: Path) -> None:
+    splits = {name: make_split(COUNTS[name], seed) for seed, name in enumerate(SPLITS)}
+    for split in splits.values():
+        for steps in split.sequences["audio"].arrays:  # type: ignore[attr-defined]
+            steps[:, 1] *= 1e-12
+    write(tmp_path / "made.h5", splits, META)
+    steps = [
+        audio.values[row, : int(audio.lengths[row])]
+        for batch in batches(module(tmp_path / "made.h5"), "train")
+        for audio in [batch.sequence("audio")]
+        for row in range(len(batch))
+    ]
+    np.testing.assert_allclose(torch.cat(steps).std(dim=0)[:3], 1, atol=1e-2)
+
+
 def test_a_modality_that_holds_nothing_stays_zero(tmp_path: Path) -> None:
     splits = {name: make_split(COUNTS[name], seed) for seed, name in enumerate(SPLITS)}
     for split in splits.values():

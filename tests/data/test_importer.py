@@ -144,7 +144,7 @@ def table(tmp_path, *labels):
 )
 def test_the_label_range_is_what_was_said_or_found(tmp_path, capsys, labels, options, expected):
     store = run_import(table(tmp_path, *labels), tmp_path / "own.h5", *options)
-    assert store.meta.label_range == expected
+    assert store.meta.label_range == expected and store.meta.range_found == (not options)
     printed = capsys.readouterr()
     assert ("labels: found in" in printed.out) == (not options)
     assert printed.err == ""
@@ -153,7 +153,7 @@ def test_the_label_range_is_what_was_said_or_found(tmp_path, capsys, labels, opt
 @pytest.mark.parametrize("dataset", ["mosi", "mosei"])
 def test_known_data_keep_their_range(tmp_path, capsys, dataset):
     store = run_import(table(tmp_path, 1, -0.5, 0), tmp_path / "x.h5", dataset=dataset)
-    assert store.meta.label_range == [-3, 3]
+    assert store.meta.label_range == [-3, 3] and not store.meta.range_found
     assert "labels: found" not in capsys.readouterr().out
 
 
@@ -175,6 +175,7 @@ def test_known_data_keep_their_range(tmp_path, capsys, dataset):
             ("--label-range", -1, 1),
             "labels of mosi lie in [-3, 3]; other data need another --dataset",
         ),
+        ((1, -1, 0), "SIMS", (), "--dataset SIMS: sims is written in small letters"),
     ],
 )
 def test_labels_and_ranges_that_do_not_go_together(tmp_path, capsys, labels, dataset, options, message):

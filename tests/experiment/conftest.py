@@ -18,7 +18,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_bert: str) -> Callable[.
 
     folder = tmp_path_factory.mktemp("runs")
     source = generate(0, {"train": 40, "valid": 10, "test": 21})
-    import_source(source, folder / "x.h5", dataset="x", name="x", sha256="", tokenizer="minilm")
+    import_source(
+        source, folder / "x.h5", dataset="x", name="x", sha256="", tokenizer="minilm", label_range=(-3.0, 3.0)
+    )
 
     def train(name: str, *more: str) -> Path:
         store = shutil.copy(folder / "x.h5", folder / f"{name}.h5")

@@ -190,6 +190,33 @@ def test_ch_sims_has_its_own_metrics(fresh: Path, store: Path, tmp_path: Path) -
     assert "acc7" not in found
 
 
+def test_the_same_data_by_the_metrics_of_another_data_set_are_measured_again(
+    fresh: Path, store: Path, tmp_path: Path
+) -> None:
+    """Its name is not content."""
+    third = {"label_range": [-1.0, 1.0]}
+    mine, sims = (
+        changed(
+            store, tmp_path / f"{name}.h5", lambda split: replace(split, label=split.label / 3), dataset=name, **third
+        )
+        for name in ("mine", "sims")
+    )
+    assert Store(mine).meta.content_sha256 == Store(sims).meta.content_sha256
+    evaluate(fresh, mine, "test", "run")
+    assert evaluate(fresh, sims, "test", "run") is not None
+    (found,) = rows(fresh / "evaluation.csv")
+    assert found["protocol"] == "sims" and found["acc2"]
+    assert len(rows(fresh / "evaluation_predictions.csv")) == 21
+
+
+def test_predictions_are_not_put_on_a_scale_that_was_only_found(fresh: Path, store: Path, tmp_path: Path) -> None:
+    narrow = changed(store, tmp_path / "narrow.h5", lambda split: split, label_range=[-5.0, 5.0], range_found=True)
+    warnings = evaluate(fresh, narrow, "test", "run") or []
+    assert [line for line in warnings if "narrow.h5: nobody said which labels there can be" in line]
+    assert predicted(fresh) == pytest.approx([float(row["prediction"]) for row in trained(fresh, "test")], abs=1e-6)
+    assert rows(fresh / "evaluation.csv")[0]["ratio"] == "1.0"
+
+
 def test_what_a_run_had_missing_is_there(made: Callable[..., Path]) -> None:
     gaps = made("gaps", "missing.rate=0.7")
     evaluate(gaps, gaps.parents[4] / "gaps.h5", "test", "run")

@@ -171,6 +171,16 @@ def test_a_damaged_result_is_said(arguments: Arguments, tmp_path: Path, capsys: 
         fails(arguments(), capsys, str(path), "is not a result")
 
 
+def test_a_result_by_other_metrics_is_said(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of the same data, imported again by the name of another data set."""
+    main(arguments())
+    path = the_run(tmp_path) / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol": "sims"}))
+    fails(arguments(), capsys, "holds a result for other metrics", "overwrite=true replaces it")
+
+
 def test_overwriting_starts_from_nothing(arguments: Arguments, tmp_path: Path) -> None:
     main(arguments("keep_last=true"))
     run = the_run(tmp_path)
