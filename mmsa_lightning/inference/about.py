@@ -26,6 +26,7 @@ STEPS = ("utterance", "text", "own")
 OURS = re.compile(r"mmsa_lightning\.models\.\w+\.\w+")  # a model, and no layer of one
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # of a file
 OF_ENCODER = re.compile(TEXT_ENCODER + r"/\w[\w.-]*\.(json|txt|model|jinja)", re.ASCII)  # what a tokenizer is saved as
+LONGEST = 1 << 16  # steps of an utterance
 LARGEST = 1 << 26  # bytes of a file that is no weights: no tokenizer comes near it
 
 
@@ -39,6 +40,8 @@ class Modality:
             text, or one per word. ``own``: any number.
         names: of each feature, where they are known.
         mean, std: of each feature over the training split; None for text.
+        median_steps: of an utterance of the training split, [CLS] and [SEP] not counted: what is missing is so long
+            where nothing else of an utterance tells how long it is.
     """
 
     width: int | None
@@ -46,6 +49,7 @@ class Modality:
     names: list[str] | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
+    median_steps: int = 1
 
     @property
     def scale(self) -> Scale | None:
@@ -174,7 +178,10 @@ def read(text: bytes) -> About:
         raise ValueError(f"it is not JSON ({error})") from error
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
         raise ValueError(f"it does not begin with the format {FORMAT!r}: made by another version?")
-    found.setdefault("extraction", None)  # which older packages lack
+    found.setdefault("extraction", None)  # which older packages lack, and median_steps
+    for modality in found["modalities"].values() if isinstance(found.get("modalities"), dict) else ():
+        if isinstance(modality, dict):
+            modality.setdefault("median_steps", 1)
     about: About = _read(About, found, "it")
     _check(about)
     return about
@@ -246,6 +253,7 @@ def _check_modality(name: str, m: Modality) -> None:
         or m.steps not in STEPS
         or not lengths <= {m.width}
         or moments != [name != "text"] * 2
+        or not 1 <= m.median_steps <= LONGEST
     ):
         raise ValueError(f"what it says of {name} does not fit together")
     with np.errstate(over="ignore"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -204,13 +205,14 @@ def _about(
 def _modality(data: StoreDataModule, m: str) -> Modality:
     name = data.sequences[m]
     width = data.store.dims[name]
+    steps = float(np.median(data.store.splits["train"].sequences[name].lengths))
     if width is None:
-        return Modality(None, "text")
+        return Modality(None, "text", median_steps=max(1, round(steps) - 2))
     names = data.store.meta.feature_names.get(name)
     if m == "text":
-        return Modality(width, "own", names)
+        return Modality(width, "own", names, median_steps=round(steps))
     mean, std = data.scale.get(m) or moments(data.store.splits["train"].sequences[m])
-    return Modality(width, _steps(data, m), names, files.short(mean), files.short(std))
+    return Modality(width, _steps(data, m), names, files.short(mean), files.short(std), round(steps))
 
 
 def _steps(data: StoreDataModule, m: str) -> str:

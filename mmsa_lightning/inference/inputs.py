@@ -106,10 +106,12 @@ class Reader:
         sequences: dict[str, list[np.ndarray]] = {}
         pieces: list[Pieces] = []
         if self.about.vocabulary is not None:
-            unknown = [
-                _steps(u, self._on_words) if "text" in gone else 0 for u, gone in zip(utterances, absent, strict=True)
-            ]
             most = self.about.vocabulary.longest - 2
+            usual = min(self.about.modalities["text"].median_steps, most)
+            unknown = [
+                _steps(u, self._on_words) or usual if "text" in gone else 0
+                for u, gone in zip(utterances, absent, strict=True)
+            ]
             if longer := [i for i, n in enumerate(unknown) if n > most]:
                 id, n = utterances[longer[0]].id, unknown[longer[0]]
                 raise UserError(f"{id} has no text, and features of {n} steps: this model reads {most} at most")
@@ -193,7 +195,8 @@ class Reader:
         steps = len(text[i]) if text and m != "text" else None
         if m not in utterance.features:
             if steps is None or modality.steps == "own":
-                steps = _steps(utterance, list(self.about.modalities)) if self.about.aligned else 1
+                own = _steps(utterance, list(self.about.modalities)) if self.about.aligned else 0
+                steps = own or modality.median_steps
             return np.zeros((steps, modality.width or 0), np.float32)
         values = np.asarray(utterance.features[m])
         if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
@@ -240,9 +243,9 @@ class Reader:
 
 
 def _steps(utterance: Utterance, modalities: Sequence[str]) -> int:
-    """The steps of an utterance's features of these modalities, at least 1."""
+    """The steps of an utterance's features of these modalities; 0 where it has none."""
     there = [utterance.features.get(m) for m in modalities]
-    return max((len(values) for values in there if np.ndim(values) == 2), default=1)  # type: ignore[arg-type]
+    return max((len(values) for values in there if np.ndim(values) == 2), default=0)  # type: ignore[arg-type]
 
 
 def far_features(steps: np.ndarray, modality: Modality) -> list[str]:

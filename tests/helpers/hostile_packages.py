@@ -265,6 +265,8 @@ cases(
     too_few_means=setting("modalities", "audio", "mean", to=[0.0]),
     a_width_below_1=setting("modalities", "audio", to={"width": -5, "steps": "own", "names": None, "mean": None,
                                                        "std": None}),
+    no_steps=setting("modalities", "audio", "median_steps", to=0),
+    steps_without_end=setting("modalities", "audio", "median_steps", to=1 << 40),
     unknown_steps=setting("modalities", "audio", "steps", to="frames"),
 )  # fmt: skip
 cases("what it says of text does not fit together", a_mean_of_words=setting("modalities", "text", "mean", to=[]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.inference import predictor
 from mmsa_lightning.inference.export import package
+from mmsa_lightning.inference.inputs import Reader, Utterance
 from mmsa_lightning.inference.predictor import Predictor
 
 
@@ -146,6 +148,31 @@ def test_a_missing_modality_is_what_training_made_of_it(
         expected = module.model.eval()(batch).prediction.numpy()
     np.testing.assert_allclose(found_without.sentiment, expected, atol=1e-5)
     np.testing.assert_allclose(found.sentiment[1:5], model.predict_store(store).sentiment[1:5], atol=1e-5)
+
+
+def test_what_is_missing_is_as_long_as_in_training(packed: Callable[..., Predictor], store: Path) -> None:
+    """Where nothing tells how long it was: half of the utterances of training are longer, and half shorter."""
+    model, train = (
+        packed("self_mm", "bert", "missing.mode=modality", "missing.train=uniform"),
+        Store(store).splits["train"].sequences,
+    )
+    steps = {m: modality.median_steps for m, modality in model.about.modalities.items()}
+    for m, name, around in (("text", "tokens", 2), ("audio", "audio", 0), ("vision", "vision", 0)):
+        lengths = sorted(length - around for length in train[name].lengths.tolist())
+        assert steps[m] == round((lengths[len(lengths) // 2] + lengths[(len(lengths) - 1) // 2]) / 2)
+    _, audio, vision = given(store)
+    flat = {m: replace(model.about.modalities[m], steps="utterance") for m in ("audio", "vision")}
+    reader = Reader(replace(model.about, modalities=model.about.modalities | flat), model.reader.tokenizer)
+    read = reader.read([Utterance("a", None, features={"audio": audio[0][:1], "vision": vision[0][:1]})])
+    sequences = read.splits["given"].sequences
+    assert {name: len(sequences[name][0]) for name in sequences} == dict.fromkeys(sequences, steps["text"] + 2)
+    apart = replace(
+        model.about,
+        aligned=False,
+        modalities=model.about.modalities | {m: replace(modality, steps="own") for m, modality in flat.items()},
+    )
+    read = Reader(apart, model.reader.tokenizer).read([Utterance("a", "so good", features={"vision": vision[0]})])
+    assert len(read.splits["given"].sequences["audio"][0]) == steps["audio"]
 
 
 def test_attention_is_of_words_and_sums_to_one(packed: Callable[..., Predictor], store: Path) -> None:
