@@ -45,6 +45,16 @@ def opened(where: str | Path, revision: str | None = None) -> Iterator[tuple[Abo
         yield _checked(snapshot, path), snapshot
 
 
+def foreign(folder: Path) -> list[str]:
+    """What lies in the folder of a package, see :func:`is_package`, beside what the package says that it has."""
+    try:
+        named = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["files"]
+        own = {Path(name).parts[0] for name in named if name}
+    except (OSError, LookupError, TypeError, ValueError, RecursionError):
+        own = set()  # made by another version
+    return sorted(path.name for path in folder.iterdir() if path.name not in {CONFIG, CARD, *own})
+
+
 def is_package(path: Path) -> bool:
     """Whether a folder or a .zip says that it is a package, of this version or another."""
     try:

@@ -30,7 +30,7 @@ from mmsa_lightning.experiment.identity import text_encoder
 from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.inference.about import CARD, CONFIG, TEXT_ENCODER, About, File, Member, Modality, Vocabulary, read
 from mmsa_lightning.inference.architecture import architecture
-from mmsa_lightning.inference.archive import is_package
+from mmsa_lightning.inference.archive import foreign, is_package
 from mmsa_lightning.inference.card import card
 from mmsa_lightning.inference.predictor import Predictor
 from mmsa_lightning.models.layers.adaptation import merge_lora
@@ -66,11 +66,15 @@ def package(run_dirs: Sequence[Path], out: Path, code: Path | None = None) -> Ab
         code: the folder of the user's own model, whose file then goes into the package.
 
     Raises:
-        UserError: as :func:`trained`; something that is no package is at ``out``; what the runs say of themselves does
-            not fit together; the disk is full.
+        UserError: as :func:`trained`; something that is no package is at ``out``, or lies in the folder of one; what
+            the runs say of themselves does not fit together; the disk is full.
     """
     if out.exists() and not is_package(out) and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} exists and is no package; choose another place for this one")
+    if out.is_dir() and is_package(out) and (other := foreign(out)):
+        raise UserError(
+            f"{out} holds {other[0]}, which is not of the package there; move it away, or choose another place"
+        )
     found = trained(run_dirs, code)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
