@@ -189,7 +189,7 @@ def test_nothing_but_a_package_is_replaced(trained: Callable[..., Path], tmp_pat
     for _ in range(2):
         package([trained("lmf")], tmp_path / "p.zip")
     (tmp_path / "p" / ".git").mkdir()
-    with pytest.raises(UserError, match="holds .git, which is not of the package there"):
+    with pytest.raises(UserError, match=r"holds \.git, which is not of the package there"):
         package([trained("self_mm")], tmp_path / "p")
     assert (tmp_path / "p" / ".git").is_dir()
     (tmp_path / "p" / ".git").rmdir()
