@@ -22,7 +22,7 @@ from mmsa_lightning.report import comparison
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.comparison import Figure
 from mmsa_lightning.report.names import settings, told_apart, trained_name
-from mmsa_lightning.report.rows import protocol_name, refuse_mixtures
+from mmsa_lightning.report.rows import in_order, protocol_name, refuse_mixtures
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
 
 
@@ -85,6 +85,7 @@ def read_curves(cells: Sequence[Cell]) -> list[Curve]:
     complete = _complete(names)
     figures: dict[tuple[str, str], dict[tuple[int, str, str], dict[str, float]]] = {}
     errors: dict[tuple[str, str], dict[tuple[int, str], np.ndarray]] = {}
+    order: list[str] = []
     for cell in measured:
         with files.as_written(path := cell.run_dir / result.ROBUSTNESS):
             for line in files.read_rows(path):
@@ -98,6 +99,9 @@ def read_curves(cells: Sequence[Cell]) -> list[Curve]:
                 own[key] = {m: float(line[m] or math.nan) for m in protocol.metrics}
         with files.as_written(path := cell.run_dir / result.ROBUSTNESS_ERRORS):
             utterances = files.read_rows(path)
+            ids = [utterance["id"] for utterance in utterances]
+            order = order or ids
+            utterances = [utterances[i] for i in in_order(order, ids, path)]
             for column in [name for name in utterances[0] if name != "id"]:
                 mode, at = column.split(" ")
                 found = errors.setdefault((names[cell], mode), {})

@@ -16,7 +16,7 @@ from mmsa_lightning.experiment.result import FAR, KEY
 from mmsa_lightning.report import comparison, tables, wording
 from mmsa_lightning.report.cells import Cell
 from mmsa_lightning.report.grid import Grid, write_grids
-from mmsa_lightning.report.rows import refuse_mixtures
+from mmsa_lightning.report.rows import in_order, refuse_mixtures
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol
 
 OWN = {  # of the splits of the runs' own data
@@ -33,13 +33,16 @@ class Evaluation:
     Attributes:
         line: the columns of ``evaluation.csv`` that all its runs share.
         trained: name and hash of the runs' own data.
+        ids: of its utterances.
         far: the largest number of features of a run whose means lie far apart.
         figures: by row and seed, every metric; NaN where one is undefined.
-        errors: by row and seed, absolute errors as the protocol measures them, float64 (utterances,).
+        errors: by row and seed, absolute errors as the protocol measures them, float64 (utterances,), in the order of
+            ``ids``.
     """
 
     line: dict[str, str]
     trained: tuple[str, str]
+    ids: list[str]
     far: int = 0
     figures: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
     errors: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
@@ -54,7 +57,7 @@ def read_evaluations(cells: Sequence[Cell]) -> list[Evaluation]:
     """What finished runs were measured on, in the order of measuring; empty where none was.
 
     Raises:
-        UserError: runs of other data or modalities than one another.
+        UserError: runs of other data or modalities than one another; predictions of other utterances.
     """
     measured: dict[Cell, dict[str, Any]] = {
         cell: record
@@ -70,13 +73,16 @@ def read_evaluations(cells: Sequence[Cell]) -> list[Evaluation]:
                 utterances.setdefault(_key(utterance), []).append(utterance)
         with files.as_written(cell.run_dir):
             for line in files.read_rows(cell.run_dir / result.EVALUATION):
-                one = found.setdefault(_key(line), Evaluation(line, (record["data"], record["data_hash"])))
+                place = (*_key(line), line["protocol"])
+                ids = [utterance["id"] for utterance in utterances[_key(line)]]
+                one = found.setdefault(place, Evaluation(line, (record["data"], record["data_hash"]), ids))
+                own = [utterances[_key(line)][i] for i in in_order(one.ids, ids, path)]
                 one.far = max(one.far, int(line["far"]))
                 one.figures.setdefault(cell.row, {})[cell.seed] = {
                     m: float(line[m] or math.nan) for m in one.protocol.metrics
                 }
                 label, prediction = (
-                    one.protocol.clipped(np.array([float(utterance[name]) for utterance in utterances[_key(line)]]))
+                    one.protocol.clipped(np.array([float(utterance[name]) for utterance in own]))
                     for name in ("label", "prediction")
                 )
                 one.errors.setdefault(cell.row, {})[cell.seed] = np.abs(prediction - label)

@@ -119,25 +119,31 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
             run_dirs = {cell.seed: cell.run_dir for cell in own if found[cell]}
             tests = [_test(run_dir, done[seed]) for seed, run_dir in run_dirs.items()]
             order = order or [utterance.id for utterance in tests[0][0]]
-            tests = [_in_order(order, *test, run_dir) for test, run_dir in zip(tests, run_dirs.values(), strict=True)]
-            predictions = np.stack([predictions for _, predictions in tests])
-            rows.append(Row(name, done, run_dirs, tests[0][0], predictions, _agreement(list(run_dirs.values()))))
+            places = [
+                in_order(order, [utterance.id for utterance in utterances], run_dir / result.PREDICTIONS)
+                for (utterances, _), run_dir in zip(tests, run_dirs.values(), strict=True)
+            ]
+            utterances = [tests[0][0][i] for i in places[0]]
+            predictions = np.stack([values[chosen] for (_, values), chosen in zip(tests, places, strict=True)])
+            rows.append(Row(name, done, run_dirs, utterances, predictions, _agreement(list(run_dirs.values()))))
     return rows
 
 
-def _in_order(
-    ids: list[str], utterances: list[Utterance], predictions: np.ndarray, run_dir: Path
-) -> tuple[list[Utterance], np.ndarray]:
-    """The same in the order of ``ids``, where a file was sorted by other hands.
+def in_order(order: Sequence[str], ids: Sequence[str], path: Path) -> list[int]:
+    """Where each utterance of another run's file is in this one, which other hands may have sorted.
+
+    Args:
+        order: the ids of the other's.
+        ids: of this one's.
+        path: of this one.
 
     Raises:
         UserError: it has other utterances.
     """
-    places = {utterance.id: i for i, utterance in enumerate(utterances)}
-    if len(ids) != len(utterances) or places.keys() != set(ids):
-        raise UserError(f"{run_dir / result.PREDICTIONS} has other utterances of test than the runs beside it")
-    chosen = [places[id] for id in ids]
-    return [utterances[i] for i in chosen], predictions[chosen]
+    places = {id: i for i, id in enumerate(ids)}
+    if len(order) != len(ids) or places.keys() != set(order):
+        raise UserError(f"{path} has other utterances than the runs beside it")
+    return [places[id] for id in order]
 
 
 def run_records(rows: Sequence[Row]) -> list[dict[str, object]]:

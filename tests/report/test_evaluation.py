@@ -85,6 +85,24 @@ def test_errors_are_those_of_the_protocol(run: Callable[..., Path], tmp_path: Pa
     assert {row[0]: row[1] for row in tested.rows} == {"tfn": "−30.00", "misa": "−30.00"}
 
 
+def test_predictions_are_paired_by_id_and_by_the_metrics(run: Callable[..., Path], tmp_path: Path) -> None:
+    """Whatever the order that other hands sorted them in."""
+    for model in ("tfn", "misa"):
+        path = run(model, 1, ({}, MOSI, 0.7)) / "evaluation_predictions.csv"
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        for i, row in enumerate(rows):
+            row["prediction"] = str(i)
+        write(path, rows if model == "tfn" else rows[::-1])
+    run("lmf", 1, ({"label_range": "1"}, SIMS, 0.7))  # the same content by another data set's name
+    sims, mosi = read_evaluations(find_cells([tmp_path / "runs"]))
+    np.testing.assert_array_equal(mosi.errors["tfn"][1], mosi.errors["misa"][1])
+    assert list(sims.errors) == ["lmf"] and sims.protocol == SIMS
+    write(path, rows[1:])
+    with pytest.raises(UserError, match="has other utterances than the runs beside it"):
+        read_evaluations(find_cells([tmp_path / "runs"]))
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -244,3 +244,16 @@ def test_damage_is_one_line(run: Callable[..., Path], tmp_path: Path, name: str,
     path.write_text(damage(path.read_text()))
     with pytest.raises(UserError, match="is damaged"):
         read_curves(find_cells([tmp_path]))
+
+
+def test_errors_are_paired_by_id(run: Callable[..., Path], tmp_path: Path) -> None:
+    run("misa", 1, 0.5)
+    path = run("tfn", 1, 0.5) / "robustness_errors.csv"
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header, *reversed(lines)]) + "\n")
+    misa, tfn = (curve for curve in read_curves(find_cells([tmp_path])) if curve.mode == "frames")
+    assert len(np.unique(misa.errors)) > 1
+    np.testing.assert_array_equal(misa.errors, tfn.errors)
+    path.write_text("\n".join([header, *lines[1:]]) + "\n")
+    with pytest.raises(UserError, match="has other utterances than the runs beside it"):
+        read_curves(find_cells([tmp_path]))

@@ -76,7 +76,7 @@ def test_predictions_that_were_sorted_are_paired_by_id(tmp_path: Path):
         np.testing.assert_array_equal(row.errors, sorted_row.errors)
         assert row.utterances == sorted_row.utterances
     path.write_text(path.read_text().replace("test,b,", "test,c,"))
-    with pytest.raises(UserError, match="has other utterances of test than the runs beside it"):
+    with pytest.raises(UserError, match="has other utterances than the runs beside it"):
         read_rows(cells)
 
 
