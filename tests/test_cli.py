@@ -121,6 +121,8 @@ def test_no_jobs_at_once_are_refused(capsys, number):
     [
         ("hydra.sweeper.n_trials=0", "give 1 or more"),
         ("hydra.sweeper.n_jobs=-1", "give 1 or more"),
+        ("hydra.sweeper.max_batch_size=0", "give 1 or more"),
+        ("hydra.sweeper.params.seed=1", "what is swept over is given by itself, such as seed=1,2"),
         ("hydra.run.dir=", "give a run's folder"),
         ("hydra.sweep.subdir=''", "give a run's folder"),
         ("hydra.verbose={a:1}", "give true, false or a list"),
@@ -134,6 +136,23 @@ def test_a_setting_of_hydras_that_no_run_could_follow_is_refused(capsys, tmp_pat
     assert end.value.code == 2
     assert f"{override}: {why}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("patience: [1\nseed: 2\n", "odd.yaml, line 3: not YAML (expected ',' or ']', but got ':')"),
+        ('runs: "${a"\n', "'${a'"),
+    ],
+)
+def test_a_config_of_ones_own_that_cannot_be_read_is_one_line(capsys, tmp_path, text, said):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "odd.yaml").write_text(f"# @package _global_\n{text}")
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--config-dir", str(tmp_path), "model=odd"])
+    assert end.value.code == 2
+    printed = capsys.readouterr().err
+    assert said in printed and printed.count("\n") == 1
 
 
 ENCODINGS = ["gbk", "latin-1", "cp437", "cp932", "ascii"]

@@ -35,6 +35,7 @@ MODES = ("frames", "block", "modality")
 TRAIN = ("none", "same", "uniform", "uniform_half")
 DRAWS = ("keyed", "reference")
 ABSENT = ("zeros", "learnt")
+LONGEST = 100_000  # steps of a grid; published data are padded to a thousandth of it
 REFERENCE_SEEDS = {"text": 111, "audio": 1111, "vision": 11111}  # thuiar/TFR-Net config_regression.py, missing_seed
 
 
@@ -86,6 +87,8 @@ class Missing:
             raise ValueError("missing.grid is the padded length of missing.draw=reference: leave it out")
         if self.grid is not None and (not set(self.grid) <= set(MODALITIES) or min(self.grid.values(), default=1) < 1):
             raise ValueError(f"missing.grid={self.grid}: give a number of steps for some of {', '.join(MODALITIES)}")
+        if self.grid is not None and max(self.grid.values(), default=1) > LONGEST:
+            raise ValueError(f"missing.grid={self.grid}: give {LONGEST} steps at most")
         if self.absent == "learnt" and (self.mode != "modality" or self.train == "none"):
             raise ValueError(
                 "missing.absent=learnt: the vector is learnt from dropped modalities: it goes with missing.mode="

@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from mmsa_lightning.errors import UserError, one_line, one_line_errors
 from mmsa_lightning.experiment.config import config_dir
@@ -39,6 +40,7 @@ NOTHING = {  # settings of Hydra's: values that end in a traceback or mean somet
     ),
     "hydra.sweeper.n_trials": NO_NUMBER,
     "hydra.sweeper.n_jobs": NO_NUMBER,
+    "hydra.sweeper.max_batch_size": NO_NUMBER,
     "hydra.run.dir": NO_FOLDER,  # a run would be in the folder that it is started in
     "hydra.sweep.dir": NO_FOLDER,
     "hydra.sweep.subdir": NO_FOLDER,
@@ -108,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
             sys.argv[1:] = [*flags, *overrides]  # where Hydra reads them
             try:
                 _train()
-            except (HydraException, OmegaConfBaseException) as error:
+            except (HydraException, OmegaConfBaseException, YAMLError) as error:
                 if wanted == "1":
                     raise
                 raise UserError(_message(error)) from error
@@ -138,7 +140,7 @@ def _refuse_foreign_code(words: list[str]) -> None:
 
 
 def _refuse_empty(overrides: list[str]) -> None:
-    """Refuse what no run could follow: numbers of runs and names of folders in ``NOTHING``.
+    """Refuse what no run could follow: values in ``NOTHING``, and what is swept over where nothing reads it.
 
     Raises:
         UserError: an override gives one.
@@ -147,6 +149,8 @@ def _refuse_empty(overrides: list[str]) -> None:
         name, equals, value = word.lstrip("+").partition("=")
         if equals and name in NOTHING and re.fullmatch(NOTHING[name][0], value):
             raise UserError(f"{word}: {NOTHING[name][1]}")
+        if (setting := name.removeprefix("hydra.sweeper.params.")) != name:
+            raise UserError(f"{word}: what is swept over is given by itself, such as {setting}=1,2")
 
 
 def _refuse_one_id(cfg: DictConfig) -> None:

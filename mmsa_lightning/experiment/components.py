@@ -124,6 +124,8 @@ def _find_class(kind: str, target: str, plugins: Path | None) -> type:
             f"{kind}._target_={target} is not a {base.__name__} in {home}*, nor in a Python file of "
             f"{plugins or 'the folder that --config-dir names'}"
         )
+    if kind == "objective" and getattr(cls, "forward", None) is vars(base)["forward"]:
+        raise UserError(f"{kind}._target_={target} has no forward of its own")
     return cls
 
 

@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.config import config_dir
@@ -76,7 +77,7 @@ def composing(overrides: Sequence[str]) -> Iterator[None]:
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             yield
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise UserError(explain(error)) from error
 
 
@@ -90,6 +91,10 @@ def explain(error: Exception) -> str:
         if isinstance(within, UserError):
             return str(within)
         within = within.__cause__ or within.__context__
+    if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
+        return f"{mark.name}, line {mark.line + 1}: not YAML ({error.problem})"
+    while not str(error).strip() and isinstance(error.__context__, Exception):
+        error = error.__context__  # Hydra says nothing of what OmegaConf cannot read
     if (merging := _MERGING.fullmatch(str(error))) and isinstance(error.__cause__, OmegaConfBaseException):
         return f"{merging[1]}: {str(error.__cause__).splitlines()[0]}"
     if not isinstance(error, OverrideParseException):

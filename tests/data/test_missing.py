@@ -325,6 +325,7 @@ def test_a_store_whose_unknown_token_is_not_known_is_said(tmp_path: Path, path: 
         ({"draw": "reference", "seed": 2}, "no missing.seed"),
         ({"grid": {"text": 50}}, "missing.grid is the padded length of missing.draw=reference"),
         ({"draw": "reference", "grid": {"smell": 50}}, "missing.grid="),
+        ({"draw": "reference", "grid": {"text": 10**12}}, "give 100000 steps at most"),
         ({"speed": 1}, "missing holds .*speed"),
     ],
     ids=str,

@@ -65,6 +65,12 @@ def test_nothing_else_can_be_named(target: str, tmp_path: Path) -> None:
         build("objective", {"_target_": target, "args": "true"}, plugins=tmp_path)
 
 
+def test_what_computes_no_loss_is_refused() -> None:
+    target = "mmsa_lightning.objectives.base.Objective"
+    with pytest.raises(UserError, match=f"objective._target_={target} has no forward of its own"):
+        build("objective", {"_target_": target})
+
+
 def write_module(path: Path, source: str) -> None:
     path.write_text("from torch import nn\n" + textwrap.dedent(source))
 
