@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -57,6 +58,7 @@ def clean(
     """
     report = list(source.report)
     splits = _checked(source, label_range, report)
+    _report_videos(splits, report)
     _report_words(splits, report)
     sequences: dict[str, Lists] = {}
     if tokens := _tokens(splits, pieces, report):
@@ -129,6 +131,14 @@ def _known_unimodal(splits: dict[str, SourceSplit], report: list[str]) -> list[s
         if blank < len(labels):
             known.append(modality)
     return known
+
+
+def _report_videos(splits: dict[str, SourceSplit], report: list[str]) -> None:
+    """Speakers and topics of a video are known from training, where its other utterances are test."""
+    videos = {name: {id.split("$_$")[0] for id in split.ids if "$_$" in id} for name, split in splits.items()}
+    for one, other in itertools.combinations(SPLITS, 2):
+        if shared := sorted(videos[one] & videos[other]):
+            report.append(f"{one} and {other} share {len(shared)} videos, such as {shared[0]}")
 
 
 def _found_range(splits: dict[str, SourceSplit]) -> tuple[float, float]:

@@ -45,6 +45,17 @@ def test_no_padding_is_not_reported():
     assert cleaned.splits["test"].sequences["audio"].lengths.tolist() == [5, 5, 5]
 
 
+def test_videos_in_several_splits_are_told_of():
+    source = source_of(np.ones((3, 5, 2), np.float32))
+    for name, ids in {
+        "train": ["a$_$1", "b$_$1", "c$_$1"],
+        "valid": ["d$_$1", "b$_$2", "a$_$2"],
+        "test": "efg",
+    }.items():
+        source.splits[name].ids[:] = ids
+    assert clean(source).report == ["train and valid share 2 videos, such as a"]
+
+
 def test_a_row_of_infinities_is_not_padding():
     audio = padded_audio("right")
     audio[1, 1] = -np.inf

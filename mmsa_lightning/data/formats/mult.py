@@ -36,7 +36,7 @@ def read(data: dict[str, dict[str, Any]]) -> Source:
         UserError: something that the layout needs is missing or malformed.
     """
     source = Source("mult", {}, aligned=False)
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for name, part in by_split(data).items():
         source.splits[name] = _split(part, name, seen, source.report)
     times = {np.shape(sequences.values)[1] for split in source.splits.values() for sequences in split.features.values()}
@@ -44,7 +44,7 @@ def read(data: dict[str, dict[str, Any]]) -> Source:
     return source
 
 
-def _split(part: dict[str, Any], where: str, seen: set[str], report: list[str]) -> SourceSplit:
+def _split(part: dict[str, Any], where: str, seen: dict[str, str], report: list[str]) -> SourceSplit:
     labels = numeric(column(part, "labels", where), f"{where}: labels")
     label = sentiment(labels, f"{where}: labels")
     if labels.size > label.size:
@@ -74,8 +74,9 @@ def _ids(values: Any, where: str) -> list[str]:
     raise UserError(f"{where}: id has shape {array.shape}, not (utterances, 3) or (utterances,)")
 
 
-def _unique(ids: list[str], seen: set[str], where: str, report: list[str]) -> list[str]:
-    repeated = 0
+def _unique(ids: list[str], seen: dict[str, str], where: str, report: list[str]) -> list[str]:
+    """The ids, numbered where they repeat one that was ``seen``, which says in what split."""
+    repeated, elsewhere = 0, set()
     unique = []
     for name in ids:
         candidate, copy = name, 1
@@ -83,8 +84,11 @@ def _unique(ids: list[str], seen: set[str], where: str, report: list[str]) -> li
             copy += 1
             candidate = f"{name}#{copy}"
         repeated += copy > 1
-        seen.add(candidate)
+        if seen.get(name, where) != where:
+            elsewhere.add(seen[name])
+        seen[candidate] = where
         unique.append(candidate)
     if repeated:
-        report.append(f"{where}: {repeated} ids were not unique and got a number")
+        also = f", some of them those of {' and '.join(sorted(elsewhere))}: look for copies" if elsewhere else ""
+        report.append(f"{where}: {repeated} ids were not unique and got a number{also}")
     return unique

@@ -122,7 +122,7 @@ def _missing(columns: list[str]) -> list[str]:
 
 def _row(cells: dict[str, str], names: dict[str, str], where: str, spelled: dict[str, str]) -> _Row:
     """Check one row; ``spelled`` keeps the name that each split had so far."""
-    parts = [cells[part] for part in ("id", *_PARTS) if part in cells]
+    parts = [cells[part].strip() for part in ("id", *_PARTS) if part in cells]
     if not all(parts):
         raise UserError(f"{where}: the id is empty")
     labels = {role: finite(value) for role, value in cells.items() if role.startswith("label")}

@@ -76,7 +76,7 @@ def test_mult_unaligned_and_weak_ids(tmp_path, layouts):
     assert len(set(ids)) == len(ids) == 12
     assert source.report == [
         "train: 4 ids were not unique and got a number",
-        "valid: 3 ids were not unique and got a number",
+        "valid: 3 ids were not unique and got a number, some of them those of train: look for copies",
         "test: no ids, so the rows were numbered",
     ]
 

@@ -45,6 +45,12 @@ def test_mmsas_label_file(tmp_path):
     assert source.report == ["columns that were not read: annotation"]
 
 
+def test_blanks_around_an_id_are_not_of_it(tmp_path):
+    """With them an utterance could stand in two splits."""
+    rows = [[f" {row[0]} ", row[1] + "\t", *row[2:]] for row in SIMS]
+    assert read(save(tmp_path, rows)).splits["train"].ids == ["video_0001$_$0001", "video_0001$_$0002"]
+
+
 def test_our_names_come_before_mmsas(tmp_path):
     columns = ["id", "split", "label_text", *MMSA]
     source = read(save(tmp_path, [[f"own{i}", "dev", "0.5", *row] for i, row in enumerate(SIMS)], columns))
