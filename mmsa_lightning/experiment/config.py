@@ -102,6 +102,22 @@ def read(path: Path) -> dict[str, Any]:
     return config
 
 
+def of_run(run_dir: Path) -> dict[str, Any]:
+    """The plain config of a finished run, whose model is to be made again.
+
+    Raises:
+        UserError: ``config.yaml`` is not as the run left it.
+    """
+    path = run_dir / "config.yaml"
+    try:
+        config = read(path)
+        for group in ("data", "model", "objective", "optim"):
+            config[group].get("name")
+    except Exception as error:
+        raise UserError(f"{path} is not as its run left it ({error!r}): copy the run again") from error
+    return config
+
+
 def check(config: dict[str, Any]) -> None:
     """Check a plain config as far as every run has it in common.
 

@@ -12,7 +12,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.assembly import build_data, build_module
 from mmsa_lightning.experiment.components import plugin_hash
-from mmsa_lightning.experiment.config import read
+from mmsa_lightning.experiment.config import of_run
 from mmsa_lightning.experiment.identity import differences, text_encoder
 from mmsa_lightning.models.layers.pretrained import encoder_hash
 from mmsa_lightning.training.checkpoints import BEST
@@ -37,7 +37,7 @@ def restore(run_dir: Path, plugins: Path | None = None) -> tuple[SentimentModule
     finished = result.read(run_dir)
     if finished is None:
         raise UserError(f"{run_dir} holds no finished run ({result.NAME})")
-    config = read(run_dir / "config.yaml")
+    config = of_run(run_dir)
     data = build_data(config)
     if data.store.meta.content_sha256 != finished["data_hash"]:
         raise UserError(f"{run_dir} was trained on other data than {data.path} now holds")

@@ -23,7 +23,8 @@ NAME = "result.json"
 REQUIRED: dict[str, Any] = {  # of result.json, what commands read without asking
     "data": str, "model": str, "ablation": str, "seed": int, "config_hash": str, "data_hash": str,
     "valid": dict[str, float | None], "test": dict[str, float | None], "epochs": int, "best_epoch": int,
-    "text": str | None, "text_encoder": str | None,
+    "text": str | None, "text_encoder": str | None, "modalities": list[str], "parameters": int, "seconds": float,
+    "device": str, "versions": dict[str, str],
 }  # fmt: skip
 ROBUSTNESS, ROBUSTNESS_ERRORS = "robustness.csv", "robustness_errors.csv"  # of mmsa robustness
 RATES = tuple(step / 10 for step in range(11))  # of the former, as TFR-Net and EMT-DLFR

@@ -24,8 +24,7 @@ from mmsa_lightning.data.tokenize import each, is_repeated
 from mmsa_lightning.data.utterances import moments
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
-from mmsa_lightning.experiment.config import read as read_config
-from mmsa_lightning.experiment.config import row_hash
+from mmsa_lightning.experiment.config import of_run, row_hash
 from mmsa_lightning.experiment.identity import text_encoder
 from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.inference.about import CARD, CONFIG, TEXT_ENCODER, About, File, Member, Modality, Vocabulary, read
@@ -115,7 +114,7 @@ def trained(run_dirs: Sequence[Path], code: Path | None = None) -> Trained:
             one row; a model is the user's own and its folder is not given.
     """
     records = [_finished(run_dir) for run_dir in run_dirs]
-    configs = [read_config(run_dir / "config.yaml") for run_dir in run_dirs]
+    configs = [of_run(run_dir) for run_dir in run_dirs]
     for key in ("data_hash", "encoder_hash", "plugin_hash"):
         if other := [i for i, record in enumerate(records) if record.get(key) != records[0].get(key)]:
             raise UserError(f"{run_dirs[other[0]]} is of another {key.removesuffix('_hash')} than {run_dirs[0]}")

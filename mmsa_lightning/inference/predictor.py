@@ -136,7 +136,8 @@ class Predictor:
                 "this model reads no texts"
                 + (f", but features of width {self.about.dims['text']}: text=[…]" if "text" in self.about.dims else "")
             )
-        n = next(iter(counts.values()))
+        if not (n := next(iter(counts.values()))):
+            raise UserError("there are no utterances to predict")
         utterances = [
             Utterance(
                 f"utterance {i + 1}",

@@ -177,9 +177,10 @@ def settings_of(row: Row) -> tuple[str, str, str]:
     versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
     count = record.get("trainable_parameters", record["parameters"])  # older runs trained all of them
     trained = f", of which {count:,} train" if count < record["parameters"] else ""
+    precision, threads, commit = (record.get(key, "unknown") for key in ("precision", "threads", "git_commit"))
     where = (
         f"Seeds {', '.join(map(str, row.results))}. {record['parameters']:,} parameters{trained}, {record['device']}, "
-        f"{record['precision']}, {record['threads']} threads, {record['epochs']} epochs in {record['seconds']} s; "
-        f"commit {record['git_commit']}; {versions}."
+        f"precision {precision}, threads {threads}, {record['epochs']} epochs in {record['seconds']} s; "
+        f"commit {commit}; {versions}."
     )
     return row.name, (run_dir / "config.yaml").read_text(encoding="utf-8"), where

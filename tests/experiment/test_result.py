@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records import MACHINE
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 
 KNOWN = {"data": "d", "model": "m", "ablation": "full", "seed": 1, "config_hash": "0", "data_hash": "1"}
-KNOWN |= {"epochs": 3, "best_epoch": 2, "text": None, "text_encoder": None}
+KNOWN |= {"epochs": 3, "best_epoch": 2, "text": None, "text_encoder": None, "modalities": ["text"], **MACHINE}
 
 
 def test_undefined_figures_become_null_and_come_back(tmp_path: Path) -> None:

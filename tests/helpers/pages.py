@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from records import MACHINE
 
 from mmsa_lightning.training.protocols import PROTOCOLS
 
@@ -79,9 +80,9 @@ def finished(
     figures = dict.fromkeys(protocol.headings, 0.5) | {"mae": float(np.abs(pairs[:, 0] - pairs[:, 1]).mean())}
     record = {
         **{"data": "demo", "model": model, "ablation": "full", "seed": seed, "valid": figures, "test": figures},
-        **{"epochs": 2, "best_epoch": 1, "seconds": 1.5, "parameters": 1000, "modalities": ["text"]},
-        **{"text": "bert", "text_encoder": "minilm", "config_hash": "c", "data_hash": "d", "device": "cpu"},
-        **{"precision": "32-true", "threads": 1, "versions": {"torch": "2"}, "git_commit": "abc"},
+        **{"epochs": 2, "best_epoch": 1, "modalities": ["text"], **MACHINE},
+        **{"precision": "32-true", "threads": 1, "git_commit": "abc"},
+        **{"text": "bert", "text_encoder": "minilm", "config_hash": "c", "data_hash": "d"},
     }
     (run_dir / "result.json").write_text(json.dumps(record | changes))
     (run_dir / "config.yaml").write_text(f"seed: {seed}\n{config}")

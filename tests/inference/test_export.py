@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import shutil
 import subprocess
 import sys
 import warnings
@@ -195,3 +196,14 @@ def test_nothing_but_a_package_is_replaced(trained: Callable[..., Path], tmp_pat
     (tmp_path / "p" / ".git").rmdir()
     assert mmsa_lightning.load(tmp_path / "p").about.name == "lmf"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "p", "p.zip"])
+
+
+@pytest.mark.parametrize("text", ["a: [1\n", "seed: 1\n", "data: x\n"])
+def test_a_config_that_is_not_as_its_run_left_it_is_one_line(
+    trained: Callable[..., Path], tmp_path: Path, text: str
+) -> None:
+    run = Path(shutil.copytree(trained("lmf"), tmp_path / "run"))
+    (run / "config.yaml").write_text(text)
+    for command in (lambda: package([run], tmp_path / "p"), lambda: restore(run)):
+        with pytest.raises(UserError, match=r"config\.yaml is not as its run left it"):
+            command()

@@ -106,6 +106,7 @@ def test_what_cannot_be_read_is_said_in_one_line(packed: Callable[..., Predictor
         ({"audio": [*audio[:3], None, *audio[4:]]}, "utterance 4 has no audio"),
         ({"audio": [["a"]] * 6}, "give numbers"),
         ({"text": vision}, "features of text, which this model does not read"),
+        ({"texts": [], "audio": [], "vision": []}, "there are no utterances to predict"),
     ):
         with pytest.raises(UserError, match=words) as raised:
             model.predict(**({"texts": texts, "audio": audio, "vision": vision} | wrong))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from records import MACHINE
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.cells import find_cells
@@ -37,7 +38,7 @@ def run(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir(parents=True)
         record = {"data": "mosi", "model": model, "ablation": "full", "seed": seed, "valid": {}, "test": {}}
         record |= {"epochs": 1, "best_epoch": 1, "config_hash": "c", "data_hash": "a", "modalities": ["text"]}
-        record |= {"text": "bert", "text_encoder": "minilm", "missing": None}
+        record |= {"text": "bert", "text_encoder": "minilm", "missing": None, **MACHINE}
         (folder / "result.json").write_text(json.dumps(record | changes))
         (folder / "config.yaml").write_text(f"seed: {seed}\n")
         lines, utterances = [], []

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from records import MACHINE
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.result import RATES
@@ -54,7 +55,7 @@ def run(tmp_path: Path) -> Callable[..., Path]:
             "modalities": ["text", "audio"],
             "text": "bert",
         }
-        record |= {"text_encoder": "minilm", "missing": None}
+        record |= {"text_encoder": "minilm", "missing": None, **MACHINE}
         (folder / "result.json").write_text(json.dumps(record | changes))
         config = {"seed": seed, "optim": {"lr": lr}, "missing": changes.get("missing") or {}}
         (folder / "config.yaml").write_text(json.dumps(config))

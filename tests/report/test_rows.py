@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from records import MACHINE
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.cells import Cell
@@ -26,6 +27,7 @@ def finished(runs: Path, row: str, seed: int, **changes: Any) -> Cell:
         **{"test": dict.fromkeys(MOSI.headings, 0.5) | {"mae": (0.5 + seed) / 2}},
         **{"epochs": 1, "best_epoch": 1, "config_hash": "c", "data_hash": "d", "modalities": ["text"]},
         **{"text": "bert", "text_encoder": "minilm", "encoder_hash": "e"},
+        **MACHINE,
     }
     (run_dir / "result.json").write_text(json.dumps(record | changes))
     (run_dir / "predictions.csv").write_text(
