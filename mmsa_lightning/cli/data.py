@@ -142,7 +142,7 @@ def encode(
 ) -> None:
     """Encode a store's tokens with a frozen text encoder, for text=features."""
     from mmsa_lightning.data.encode import encode_store
-    from mmsa_lightning.data.tokens import renamed
+    from mmsa_lightning.data.vocabularies import renamed
     from mmsa_lightning.training.trainer import quieten
 
     quieten()
@@ -161,7 +161,7 @@ def tokenize(
 ) -> None:
     """Tokenize a store's text again, for another text encoder."""
     from mmsa_lightning.data.tokenize import tokenize_store
-    from mmsa_lightning.data.tokens import renamed
+    from mmsa_lightning.data.vocabularies import renamed
 
     out = out or renamed(store, text_encoder)
     for line in tokenize_store(store, text_encoder, out, keep_case=keep_case).report:

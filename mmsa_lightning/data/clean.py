@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmsa_lightning.data import padding
-from mmsa_lightning.data.formats.fields import some
+from mmsa_lightning.data import findings, padding
 from mmsa_lightning.data.ragged import Loaded, Ragged
 from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.data.store import SPLITS, Split
 from mmsa_lightning.data.tokens import MAX_PIECES, Pieces, on_pieces
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.modalities import MODALITIES
-
-NO_TEXT = ("nan", "None", "<NA>")  # str() of NaN, None and pandas.NA
 
 Lists = dict[str, list[np.ndarray]]  # split -> its utterances' sequences
 Arrays = dict[str, np.ndarray]  # split -> an array over its utterances
@@ -58,8 +54,8 @@ def clean(
     """
     report = list(source.report)
     splits = _checked(source, label_range, report)
-    _report_videos(splits, report)
-    _report_words(splits, report)
+    findings.videos(splits, report)
+    findings.words(splits, report)
     sequences: dict[str, Lists] = {}
     if tokens := _tokens(splits, pieces, report):
         sequences["tokens"] = _without_empty(tokens, "text", False, report)
@@ -78,7 +74,7 @@ def clean(
         cleaned[name] = Split(split.ids, split.label, ragged, split.raw_text, split.unimodal)
     aligned = all(split.aligned(sequences) for split in cleaned.values())
     if shared and not aligned:
-        _report_steps(cleaned, report)
+        findings.steps(cleaned, report)
     return Cleaned(cleaned, aligned, report, list(label_range or _found_range(splits)))
 
 
@@ -133,14 +129,6 @@ def _known_unimodal(splits: dict[str, SourceSplit], report: list[str]) -> list[s
     return known
 
 
-def _report_videos(splits: dict[str, SourceSplit], report: list[str]) -> None:
-    """Speakers and topics of a video are known from training, where its other utterances are test."""
-    videos = {name: {id.split("$_$")[0] for id in split.ids if "$_$" in id} for name, split in splits.items()}
-    for one, other in itertools.combinations(SPLITS, 2):
-        if shared := sorted(videos[one] & videos[other]):
-            report.append(f"{one} and {other} share {len(shared)} videos, such as {shared[0]}")
-
-
 def _found_range(splits: dict[str, SourceSplit]) -> tuple[float, float]:
     """The lowest and the highest of all labels, those of single modalities included."""
     labels = np.concatenate([label for split in splits.values() for label in (split.label, *split.unimodal.values())])
@@ -173,13 +161,6 @@ def _label(
 
 
 # What is put right and reported.
-
-
-def _report_words(splits: dict[str, SourceSplit], report: list[str]) -> None:
-    """Report texts such as "nan", which a script may have made of a missing text; they may also be meant."""
-    ids = [i for s in splits.values() for i, text in zip(s.ids, s.raw_text or [], strict=False) if text in NO_TEXT]
-    if ids:
-        report.append(f"text: {some(ids)} have the text {' or '.join(NO_TEXT)}; if there is no text, leave it empty")
 
 
 def _tokens(splits: dict[str, SourceSplit], pieces: dict[str, list[Pieces]] | None, report: list[str]) -> Lists:
@@ -329,15 +310,6 @@ def _on_grid(
             for name, arrays in lists.items()
         }
     return None
-
-
-def _report_steps(cleaned: dict[str, Split], report: list[str]) -> None:
-    """The sequences that are not aligned, in a source that says it is."""
-    first, *others = cleaned["train"].sequences
-    for other in others:
-        apart = sum(int((s.sequences[first].lengths != s.sequences[other].lengths).sum()) for s in cleaned.values())
-        if apart:
-            report.append(f"{other}: {apart} utterances differ in length from their {first}, so nothing is aligned")
 
 
 def _without_empty(lists: Lists, modality: str, keep_steps: bool, report: list[str]) -> Lists:

@@ -14,8 +14,8 @@ from mmsa_lightning.data.missing import Masks, Missing
 from mmsa_lightning.data.ragged import Ragged
 from mmsa_lightning.data.sampler import ORDERS, LengthSampler, TrainingSampler
 from mmsa_lightning.data.store import SPLITS, Store
-from mmsa_lightning.data.tokens import command, unknown_id
 from mmsa_lightning.data.utterances import Scale, Utterances, moments
+from mmsa_lightning.data.vocabularies import command, unknown_id
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.modalities import MODALITIES
 

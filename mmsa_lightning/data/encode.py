@@ -13,8 +13,8 @@ from mmsa_lightning.data import store
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.ragged import Ragged
 from mmsa_lightning.data.store import SEQUENCES, Meta, Split
-from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.data.utterances import Utterances
+from mmsa_lightning.data.vocabularies import compare_vocabularies
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
 TOGETHER = 64  # utterances

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmsa_lightning.data import formats, store, tokens
+from mmsa_lightning.data import formats, store, tokenizers, tokens, vocabularies
 from mmsa_lightning.data.clean import clean
 from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.data.releases import LABEL_RANGES, RELEASES
@@ -164,19 +164,19 @@ def _pieces(source: Source, name: str, keep_case: bool) -> tuple[dict[str, list[
 
 def _stated_vocabulary(source: Source, name: str | None) -> dict[str, Any]:
     """Whose the source's own tokens are, as far as it is known."""
-    stated = tokens.vocabulary(name or tokens.UNCASED)
+    stated = vocabularies.vocabulary(name or vocabularies.UNCASED)
     if name is None:
         source.report.append(f"tokens: assumed to be those of {stated}; --text-encoder NAME states another")
     known: dict[str, Any] = {"vocabulary": stated, "vocabulary_assumed": name is None}
     try:
-        tokenizer = tokens.tokenizer_of(stated)
+        tokenizer = vocabularies.tokenizer_of(stated)
     except UserError as error:
         if name is not None:
             source.report.append(f"tokens: stated to be those of {stated}, which cannot be checked here: {error}")
         return known
     splits = source.splits.values()
     texts = [pair for split in splits for pair in zip(split.tokens or [], split.raw_text or [], strict=False)]
-    found, total = tokens.spelled(tokenizer, texts)
+    found, total = tokenizers.spelled(tokenizer, texts)
     if found < total / 2:
         read = f"read as those of {stated}, {total - found} of {total} word pieces do not occur in their text"
         if name is not None:
@@ -185,7 +185,7 @@ def _stated_vocabulary(source: Source, name: str | None) -> dict[str, Any]:
                 "encoder that they are of, and use mmsa data tokenize on the store for another"
             )
         source.report.append(f"tokens: {read}")
-    return known | ({"vocabulary_sha256": tokens.vocabulary_sha256(tokenizer)} if name is not None else {})
+    return known | ({"vocabulary_sha256": vocabularies.vocabulary_sha256(tokenizer)} if name is not None else {})
 
 
 def _words(split: SourceSplit) -> list[list[str]] | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mmsa_lightning.data import store, tokens
+from mmsa_lightning.data import store, tokenizers, tokens, vocabularies
 from mmsa_lightning.data.ragged import Loaded, Ragged
 from mmsa_lightning.data.store import SEQUENCES, SPLITS, Meta, Split, Store
 from mmsa_lightning.data.tokens import Pieces
@@ -29,7 +29,7 @@ def tokenize_store(path: Path, text_encoder: str, out: Path, *, keep_case: bool 
 
     Args:
         path: a store with tokens.
-        text_encoder: whose tokenizer to use, see :func:`mmsa_lightning.data.tokens.tokenizer`.
+        text_encoder: whose tokenizer to use, see :func:`mmsa_lightning.data.tokenizers.tokenizer`.
         out: the new store's place; one that is there is replaced.
         keep_case: see :func:`mmsa_lightning.data.tokens.tokenize`.
 
@@ -139,10 +139,10 @@ def _old_pieces(found: Store, words: dict[str, list[list[str]]]) -> dict[str, li
 def _old_tokenizer(meta: Meta) -> Any:
     """That of the store's tokens."""
     try:
-        tokenizer = tokens.tokenizer_of(meta.vocabulary or "")
+        tokenizer = vocabularies.tokenizer_of(meta.vocabulary or "")
     except UserError as error:
         raise _Inexact(str(error).partition(";")[0]) from error
-    if meta.vocabulary_sha256 not in (None, tokens.vocabulary_sha256(tokenizer)):
+    if meta.vocabulary_sha256 not in (None, vocabularies.vocabulary_sha256(tokenizer)):
         raise _Inexact(f"{meta.vocabulary} is no longer the vocabulary that it was")
     return tokenizer
 
@@ -201,7 +201,7 @@ class _ByWord(Ragged):
 
 def _renumbered(found: Store, text_encoder: str) -> tuple[dict[str, Split], Meta]:
     """The same tokens under other ids; all else is as it was."""
-    new = tokens.tokenizer(text_encoder)
+    new = tokenizers.tokenizer(text_encoder)
     renumber = _same_pieces(_old_tokenizer(found.meta), new)
 
     def ids(stored: np.ndarray) -> np.ndarray:
@@ -216,8 +216,8 @@ def _renumbered(found: Store, text_encoder: str) -> tuple[dict[str, Split], Meta
     told = f"tokens: those of {found.meta.vocabulary}, renumbered as {text_encoder} numbers the same pieces"
     meta = replace(
         found.meta,
-        vocabulary=tokens.vocabulary(text_encoder),
-        vocabulary_sha256=tokens.vocabulary_sha256(new),
+        vocabulary=vocabularies.vocabulary(text_encoder),
+        vocabulary_sha256=vocabularies.vocabulary_sha256(new),
         report=[*found.meta.report, told],
     )
     return splits, meta
@@ -231,7 +231,7 @@ def _same_pieces(old: Any, new: Any) -> dict[int, int]:
     before, after = ({p: i for p, i in t.get_vocab().items() if p not in special} for t in (old, new))
     if before.keys() != after.keys():  # the longest piece that fits is taken: one more may change any word
         raise _Inexact("the two vocabularies do not have the same pieces")
-    roles = [*zip(tokens.frame(old), tokens.frame(new), strict=True)]
+    roles = [*zip(tokenizers.frame(old), tokenizers.frame(new), strict=True)]
     roles += [(getattr(old, role), getattr(new, role)) for role in ("pad_token_id", "unk_token_id", "mask_token_id")]
     same = {i: after[piece] for piece, i in before.items()}
     return same | {i: equal for i, equal in roles if None not in (i, equal)}

@@ -85,7 +85,7 @@ class _Pieces:
     """What the steps of a split's utterances are."""
 
     def __init__(self, data: StoreDataModule, split: str) -> None:
-        from mmsa_lightning.data.tokens import tokenizer_of
+        from mmsa_lightning.data.vocabularies import tokenizer_of
 
         self.tokens = data.store.splits[split].sequences.get("tokens")
         self.tokenizer = None
@@ -98,7 +98,7 @@ class _Pieces:
 
     def of(self, i: int, length: int) -> list[str]:
         """The word pieces of utterance ``i`` where the steps are those of its tokens, else their numbers."""
-        from mmsa_lightning.data.tokens import shown
+        from mmsa_lightning.data.tokenizers import shown
 
         if self.tokenizer is not None and self.tokens is not None and len(self.tokens[i]) == length:
             return shown(self.tokenizer, self.tokens[i])

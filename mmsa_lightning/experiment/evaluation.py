@@ -14,8 +14,8 @@ import torch
 from mmsa_lightning import files
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.store import SPLITS, Store, check_names
-from mmsa_lightning.data.tokens import compare_vocabularies
 from mmsa_lightning.data.utterances import moments
+from mmsa_lightning.data.vocabularies import compare_vocabularies
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.restore import restore

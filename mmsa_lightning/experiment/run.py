@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from mmsa_lightning import files, memory
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.store import SPLITS
-from mmsa_lightning.data.tokens import compare_vocabularies
+from mmsa_lightning.data.vocabularies import compare_vocabularies
 from mmsa_lightning.errors import UserError, print_anything
 from mmsa_lightning.experiment import attention, result, resume, sweep
 from mmsa_lightning.experiment.assembly import build_data, build_module

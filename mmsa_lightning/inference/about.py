@@ -65,7 +65,7 @@ class Vocabulary:
 
     Attributes:
         name: of the text encoder that it is of.
-        sha256: see :func:`mmsa_lightning.data.tokens.vocabulary_sha256`.
+        sha256: see :func:`mmsa_lightning.data.vocabularies.vocabulary_sha256`.
         unknown: the id of its unknown piece.
         lower_cased: text is put in lower case before it is tokenized.
         longest: so many pieces are read at most.

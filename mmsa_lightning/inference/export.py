@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmsa_lightning import files
-from mmsa_lightning.data import tokens
+from mmsa_lightning.data import tokens, vocabularies
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.tokenize import each, is_repeated
 from mmsa_lightning.data.utterances import moments
@@ -136,7 +136,7 @@ def trained(run_dirs: Sequence[Path], code: Path | None = None) -> Trained:
         for adapted in _encoders(model):
             merge_lora(adapted)
     encoder = next(iter(_encoders(models[0])), None)
-    tokenizer = tokens.tokenizer_of(data.store.meta.vocabulary or "") if encoder else None
+    tokenizer = vocabularies.tokenizer_of(data.store.meta.vocabulary or "") if encoder else None
     own = (
         code / f"{configs[0]['model']['_target_'].rpartition('.')[0]}.py"
         if code and records[0]["plugin_hash"]
@@ -171,8 +171,8 @@ def _about(
     if encoder is not None:
         vocabulary = Vocabulary(
             name=meta.vocabulary or "",
-            sha256=tokens.vocabulary_sha256(tokenizer),
-            unknown=tokens.unknown_id(meta.vocabulary),
+            sha256=vocabularies.vocabulary_sha256(tokenizer),
+            unknown=vocabularies.unknown_id(meta.vocabulary),
             lower_cased=meta.lower_cased,
             longest=min(tokens.MAX_PIECES, encoder.positions),
         )

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mmsa_lightning import files
-from mmsa_lightning.data import tokens
+from mmsa_lightning.data import tokenizers, vocabularies
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import TEXT_ENCODER, About
 from mmsa_lightning.inference.architecture import architecture, check_sizes
@@ -105,7 +105,7 @@ def _tokenizer(about: About, folder: Path) -> Any | None:
     settings = folder / TEXT_ENCODER / "tokenizer_config.json"
     if settings.is_file() and (named := [key for key in files.read_object(settings) if key.endswith("_file")]):
         raise UserError(f"{TEXT_ENCODER}/{settings.name} names a {named[0]}: take that out")
-    found = tokens.tokenizer(str(folder / TEXT_ENCODER))
-    if tokens.vocabulary_sha256(found) != about.vocabulary.sha256:
+    found = tokenizers.tokenizer(str(folder / TEXT_ENCODER))
+    if vocabularies.vocabulary_sha256(found) != about.vocabulary.sha256:
         raise UserError("its tokenizer has not the vocabulary that it says")
     return found

@@ -16,7 +16,7 @@ from mmsa_lightning.batch import Batch
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.sampler import LengthSampler
 from mmsa_lightning.data.store import Store
-from mmsa_lightning.data.tokens import shown
+from mmsa_lightning.data.tokenizers import shown
 from mmsa_lightning.data.utterances import Utterances
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmsa_lightning.data.store import SPLITS, Store, check_names
-from mmsa_lightning.data.tokens import UNCASED, UNCASED_SHA256, command
+from mmsa_lightning.data.vocabularies import UNCASED, UNCASED_SHA256, command
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About
 

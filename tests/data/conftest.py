@@ -100,3 +100,20 @@ def layouts() -> Any:
     from types import SimpleNamespace
 
     return SimpleNamespace(mmsa=make_mmsa, mult=make_mult, fold=make_fold, counts=COUNTS)
+
+
+@pytest.fixture(scope="session")
+def packaged() -> Any:
+    """MiniLM's tokenizer."""
+    from mmsa_lightning.data.tokenizers import tokenizer
+
+    return tokenizer("minilm")
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A tokenizer's folder of each family."""
+    import vocabularies
+
+    folder = tmp_path_factory.mktemp("families")
+    return {family: vocabularies.save(folder / family, family) for family in vocabularies.FAMILIES}

