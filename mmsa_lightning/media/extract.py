@@ -342,4 +342,7 @@ def _write_folder(out: Path, clips: Sequence[Clip], found: dict[str, Extracted],
             )
         written.append(out / f"{m}.npz")
     files.write_text(made, json.dumps(asdict(tools.extraction(aligned=True)), indent=2) + "\n")
+    for name in FOLDER:
+        if out / name not in (*written, made):
+            (out / name).unlink(missing_ok=True)  # of an earlier call, which had more modalities
     return [*written, made]

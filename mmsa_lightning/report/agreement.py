@@ -165,6 +165,8 @@ def write_agreement(found: Sequence[Course], out: Path) -> list[Path]:
     files.write_rows(stem.with_suffix(".csv"), records(found))
     write_grids(tables, stem)
     figures = drawn(found)
+    for kind in (".png", ".svg"):
+        stem.with_suffix(kind).unlink(missing_ok=True)  # of an earlier call
     for figure in figures.values():
         save_figure(figure, stem)
     return [stem.with_suffix(kind) for kind in (".csv", ".md", ".tex", *([".png", ".svg"] if figures else []))]

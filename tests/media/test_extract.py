@@ -95,6 +95,8 @@ def test_a_folder_needs_no_labels(folder: Path, tmp_path: Path) -> None:
     assert "no audio: the file has no sound track" in notes["b$_$0"]
     assert "a face in 0 of 10 frames (0%)" in notes["a$_$0"]
     assert any(line.startswith("words: 1 utterances have none, such as b$_$0") for line in found.report)
+    extract(clips, tmp_path / "out", Settings(vision="none", words="none"), Importing("own"))
+    assert not (tmp_path / "out" / "vision.npz").exists()  # which is of the earlier call
 
 
 def test_how_far_recognised_words_can_be_trusted_is_told(tmp_path: Path) -> None:

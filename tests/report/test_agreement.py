@@ -62,7 +62,10 @@ def test_a_run_that_did_not_log_it_is_known_after_its_best_epoch_alone(trained: 
     (grid,) = grids(found)
     assert grid.rows[1] == ["self_mm", "2", "70.00 ± 14.14", "", "40.00 ± 14.14"]
     assert {record["epoch"] for record in records(found)} == {"best"}
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "agreement.png").write_text("of an earlier call")
     assert [path.suffix for path in write_agreement(found, tmp_path / "out")] == [".csv", ".md", ".tex"]
+    assert not (tmp_path / "out" / "agreement.png").exists()
 
 
 def test_an_undefined_correlation_is_not_left_out_of_a_mean(found: list[Course]) -> None:
