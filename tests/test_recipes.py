@@ -192,7 +192,7 @@ def listed(recipe: dict[str, Any]) -> set[str]:
     """The runs that its tables say they are made of."""
     paths = [recipes.RESULTS / recipe["folder"] / given["csv"] for given in recipe.get("tables", [])]
     lists = {path.with_name(f"{path.stem}_runs.csv") for path in paths}
-    return {row["run"] for path in lists if path.is_file() for row in files.read_rows(path)}
+    return {row["run"] for path in lists if path.is_file() for row in files.read_rows(path) if "run" in row}
 
 
 def test_lists_of_runs_say_what_the_archived_runs_say() -> None:
