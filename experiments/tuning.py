@@ -112,7 +112,9 @@ def validation(run: Sequence[str]) -> float:
     """Train, unless it is done; the MAE on validation, infinite where the run failed, which says why."""
     try:
         app.main(list(run))
-    except SystemExit:
+    except SystemExit as end:
+        if end.code != app.MISTAKE:  # it was asked to stop
+            raise
         return math.inf
     found = result.read(Path(composed(run).hydra.run.dir))
     return math.inf if found is None else float(found["valid"]["mae"])

@@ -47,8 +47,7 @@ def checkpoint(
         last = _read(path, data, "overwrite=true starts again")
         data.load_state_dict(last["data"])
         begun = _config(run_dir / "config.yaml")
-        same = begun is None or config_hash(begun) == config_hash(config)
-        if begun and not same and (follows_length(config) or not _ends_sooner(begun, config)):
+        if begun and (not _ends_sooner(begun, config) or _stretched(begun, config)):
             raise UserError(
                 f"{run_dir} was begun with other settings (see its config.yaml); overwrite=true starts again, or give "
                 "another folder"
@@ -111,8 +110,7 @@ def _shorter(
         return None, f"{finished[0]} is shorter, but kept no {LAST} ({how}): {anew}" if finished else ""
     run = max(kept, key=lambda run: kept[run]["step"])
     last = kept[run]
-    longer = runs[run]["trainer"].get("max_epochs") != config["trainer"].get("max_epochs")
-    if longer and (schedule := follows_length(config)):
+    if schedule := _stretched(runs[run], config):
         return None, f"{run} is shorter, but optim.schedule={schedule} depends on trainer.max_epochs: {anew}"
     known = (result.read(run) or {}) | last["identity"] | last["data"]
     if other := differences(known, {part: value for part, value in identity.items() if part != "config_hash"}):
@@ -125,6 +123,12 @@ def _ends_sooner(other: dict[str, Any], config: dict[str, Any]) -> bool:
     """Whether two configs differ in :data:`LENGTH` alone, and ``other``'s is nowhere the longer."""
     ends = [(run["trainer"].get("max_epochs", 0), run["patience"]) for run in (other, config)]
     return config_hash(other, LENGTH) == config_hash(config, LENGTH) and all(a <= b for a, b in zip(*ends, strict=True))
+
+
+def _stretched(other: dict[str, Any], config: dict[str, Any]) -> str | None:
+    """The schedule of a run that is longer than ``other``, if it makes the two differ from their start; else None."""
+    longer = other["trainer"].get("max_epochs") != config["trainer"].get("max_epochs")
+    return follows_length(config) if longer else None
 
 
 def _config(path: Path) -> dict[str, Any] | None:

@@ -72,9 +72,6 @@ class Finite(L.Callback):
         if len(self.steps) == LOOK:
             self._look()
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._look()
-
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._look()
         if trainer.state.fn == TrainerFn.FITTING and not trainer.callback_metrics[self.monitor].isfinite():

@@ -76,3 +76,15 @@ def test_a_trial_that_fails_is_not_chosen_and_does_not_end_the_search(
     monkeypatch.setattr(tuning, "validation", lambda run: math.inf)
     with pytest.raises(UserError, match="lmf: its run with the published settings failed"):
         tuning.tune("lmf", own, 1, "own", tmp_path)
+
+
+def test_a_search_that_is_asked_to_stop_stops(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(overrides: list[str]) -> None:
+        raise SystemExit(130)
+
+    monkeypatch.setattr(app, "main", interrupted)
+    with pytest.raises(SystemExit) as end:
+        tuning.tune("lmf", arguments("data=demo"), 1, "own", tmp_path)
+    assert end.value.code == 130 and not list(tmp_path.glob("*.yaml"))
