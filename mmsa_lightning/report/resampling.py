@@ -46,7 +46,7 @@ class Sampled:
 def sampled_metrics(
     protocol: Protocol, rows: Sequence[np.ndarray], labels: np.ndarray, resamples: int = RESAMPLES
 ) -> list[dict[str, Sampled]]:
-    """The metrics that tables show, of several rows.
+    """The metrics that tables show, of several rows; all are NaN of a run that predicted NaN for any utterance.
 
     Args:
         protocol: of the metrics.
@@ -63,7 +63,8 @@ def sampled_metrics(
     means = np.split(_means(np.concatenate(columns), resamples), np.cumsum([len(own) for own in columns])[:-1])
     with np.errstate(invalid="ignore", divide="ignore"):
         values = {metric: value(own) for (metric, (_, value)), own in zip(parts.items(), means, strict=True)}
-    found = {metric: _by_row(own, rows) for metric, own in values.items()}
+    broken = np.isnan(p).any(axis=1, keepdims=True)  # a class would count NaN as negative
+    found = {metric: _by_row(np.where(broken, np.nan, own), rows) for metric, own in values.items()}
     return [{metric: found[metric][i] for metric in found} for i in range(len(rows))]
 
 

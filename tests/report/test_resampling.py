@@ -54,6 +54,14 @@ def test_what_a_resample_leaves_undefined_is_not_a_number():
     assert np.isfinite(found["acc2_non0"].drawn[0, ~only_zeros]).all()
 
 
+def test_a_run_that_predicted_nothing_for_an_utterance_has_no_metric():
+    labels, predictions = np.array([-1.0, 1.0, 2.0, -2.0]), np.array([[-1.0, 1.0, np.nan, -2.0], [-1.0, 1.0, 2.0, -2.0]])
+    (found,) = sampled_metrics(MOSI, [predictions], labels, 8)
+    for metric in MOSI.headings:
+        assert np.isnan(found[metric].observed[0]) and np.isnan(found[metric].drawn[0]).all()
+    assert found["acc2_non0"].observed[1] == 1
+
+
 def test_rows_of_other_utterances_are_refused():
     with pytest.raises(ValueError, match="size 3 and the array at index 1 has size 4"):
         sampled_means([np.zeros((1, 3)), np.zeros((1, 4))])
