@@ -47,6 +47,7 @@ ADDED: dict[str, Any] = {
     "objective.generator": "ulgm",
     "objective.weighting": None,
     "objective.temperature": 2.0,
+    "objective.auxiliary": None,
     **{f"missing.{f.name}": f.default for f in fields(Missing) if f.name != "present"},
 }
 

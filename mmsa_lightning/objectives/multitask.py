@@ -5,7 +5,7 @@ Other weights than that ratio: :mod:`mmsa_lightning.objectives.weighting`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -47,10 +47,12 @@ class MultiTask(Objective):
         generator: which labels the auxiliary tasks get; see :data:`GENERATORS`.
         weighting: another scheme than ``ratio_weight``'s two, by its name; see :func:`scheme`. None: ``ratio_weight``.
         temperature: of dynamic weight average.
+        auxiliary: names of the auxiliary tasks that are trained; none: the multimodal task alone. None: all that the
+            model has.
 
     Raises:
         ValueError: an unknown ``generator``, or ``none`` with a ``tanh_weight`` that would make every such loss 0; an
-            unknown ``weighting``, or one that cannot be used.
+            unknown ``weighting``, or one that cannot be used; an ``auxiliary`` that is no list.
     """
 
     generator: LabelGenerator
@@ -67,6 +69,7 @@ class MultiTask(Objective):
         generator: str = "ulgm",
         weighting: str | None = None,
         temperature: float = 2.0,
+        auxiliary: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.register_load_state_dict_pre_hook(_renamed)
@@ -77,18 +80,22 @@ class MultiTask(Objective):
                 "generator=none leaves every label at y_m, where tanh_weight makes every auxiliary loss 0: "
                 "objective.tanh_weight=false trains on them"
             )
+        if not (auxiliary is None or isinstance(auxiliary, list | tuple)):
+            raise ValueError(f"auxiliary={auxiliary}: give a list of tasks, such as [text], or [] for none")
         self.kind = generator
         self.tanh_weight = tanh_weight
         name = ("ratio" if ratio_weight else "equal") if weighting is None else weighting
         self.scheme = scheme(name, detach_ratio=detach_ratio, temperature=temperature)
         self.positive = positive
         self.limit = limit
+        self.auxiliary = auxiliary
+        self.tasks: list[str] = []  # the auxiliary ones that are trained
 
     def setup(self, labels: Tensor, feature_widths: dict[str, int]) -> None:
         """Make the label generator's state for this train split and model.
 
         Raises:
-            ValueError: the model has no ``fusion`` feature.
+            ValueError: the model has no ``fusion`` feature, or not each task of ``auxiliary``.
         """
         if "fusion" not in feature_widths:
             raise ValueError("this objective needs a model's feature_widths: 'fusion' and one for each auxiliary task")
@@ -96,7 +103,11 @@ class MultiTask(Objective):
             self.generator = ULGM(labels, feature_widths, positive=self.positive, limit=self.limit)
         else:
             self.generator = GENERATORS[self.kind](labels, feature_widths)
-        self.weighting = self.scheme(1 + len(self.generator.tasks))
+        tasks = self.generator.tasks
+        self.tasks = tasks if self.auxiliary is None else [task for task in tasks if task in self.auxiliary]
+        if unknown := [task for task in self.auxiliary or () if task not in tasks]:
+            raise ValueError(f"auxiliary: {unknown[0]} is not a task of the model, which has {', '.join(tasks)}")
+        self.weighting = self.scheme(1 + len(self.tasks))
 
     @property
     def combine(self) -> Callable[[Tensor], Tensor] | None:
@@ -113,15 +124,19 @@ class MultiTask(Objective):
         with torch.autocast(batch.label.device.type, enabled=False):
             truth = batch.label
             terms = {"multimodal": (full(output.prediction) - truth).abs().mean()}  # (18)
+            untrained = torch.zeros_like(terms["multimodal"])  # DDP wants a gradient of every parameter, be it zero
             for task, prediction in output.tasks.items():
-                label = self.generator.label(task)[batch.index]
-                terms[task] = task_loss(full(prediction), label, truth, tanh=self.tanh_weight)
+                if task in self.tasks:
+                    label = self.generator.label(task)[batch.index]
+                    terms[task] = task_loss(full(prediction), label, truth, tanh=self.tanh_weight)
+                else:
+                    untrained = untrained + 0 * full(prediction).sum()
             total, weights = self.weighting(torch.stack(list(terms.values())))
             self.generator.update(batch.index, output.features, epoch)
-        return Loss(total, terms, dict(zip(terms, weights, strict=True)) if self.combine is None else {})
+        return Loss(total + untrained, terms, dict(zip(terms, weights, strict=True)) if self.combine is None else {})
 
     def generated_labels(self) -> dict[str, Tensor]:
-        return {task: self.generator.label(task) for task in self.generator.tasks}
+        return {task: self.generator.label(task) for task in self.tasks}
 
 
 def _renamed(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.output import ModelOutput
+from mmsa_lightning.objectives.base import Loss
 from mmsa_lightning.objectives.l1 import L1
 from mmsa_lightning.objectives.multitask import MultiTask, task_loss
 
@@ -86,6 +87,49 @@ def test_the_temperature_and_each_epoch_reach_the_weighting(batch: Batch) -> Non
     powers = {task: math.exp(rate / 0.5) for task, rate in rates.items()}
     expected = {task: 2 * power / sum(powers.values()) for task, power in powers.items()}
     assert {task: float(weight) for task, weight in loss.weights.items()} == pytest.approx(expected, abs=1e-5)
+
+
+def heard(
+    batch: Batch, auxiliary: list[str] | None, weighting: str | None = None
+) -> tuple[Loss, dict[str, torch.Tensor]]:
+    """The loss of a model of two auxiliary tasks, and the gradient that it gives each prediction."""
+    objective = MultiTask(**ALL_ON | {"tanh_weight": False, "auxiliary": auxiliary, "weighting": weighting})
+    objective.setup(batch.label, {"fusion": 4, "text": 3, "audio": 3})
+    out = output(batch)
+    out.tasks["audio"] = torch.zeros(len(batch), requires_grad=True)
+    out.features["audio"] = torch.ones(len(batch), 3)
+    loss = objective(out, batch, 1)
+    loss.total.backward()
+    found = {"multimodal": out.prediction, **out.tasks}
+    assert set(objective.generated_labels()) == set(loss.terms) - {"multimodal"}
+    return loss, {task: prediction.grad for task, prediction in found.items()}
+
+
+@pytest.mark.parametrize("weighting", [None, "uncertainty", "dwa", "pcgrad"])
+def test_only_the_auxiliary_tasks_that_are_named_are_trained(batch: Batch, weighting: str | None) -> None:
+    """The others' heads get a gradient of zero, which several ranks need, and no share of the weights."""
+    loss, grads = heard(batch, ["text"], weighting)
+    assert set(loss.terms) == {"multimodal", "text"}
+    assert grads["text"].abs().sum() > 0
+    assert torch.equal(grads["audio"], torch.zeros(len(batch)))
+
+
+def test_without_auxiliary_tasks_the_loss_is_that_of_the_multimodal_one(batch: Batch) -> None:
+    loss, grads = heard(batch, [])
+    torch.testing.assert_close(loss.total, L1()(output(batch), batch, 1).total)
+    assert {task for task, grad in grads.items() if grad.any()} == {"multimodal"}
+
+
+def test_all_auxiliary_tasks_named_are_all_of_them(batch: Batch) -> None:
+    assert heard(batch, ["audio", "text"])[0] == heard(batch, None)[0]
+
+
+@pytest.mark.parametrize(
+    ("auxiliary", "message"), [(["sound"], "sound is not a task of the model, which has text"), ("text", "give a list")]
+)
+def test_auxiliary_tasks_that_are_not_there_are_refused(batch: Batch, auxiliary: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(batch.label, auxiliary=auxiliary)
 
 
 def test_without_weights_auxiliary_tasks_count_from_the_start(batch: Batch) -> None:

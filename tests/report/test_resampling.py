@@ -55,7 +55,8 @@ def test_what_a_resample_leaves_undefined_is_not_a_number():
 
 
 def test_a_run_that_predicted_nothing_for_an_utterance_has_no_metric():
-    labels, predictions = np.array([-1.0, 1.0, 2.0, -2.0]), np.array([[-1.0, 1.0, np.nan, -2.0], [-1.0, 1.0, 2.0, -2.0]])
+    labels = np.array([-1.0, 1.0, 2.0, -2.0])
+    predictions = np.array([[-1.0, 1.0, np.nan, -2.0], labels])
     (found,) = sampled_metrics(MOSI, [predictions], labels, 8)
     for metric in MOSI.headings:
         assert np.isnan(found[metric].observed[0]) and np.isnan(found[metric].drawn[0]).all()
