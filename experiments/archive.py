@@ -12,6 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmsa_lightning import files
@@ -50,9 +53,7 @@ def unpack(path: Path, store: Path, out: Path) -> None:
             of one's own is in the place of one.
     """
     known = utterances(store)
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is no archive of runs")
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as archive:
         for member in archive.namelist():
             there = out / member
             if there.name != result.NAME:
@@ -78,6 +79,20 @@ def unpack(path: Path, store: Path, out: Path) -> None:
                 files.write_rows(temporary, [{**row, "prediction": v} for row, v in zip(known, values, strict=False)])
                 if len(values) != len(known) or files.sha256(temporary) != expected:
                     raise UserError(f"{path}: {place} was not trained on what {store} has now")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An archive to read.
+
+    Raises:
+        UserError: it is none, or is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is no archive of runs, or a damaged one ({error}): get it again") from error
 
 
 def utterances(store: Path) -> list[dict[str, object]]:

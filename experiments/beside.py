@@ -1,6 +1,6 @@
 """Set what others' code reaches on the same data, measured by ``benchmarks/originals.py``, beside our tables.
 
-    python experiments/beside.py experiments/results/mosi_originals --tables table3.csv ../mosi_minilm/table3.csv
+    python experiments/beside.py mosi_originals --tables table3.csv mag_bert/table3.csv ../mosi_minilm/table3.csv
 
 Of ``originals_runs.csv`` in that folder it makes ``originals.csv``, mean and standard deviation over seeds; and with
 the first of the tables (paths from the folder) that has a model's row, ``difference.csv``, our mean minus theirs with
@@ -40,17 +40,21 @@ def beside(folder: Path, tables: Sequence[Path]) -> None:
     """
     ours: dict[tuple[str, str], Mapping[str, str]] = {}
     for table in tables:
-        for line in files.read_rows(folder / table):
-            ours.setdefault((line["row"], line["metric"]), line)
+        with files.as_written(folder / table):
+            for line in files.read_rows(folder / table):
+                ours.setdefault((line["row"], line["metric"]), line)
+    runs = folder / "originals_runs.csv"
+    with files.as_written(runs):
+        found = summary(files.read_rows(runs))
     measured, differences = [], []
-    for (row, metric), theirs in summary(files.read_rows(folder / "originals_runs.csv")).items():
+    for (row, metric), theirs in found.items():
         if (row, metric) not in ours:
             raise UserError(f"{row}, {metric}: in none of {', '.join(map(str, tables))}")
         own = ours[row, metric]
         if min(int(own["n"]), theirs.n) < 2:
             raise UserError(f"{row}, {metric}: one seed has no spread; give each side two or more")
-        found = welch(Figure(float(own["mean"]), float(own["std"]), int(own["n"]), None), theirs)
-        shown = {"difference": found.value, "low": found.low, "high": found.high}
+        between = welch(Figure(float(own["mean"]), float(own["std"]), int(own["n"]), None), theirs)
+        shown = {"difference": between.value, "low": between.low, "high": between.high}
         place = {"row": row, "metric": metric}
         measured.append(place | {"mean": rounded(theirs.mean), "std": rounded(theirs.std), "n": theirs.n})
         differences.append(place | {name: rounded(value) for name, value in shown.items()})
@@ -59,7 +63,14 @@ def beside(folder: Path, tables: Sequence[Path]) -> None:
 
 
 def summary(runs: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], Figure]:
-    """Of each model and metric, over seeds."""
+    """Of each model and metric, over seeds.
+
+    Raises:
+        ValueError: a seed of a model is there twice.
+    """
+    seeds = [(run["model"], run["seed"]) for run in runs]
+    if twice := [run for run in seeds if seeds.count(run) > 1]:
+        raise ValueError(f"{twice[0][0]} seed {twice[0][1]} is there twice")
     metrics = [name for name in runs[0] if name not in ("model", "seed", "seconds")]
     models = dict.fromkeys(run["model"] for run in runs)
     return {

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import yaml
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from mmsa_lightning import files
@@ -40,12 +41,14 @@ TUNED = Path(__file__).parents[1] / "conf" / "tuned"
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", required=True)
-    parser.add_argument("--trials", type=int, default=10, help="beside the published settings")
+    parser.add_argument("--trials", type=int, default=10, help="beside the published settings, 1 or more")
     parser.add_argument("--name", required=True, help="what follows model and data in the name of the file")
     parser.add_argument("--out", type=Path, default=TUNED, help="the folder to write to; default: conf/tuned")
     parser.add_argument("--list", action="store_true", help="only print the runs, a command line each")
     parser.add_argument("overrides", nargs="+", help="of all runs, data=… among them")
     args = parser.parse_args(argv)
+    if args.trials < 1:
+        parser.error(f"--trials {args.trials}: give 1 or more")
     with one_line_errors():
         args.out.mkdir(parents=True, exist_ok=True)
         for model in args.models:
@@ -77,6 +80,8 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
         raise UserError(f"{model}: its run with the published settings failed")
     best = composed(min([published, *drawn])[1])
     data, tuned = best.hydra.runtime.choices.data, best.hydra.runtime.choices.tuned
+    with composing(overrides):
+        files_of_tuned = GlobalHydra.instance().config_loader().get_group_options("tuned")
     words = [word for word in overrides if not word.startswith(PLACES)]
     text = f"""\
 # @package _global_
@@ -84,7 +89,7 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
 # Searched on validation by experiments/tuning.py, {datetime.date.today()}: {" ".join(words)}
 # MAE with the published settings: {published[0]:.4f}; with the best of {trials} drawn ones: {min(drawn)[0]:.4f}.
 """
-    if tuned:
+    if tuned in files_of_tuned:  # Hydra passes over a default that is not there
         text += f"defaults:\n  - {tuned}\n\n"
     chosen = plain(best)
     rates, decay = chosen["optim"]["lr"], chosen["optim"]["weight_decay"]["bert"]

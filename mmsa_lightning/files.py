@@ -25,7 +25,7 @@ def aside(path: Path) -> Iterator[Path]:
     """A name beside ``path`` to write to; moved to ``path`` at the end, or removed if writing failed.
 
     Raises:
-        OSError: naming ``path``, whichever call it came from.
+        OSError: naming ``path``, whichever call it came from, or another file that was read meanwhile.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -34,6 +34,8 @@ def aside(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
+        if error.filename not in (None, str(temporary), temporary):
+            raise
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

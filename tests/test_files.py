@@ -63,6 +63,16 @@ def test_an_error_of_the_system_names_the_file_that_was_to_be(tmp_path: Path) ->
     assert failed.value.filename == str(path)
 
 
+def test_an_error_of_another_file_names_that_one(tmp_path: Path) -> None:
+    def copy() -> None:
+        with aside(tmp_path / "a.txt") as temporary:
+            temporary.write_bytes((tmp_path / "source.txt").read_bytes())
+
+    with pytest.raises(FileNotFoundError) as failed:
+        copy()
+    assert failed.value.filename == str(tmp_path / "source.txt")
+
+
 def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     for name in (".a.txt.1.tmp", "checkpoints/.last.ckpt.1.tmp", "a.txt", ".hidden", "b.tmp"):

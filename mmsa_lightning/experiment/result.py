@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ PREDICTIONS = "predictions.csv"  # of valid and test
 EVALUATION, EVALUATION_PREDICTIONS = "evaluation.csv", "evaluation_predictions.csv"  # of mmsa evaluate
 KEY = ("data_hash", "split", "standardize")  # the columns of the former that say what was measured
 FAR = 5.0  # and what it calls far: standard deviations between the means of a feature in two data sets
+LABELS, HISTOGRAMS = "generated_labels.csv", "label_histograms.csv"  # of a model that generates labels
 MEASURED_LATER = (ROBUSTNESS, ROBUSTNESS_ERRORS, EVALUATION, EVALUATION_PREDICTIONS)
 PACKAGES = ("mmsa-lightning", "torch", "lightning", "transformers", "hydra-core", "torchmetrics", "numpy", "h5py")
 
@@ -69,16 +71,28 @@ def directories(folders: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for folder in folders:
-        here = sorted(path.parent for path in folder.rglob(NAME))
+        here = sorted(_below(folder))
         if not here:
             raise UserError(f"{folder}: no finished run (a folder with {NAME}) in it")
         found += here
     return found
 
 
+def _below(folder: Path) -> Iterator[Path]:
+    """Of all finished runs at or below a folder, links followed and each run once."""
+    seen = set()
+    for here, below, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(here)) in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        if NAME in names:
+            yield Path(here)
+
+
 def place(run_dir: Path) -> str:
     """Where a run lies below the folder of all runs: data, model, ablation, and seed with settings."""
-    return "/".join(run_dir.parts[-4:])
+    return "/".join(part for part in run_dir.parts[-4:] if part != run_dir.anchor)
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:

@@ -125,7 +125,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
         if trainer.is_global_zero:
             files.remove_unfinished(run_dir)
         if last is None and trainer.is_global_zero:
-            for left in (result.NAME, *result.MEASURED_LATER):
+            for left in (result.NAME, result.LABELS, result.HISTOGRAMS, attention.NAME, *result.MEASURED_LATER):
                 (run_dir / left).unlink(missing_ok=True)
             shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         if trainer.is_global_zero:
@@ -145,7 +145,7 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
 
     files.write_rows(run_dir / result.PREDICTIONS, rows)
     if labels := _generated_labels(module, data):
-        files.write_rows(run_dir / "generated_labels.csv", labels)
+        files.write_rows(run_dir / result.LABELS, labels)
     if attends(module.model):
         attention.write(run_dir, attention.attention_maps(module.model, data, "test", _largest_errors(module, data)))
     outcome = {

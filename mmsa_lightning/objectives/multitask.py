@@ -75,7 +75,7 @@ class MultiTask(Objective):
         self.register_load_state_dict_pre_hook(_renamed)
         if generator not in GENERATORS:
             raise ValueError(f"generator={generator}: choose one of {', '.join(GENERATORS)}")
-        if generator == "none" and tanh_weight:
+        if generator == "none" and tanh_weight and auxiliary != []:
             raise ValueError(
                 "generator=none leaves every label at y_m, where tanh_weight makes every auxiliary loss 0: "
                 "objective.tanh_weight=false trains on them"

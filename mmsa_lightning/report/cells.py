@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
-from mmsa_lightning.experiment.config import identifying, plain, run_names
+from mmsa_lightning.experiment.config import config_hash, identifying, plain, run_names
 from mmsa_lightning.experiment.overrides import composing
 from mmsa_lightning.report.names import flat, row_name, settings, told_apart
 
@@ -26,11 +26,13 @@ class Cell:
         row: the name of its row, see :mod:`mmsa_lightning.report.names`.
         seed: of the run.
         run_dir: where it lies or will lie.
+        config_hash: that its result must have; None: whichever it has.
     """
 
     row: str
     seed: int
     run_dir: Path
+    config_hash: str | None = None
 
 
 def cells(experiment: str, overrides: Sequence[str]) -> list[Cell]:
@@ -97,12 +99,12 @@ def listed(found: Iterable[Cell]) -> str:
     return "; ".join(f"{row} seed {', '.join(own)}" for row, own in seeds.items())
 
 
-def _place(cfg: DictConfig, job: Sequence[str]) -> tuple[int, Path]:
-    """The seed of a job and its run's folder, by the config of another seed of the same row."""
+def _place(cfg: DictConfig, job: Sequence[str]) -> tuple[int, Path, str]:
+    """The seed of a job, its run's folder and the hash of its config, by the config of another seed of the same row."""
     for word in job:
         if word.startswith("seed="):
             cfg.seed = OverridesParser.create().parse_override(word).value()
-    return cfg.seed, Path(cfg.hydra.run.dir)
+    return cfg.seed, Path(cfg.hydra.run.dir), config_hash(plain(cfg))
 
 
 def distinct(found: Iterable[Cell]) -> list[Cell]:

@@ -12,7 +12,7 @@ from mmsa_lightning import files
 from mmsa_lightning.data.inspect import label_counts
 from mmsa_lightning.data.store import UNSTATED
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.experiment import attention
+from mmsa_lightning.experiment import attention, result
 from mmsa_lightning.report import agreement, evaluation, html, robustness, tables, wording
 from mmsa_lightning.report.cells import find_cells
 from mmsa_lightning.report.comparison import Comparison
@@ -138,7 +138,7 @@ def _figures(found: Comparison, *, utterances: bool) -> dict[str, Figure]:
             title = f"{row.name}: predicted against true, test"
             drawn[title] = predictions_figure(row, title)
         seed, run_dir = next(iter(row.run_dirs.items()))
-        if (path := run_dir / "label_histograms.csv").is_file():
+        if (path := run_dir / result.HISTOGRAMS).is_file():
             title = f"{row.name}: generated labels, seed {seed}"
             with files.as_written(path):
                 drawn[title] = label_histograms_figure(files.read_rows(path), title)
@@ -158,7 +158,7 @@ def _largest_errors(rows: Sequence[Row]) -> list[tuple[Utterance, list[float]]]:
 def _farthest_labels(row: Row) -> tuple[str, list[str], list[list[str]]] | None:
     """Training utterances of the row's first seed whose generated labels lie farthest from the label."""
     seed, run_dir = next(iter(row.run_dirs.items()))
-    path = run_dir / "generated_labels.csv"
+    path = run_dir / result.LABELS
     if not path.is_file():
         return None
     records = files.read_rows(path)

@@ -98,10 +98,17 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         partial: go on where cells have no result; a row without any is left out.
 
     Raises:
-        UserError: cells have no result, or they are of other data, metrics, modalities or text encoders than
-            one another.
+        UserError: cells have no result, or that of other settings than theirs, or they are of other data, metrics,
+            modalities or text encoders than one another.
     """
     found = {cell: result.read(cell.run_dir) for cell in cells}
+    for cell, record in found.items():
+        if record and cell.config_hash not in (None, record["config_hash"]):
+            raise UserError(
+                f"{cell.run_dir} has a result of other settings than those of {cell.row} seed {cell.seed}: it is of "
+                f"{record['model']} seed {record['seed']}, config_hash {record['config_hash'][:8]}, not "
+                f"{cell.config_hash[:8]}; give a renamed folder its name back, or train again with overwrite=true"
+            )
     absent = [cell for cell in cells if found[cell] is None]
     if len(absent) == len(cells):
         raise UserError(f"none of {len(cells)} cells has a result; the first would be in {cells[0].run_dir}")
@@ -246,7 +253,7 @@ def _test(run_dir: Path, record: dict[str, Any]) -> tuple[list[Utterance], np.nd
 
 def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:
     """Of one row's runs, from what each left in ``generated_labels.csv``."""
-    paths = [run_dir / "generated_labels.csv" for run_dir in run_dirs]
+    paths = [run_dir / result.LABELS for run_dir in run_dirs]
     if not all(path.is_file() for path in paths):
         return {}
     tables = [files.read_columns(path) for path in paths]

@@ -140,6 +140,7 @@ def test_the_run_directory_is_a_readable_function_of_the_config() -> None:
         "data.path=elsewhere/demo.h5",
         "runs=there",
         "encoder.gradient_checkpointing=true",
+        "data.eval_batch_size=16",
     ):
         assert directory(incidental) == full
     for telling in (

@@ -43,6 +43,20 @@ def test_summary_shows_undefined_figures_and_the_place(tmp_path: Path, capsys: p
     assert "0.7123" in printed and "undefined" in printed and f"run: {tmp_path}" in printed
 
 
+def test_runs_behind_links_are_found_once(tmp_path: Path) -> None:
+    for run in (tmp_path / "runs" / "one", tmp_path / "elsewhere" / "two"):
+        run.mkdir(parents=True)
+        (run / "result.json").touch()
+    (tmp_path / "runs" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "two" / "back").symlink_to(tmp_path)  # round and round
+    assert result.directories([tmp_path / "runs"]) == [tmp_path / "runs" / "linked" / "two", tmp_path / "runs" / "one"]
+
+
+def test_the_place_of_a_run_has_no_root() -> None:
+    assert result.place(Path("/a/runs/mosi/tfn/full/seed1")) == "mosi/tfn/full/seed1"
+    assert result.place(Path("/mine/seed1")) == "mine/seed1"
+
+
 def test_commit_is_that_of_this_checkout() -> None:
     root = Path(__file__).parents[2]
     head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True)

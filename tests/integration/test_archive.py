@@ -53,6 +53,13 @@ def test_runs_come_back_to_the_byte_and_carry_no_utterance(
         archive.main(["unpack", str(packed), "--store", store, "--out", str(tmp_path / "runs")])
     assert "is a run of your own" in capsys.readouterr().err and not (runs[0] / "result.json").exists()
 
+    content = bytearray(packed.read_bytes())
+    content[len(content) // 3] ^= 255
+    (tmp_path / "damaged.zip").write_bytes(content)
+    with pytest.raises(SystemExit) as end:
+        archive.main(["unpack", str(tmp_path / "damaged.zip"), "--store", store, "--out", str(tmp_path / "none")])
+    assert end.value.code == 2 and "damaged.zip" in capsys.readouterr().err
+
     other = tmp_path / "other.h5"
     app.main([*[w for w in own if not w.startswith("data.path=")], f"data.path={other}", "data.generator_seed=7"])
     with pytest.raises(SystemExit) as end:

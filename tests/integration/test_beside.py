@@ -55,6 +55,8 @@ def test_a_model_that_is_not_ours_and_a_single_seed_are_one_line(
     for given, words in (
         ([*runs, *({**run, "model": "mult"} for run in runs)], "mult, mae: in none of first.csv, second.csv"),
         (runs[:1], "tfn, mae: one seed has no spread"),
+        ([*runs, runs[0]], "tfn seed 0 is there twice"),
+        ([{**run, "mae": ""} for run in runs], "originals_runs.csv is damaged"),
     ):
         files.write_rows(folder / "originals_runs.csv", given)
         with pytest.raises(SystemExit) as stop:

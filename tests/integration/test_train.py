@@ -138,8 +138,12 @@ def test_a_finished_run_is_not_run_again_unless_told(
     main(arguments())
     assert (run / "result.json").stat().st_mtime_ns == before.st_mtime_ns
     assert "already finished" in capsys.readouterr().out
+    made_by_some = [run / name for name in ("generated_labels.csv", "label_histograms.csv", "attention.json")]
+    for path in made_by_some:  # as of another model that hydra.run.dir sent here
+        path.write_text("before")
     main(arguments("overwrite=true"))
     assert (run / "result.json").stat().st_mtime_ns > before.st_mtime_ns
+    assert not [path for path in made_by_some if path.exists() and path.read_text() == "before"]
 
 
 def test_a_mistake_does_not_cost_the_result_that_is_there(

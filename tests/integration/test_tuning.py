@@ -78,6 +78,20 @@ def test_a_trial_that_fails_is_not_chosen_and_does_not_end_the_search(
         tuning.tune("lmf", own, 1, "own", tmp_path)
 
 
+def test_settings_of_a_model_that_has_no_tuned_ones_can_be_used(
+    arguments: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = arguments("data=demo", "text=features")
+    out = tmp_path / "conf" / "tuned"
+    out.mkdir(parents=True)
+    path = tuning.tune("lmf", own, 1, "own", out)
+    assert composed("model=lmf", *own, f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "tuned=lmf_demo_own")
+    assert "defaults" not in yaml.safe_load(path.read_text())
+    with pytest.raises(SystemExit) as end:
+        tuning.main(["--models", "lmf", "--trials", "0", "--name", "own", *own])
+    assert end.value.code == 2 and "--trials 0: give 1 or more" in capsys.readouterr().err
+
+
 def test_a_search_that_is_asked_to_stop_stops(
     arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

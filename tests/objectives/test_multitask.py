@@ -120,6 +120,11 @@ def test_without_auxiliary_tasks_the_loss_is_that_of_the_multimodal_one(batch: B
     assert {task for task, grad in grads.items() if grad.any()} == {"multimodal"}
 
 
+def test_without_auxiliary_tasks_none_is_left_without_a_loss(batch: Batch) -> None:
+    """Which is why generator=none wants tanh_weight=false."""
+    assert set(make(batch.label, generator="none", auxiliary=[])(output(batch), batch, 1).terms) == {"multimodal"}
+
+
 def test_all_auxiliary_tasks_named_are_all_of_them(batch: Batch) -> None:
     assert heard(batch, ["audio", "text"])[0] == heard(batch, None)[0]
 

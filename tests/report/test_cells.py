@@ -52,6 +52,12 @@ def test_two_cells_have_two_folders():
     assert [str(cell.run_dir) for cell in found] == ["own/1", "own/2"]
 
 
+def test_a_cell_knows_the_hash_that_is_in_its_folders_name():
+    found = cells("table3", ["model=tfn", "seed=1,2"])
+    assert [cell.run_dir.name for cell in found] == [f"seed{c.seed}-{str(c.config_hash)[:8]}" for c in found]
+    assert found[0].config_hash != found[1].config_hash
+
+
 def test_runs_of_one_row_and_seed_are_told_apart_by_the_user(tmp_path: Path):
     for folder in ("a", "b"):
         finished(tmp_path / folder, "tfn", 1, {"near": 1.0, "far": 1.0})

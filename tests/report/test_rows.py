@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,17 @@ def test_rows_hold_their_seeds_and_test_errors(tmp_path: Path):
     np.testing.assert_array_equal(tfn.errors, [[0.5, 1], [0.5, 2]])
     np.testing.assert_array_equal(tfn.test("corr"), [0.5, 0.5])
     assert tfn.text == "minilm"
+
+
+def test_a_result_of_other_settings_than_the_cells_is_refused(tmp_path: Path):
+    """As in a folder that was renamed, or named by hydra.run.dir."""
+    cell = finished(tmp_path, "tfn", 1, config_hash="a" * 64)
+    (row,) = read_rows([replace(cell, config_hash="a" * 64)])
+    assert list(row.results) == [1]
+    with pytest.raises(
+        UserError, match=r"seed1 has a result of other settings than those of tfn seed 1: .* aaaaaaaa, not bb"
+    ):
+        read_rows([replace(cell, config_hash="b" * 64)])
 
 
 def test_what_a_table_was_made_of_is_listed_by_content(tmp_path: Path):
