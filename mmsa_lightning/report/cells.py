@@ -15,7 +15,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.config import config_hash, identifying, plain, run_names
 from mmsa_lightning.experiment.overrides import composing
-from mmsa_lightning.report.names import flat, row_name, settings, told_apart
+from mmsa_lightning.report.names import flat, row_name, settings, told_apart, with_settings
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,11 @@ def find_cells(folders: Sequence[Path]) -> list[Cell]:
         UserError: a folder without a finished run, a run without its config, or two of the same row and seed.
     """
     found = {path: record for path in result.directories(folders) if (record := result.read(path))}
-    names = told_apart(
-        [row_name(record) for record in found.values()], [settings(path, record) for path, record in found.items()]
-    )
+    own = [settings(path, record) for path, record in found.items()]
+    bare = [row_name(record) for record in found.values()]
+    if len({tuple(record["modalities"]) for record in found.values()}) > 1:  # of two models, too
+        bare = [with_settings(name, run, ["modalities"]) for name, run in zip(bare, own, strict=True)]
+    names = told_apart(bare, own)
     cells = distinct(
         Cell(name, record["seed"], path) for name, (path, record) in zip(names, found.items(), strict=True)
     )

@@ -95,15 +95,10 @@ def _told_apart(name: str, found: Sequence[dict[str, Any]]) -> list[str]:
     rows = {json.dumps(own, sort_keys=True) for own in found}
     full: list[str] = []
     for null, write in ((False, _short), (True, _short), (True, json.dumps)):
-        full = [_with(name, own, differing, null, write) for own in found]
+        full = [with_settings(name, own, differing, null, write) for own in found]
         if len(set(full)) == len(rows):
             break
     return full
-
-
-def _with(name: str, own: dict[str, Any], keys: Sequence[str], null: bool, write: Callable[[Any], str]) -> str:
-    shown = [key for key in keys if key in own and (null or own[key] is not None)]
-    return ", ".join([name, *(f"{key}={write(own[key])}" for key in shown)])
 
 
 def _short(value: Any) -> str:
@@ -115,3 +110,11 @@ def _short(value: Any) -> str:
     if isinstance(value, str):
         return value if re.fullmatch(r"[\w./-]+", value) else f"'{value}'"
     return json.dumps(value)
+
+
+def with_settings(
+    name: str, own: dict[str, Any], keys: Sequence[str], null: bool = False, write: Callable[[Any], str] = _short
+) -> str:
+    """A name, and settings as a reader would give them; those that are null only where ``null`` is."""
+    shown = [key for key in keys if key in own and (null or own[key] is not None)]
+    return ", ".join([name, *(f"{key}={write(own[key])}" for key in shown)])

@@ -23,7 +23,7 @@ from mmsa_lightning.report.figures.rows import differences_figure, ranks_figure,
 from mmsa_lightning.report.figures.training import label_histograms_figure, labels_figure, losses_figure
 from mmsa_lightning.report.grid import Grid
 from mmsa_lightning.report.history import read_history
-from mmsa_lightning.report.rows import Row, Utterance, read_rows
+from mmsa_lightning.report.rows import Row, Utterance, read_rows, subject
 
 SHOWN = 15  # utterances with the largest errors
 
@@ -70,7 +70,7 @@ def write_page(
     html.write(
         out,
         "page.html",
-        title=f"{len(rows)} row{'s' * (len(rows) > 1)} on {first['data']}, {' + '.join(first['modalities'])}",
+        title=f"{len(rows)} row{'s' * (len(rows) > 1)} on {subject(rows)}",
         subtitle=" ".join(
             f"{sentence}."
             for sentence in (
@@ -103,8 +103,8 @@ def _data_card(rows: Sequence[Row]) -> Grid:
     labels = rows[0].labels
     counts = label_counts(labels, *first.get("label_range", UNSTATED))
     return Grid(
-        f"{first['data']}: {len(labels)} test utterances read with {', '.join(first['modalities'])}; SHA-256 of the "
-        f"store's content {first['data_hash']}. Test labels, rounded:",
+        f"{subject(rows)}: {len(labels)} test utterances; SHA-256 of the store's content {first['data_hash']}. Test "
+        "labels, rounded:",
         ["", *(value for value, _ in counts), "mean", "std"],
         [
             [

@@ -44,6 +44,9 @@ class Agreement:
     label: dict[str, float]
 
 
+MODALITIES_NAMED = ", modalities="  # in the name of a row
+
+
 @dataclass
 class Row:
     """The finished runs of one row.
@@ -116,7 +119,7 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         raise UserError(
             f"{len(absent)} of {len(cells)} cells have no result: {listed(absent)}; --partial leaves them out"
         )
-    refuse_mixtures({cell: record for cell, record in found.items() if record})
+    refuse_mixtures({cell: record for cell, record in found.items() if record}, named=True)
     rows = []
     order: list[str] = []  # of the first run's utterances; tests pair those of all runs
     for name in dict.fromkeys(cell.row for cell in cells):
@@ -188,8 +191,24 @@ def protocol_name(record: dict[str, Any]) -> str:
     return str(record.get("protocol") or protocol("", record.get("label_range", UNSTATED)))
 
 
-def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
+def subject(rows: Sequence[Row]) -> str:
+    """Of which data a table is, and which modalities its rows read, but for those whose names say it."""
+    first = next(iter(rows[0].results.values()))
+    read = {row.name: " + ".join(next(iter(row.results.values()))["modalities"]) for row in rows}
+    unnamed = [modalities for name, modalities in read.items() if MODALITIES_NAMED not in name]
+    if len(set(read.values())) == 1:
+        return f"{first['data']}, {read[rows[0].name]}"
+    return (
+        f"{first['data']}, {f'{unnamed[0]} unless a row names others' if unnamed else 'the modalities that rows name'}"
+    )
+
+
+def refuse_mixtures(found: dict[Cell, dict[str, Any]], *, named: bool = False) -> None:
     """Check that results may stand in one table.
+
+    Args:
+        found: result of each cell.
+        named: a row whose name says which modalities it reads may have others than the rest.
 
     Raises:
         UserError: they are of other data, metrics, modalities or text encoders than one another, or those of one row
@@ -208,7 +227,8 @@ def refuse_mixtures(found: dict[Cell, dict[str, Any]]) -> None:
         kinds: dict[str, Cell] = {}
         for cell, record in found.items():
             kind = protocol_name(record) if key == "protocol" else record.get(key)
-            if kind is not None:
+            told = named and key == "modalities" and MODALITIES_NAMED in cell.row
+            if kind is not None and not told:
                 kinds.setdefault(str(kind), cell)
         if len(kinds) > 1:
             (one, a), (other, b), *_ = kinds.items()

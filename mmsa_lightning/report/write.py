@@ -20,7 +20,7 @@ from mmsa_lightning.report.figures.training import losses_figure
 from mmsa_lightning.report.grid import write_grids
 from mmsa_lightning.report.history import read_history
 from mmsa_lightning.report.paper import printed
-from mmsa_lightning.report.rows import Row, read_rows, run_records
+from mmsa_lightning.report.rows import Row, read_rows, run_records, subject
 from mmsa_lightning.report.settings import configs, counts_grid, settings_grid
 
 SETTINGS = ("1", "2")
@@ -99,7 +99,7 @@ def write_figure(number: str, overrides: Sequence[str], out: Path, *, partial: b
     (row,) = rows
     histories = [read_history(run_dir) for run_dir in row.run_dirs.values()]
     seeds = ", ".join(map(str, row.results))
-    data = _data(rows)
+    data = subject(rows)
     out.mkdir(parents=True, exist_ok=True)
     stem = out / f"figure{number}"
     save_figure(
@@ -153,12 +153,7 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path, plugins: Path 
 
 
 def _title(number: str, rows: Sequence[Row]) -> str:
-    return f"Table {number} on {_data(rows)}"
-
-
-def _data(rows: Sequence[Row]) -> str:
-    first = next(iter(rows[0].results.values()))
-    return f"{first['data']}, {' + '.join(first['modalities'])}"
+    return f"Table {number} on {subject(rows)}"
 
 
 def _caption(number: str, wanted: Sequence[Cell], rows: Sequence[Row]) -> str:

@@ -58,6 +58,15 @@ def test_a_cell_knows_the_hash_that_is_in_its_folders_name():
     assert found[0].config_hash != found[1].config_hash
 
 
+def test_runs_with_other_modalities_are_named_by_them(tmp_path: Path):
+    """Of two models, too, whose names alone would not tell."""
+    parts = {"near": 1.0, "far": 1.0}
+    finished(tmp_path, "tfn", 1, parts, config="modalities: null", modalities=["text", "audio"])
+    finished(tmp_path, "lmf", 1, parts, config="modalities: [audio]", modalities=["audio"], text=None)
+    assert [cell.row for cell in find_cells([tmp_path])] == ["lmf, modalities=[audio]", "tfn"]
+    assert [cell.row for cell in find_cells([tmp_path / "lmf"])] == ["lmf"]
+
+
 def test_runs_of_one_row_and_seed_are_told_apart_by_the_user(tmp_path: Path):
     for folder in ("a", "b"):
         finished(tmp_path / folder, "tfn", 1, {"near": 1.0, "far": 1.0})

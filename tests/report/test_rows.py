@@ -15,7 +15,7 @@ from records import MACHINE
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.cells import Cell
-from mmsa_lightning.report.rows import read_rows, run_records
+from mmsa_lightning.report.rows import read_rows, run_records, subject
 from mmsa_lightning.training.protocols import MOSI, SIMS
 
 
@@ -146,6 +146,18 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, changes: dict[
     cells = [finished(tmp_path, "tfn", 1), finished(tmp_path, "lmf", 1, **changes)]
     with pytest.raises(UserError, match=words):
         read_rows(cells)
+
+
+def test_rows_whose_names_say_so_may_read_other_modalities(tmp_path: Path):
+    both = finished(tmp_path, "tfn", 1, modalities=["text", "audio"])
+    text = finished(tmp_path, "lmf", 1)
+    audio = finished(tmp_path, "mfn", 1, modalities=["audio"])
+    text, audio = (replace(cell, row=f"tfn, modalities=[{m}]") for cell, m in ((text, "text"), (audio, "audio")))
+    assert subject(read_rows([text])) == "mosi, text"
+    assert subject(read_rows([text, both, audio])) == "mosi, text + audio unless a row names others"
+    assert subject(read_rows([text, audio])) == "mosi, the modalities that rows name"
+    with pytest.raises(UserError, match="different modalities"):
+        read_rows([text, both, replace(audio, row="mfn")])
 
 
 def test_seeds_of_one_row_have_one_precision_and_rows_may_differ(tmp_path: Path):
