@@ -189,10 +189,17 @@ def test_a_table_of_settings_shows_what_they_were_chosen_by(results: Path) -> No
 
 
 def listed(recipe: dict[str, Any]) -> set[str]:
-    """The runs that its tables say they are made of."""
-    paths = [recipes.RESULTS / recipe["folder"] / given["csv"] for given in recipe.get("tables", [])]
+    """The runs that its tables say they are made of; another folder's are those of the recipe of that folder."""
+    own = [given["csv"] for given in recipe.get("tables", []) if not given["csv"].startswith("..")]
+    paths = [recipes.RESULTS / recipe["folder"] / csv for csv in own]
     lists = {path.with_name(f"{path.stem}_runs.csv") for path in paths}
     return {row["run"] for path in lists if path.is_file() for row in files.read_rows(path) if "run" in row}
+
+
+def test_a_table_of_another_folder_is_in_the_recipe_of_that_folder() -> None:
+    shown = {f"../{recipe['folder']}/{given['csv']}" for recipe in ALL for given in recipe.get("tables", [])}
+    others = {given["csv"] for recipe in ALL for given in recipe.get("tables", []) if given["csv"].startswith("../")}
+    assert others - shown == {"../../paper/others.csv"}
 
 
 def test_lists_of_runs_say_what_the_archived_runs_say() -> None:
