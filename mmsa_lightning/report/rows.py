@@ -193,14 +193,12 @@ def protocol_name(record: dict[str, Any]) -> str:
 
 def subject(rows: Sequence[Row]) -> str:
     """Of which data a table is, and which modalities its rows read, but for those whose names say it."""
-    first = next(iter(rows[0].results.values()))
+    data = next(iter(rows[0].results.values()))["data"]
     read = {row.name: " + ".join(next(iter(row.results.values()))["modalities"]) for row in rows}
-    unnamed = [modalities for name, modalities in read.items() if MODALITIES_NAMED not in name]
     if len(set(read.values())) == 1:
-        return f"{first['data']}, {read[rows[0].name]}"
-    return (
-        f"{first['data']}, {f'{unnamed[0]} unless a row names others' if unnamed else 'the modalities that rows name'}"
-    )
+        return f"{data}, {read[rows[0].name]}"
+    unnamed = [modalities for name, modalities in read.items() if MODALITIES_NAMED not in name]
+    return f"{data}, {unnamed[0]} unless a row names others" if unnamed else f"{data}, the modalities that rows name"
 
 
 def refuse_mixtures(found: dict[Cell, dict[str, Any]], *, named: bool = False) -> None:
