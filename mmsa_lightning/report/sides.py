@@ -243,11 +243,7 @@ def _refuse_mixtures(a: Row, b: Row) -> None:
 
 def read_settings(run_dir: Path) -> dict[str, str]:
     """What makes a run what it is, except for its seed, such as ``optim.lr.bert``: from its ``config.yaml``."""
-    leaves = dict(_leaves(config.read(run_dir / "config.yaml")))
-    if "data.path" in leaves:
-        leaves["data.path"] = Path(leaves["data.path"]).name  # as in the hash of a config
-    incidental = ("seed", *config.INCIDENTAL)
-    return {name: v for name, v in leaves.items() if not any(f"{name}.".startswith(f"{i}.") for i in incidental)}
+    return dict(_leaves(config.identifying(config.read(run_dir / "config.yaml"), ["seed"])))
 
 
 def differing(one: dict[str, str], other: dict[str, str]) -> Iterator[tuple[str, str, str]]:

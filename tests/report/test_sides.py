@@ -13,7 +13,13 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.report.sides import Pair, differing, pair, read_settings, read_side
 from mmsa_lightning.training.protocols import MOSI, OTHER, SIMS
 
-SETTINGS = "optim:\n  lr: {bert: 5.0e-05}\n  schedule: null\ndata: {path: /a/mosi.h5}\nlogger: {name: csv}\n"
+SETTINGS = """\
+optim:
+  lr: {bert: 5.0e-05}
+  schedule: null
+data: {path: /a/mosi.h5, eval_batch_size: 128}
+logger: {name: csv}
+"""
 
 
 def csv_of(path: Path, text: str) -> Path:
@@ -94,15 +100,15 @@ def test_seeds_of_other_settings_are_not_pooled(tmp_path: Path):
 
 def test_settings_are_those_that_change_a_run(tmp_path: Path):
     one = finished(tmp_path / "a", "tfn", 1, {"a": 1.0}, config=SETTINGS)
-    moved = SETTINGS.replace("/a/", "/elsewhere/").replace("csv", "wandb")  # and another seed
+    moved = SETTINGS.replace("/a/", "/elsewhere/").replace("128", "8").replace("csv", "wandb")  # and another seed
     same = finished(tmp_path / "b", "tfn", 2, {"a": 1.0}, config=f"{moved}encoder: {{lora: null}}\n")
     assert list(differing(read_settings(one), read_settings(same))) == []
     changed = f"{SETTINGS.replace('null', '{factor: 0.5}')}encoder: {{freeze: embeddings}}\nmodalities: [text, audio]\n"
     other = finished(tmp_path / "c", "tfn", 1, {"a": 1.0}, config=changed)
     assert list(differing(read_settings(one), read_settings(other))) == [
         ("optim.schedule", "null", "—"),
-        ("encoder.freeze", "none", "embeddings"),
         ("optim.schedule.factor", "—", "0.5"),
+        ("encoder.freeze", "none", "embeddings"),
         ("modalities", "—", '["text", "audio"]'),
     ]
 
