@@ -120,9 +120,10 @@ def git_commit() -> str | None:
 def print_summary(result: dict[str, Any], run_dir: Path) -> None:
     """A short table of the run's figures and where it lies."""
     title = f"{result['model']} ({result['ablation']}) on {result['data']}, seed {result['seed']}"
-    table = Table(
-        "metric", "valid", "test", title=title, caption=f"best of {result['epochs']} epochs: {result['best_epoch']}"
-    )
+    caption = f"best of {result['epochs']} epochs: {result['best_epoch']}"
+    if idle := result.get("idle_tasks"):
+        caption += f", before any loss of {', '.join(idle)}: tasks that changed nothing"
+    table = Table("metric", "valid", "test", title=title, caption=caption)
     for name, value in result["valid"].items():
         table.add_row(
             name, *("undefined" if v is None or math.isnan(v) else f"{v:.4f}" for v in (value, result["test"][name]))

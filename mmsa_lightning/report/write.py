@@ -167,6 +167,12 @@ def _caption(number: str, wanted: Sequence[Cell], rows: Sequence[Row]) -> str:
         *filter(None, [rows[0].protocol.note]),
         *(f"Where a row reads tokens, its text encoder is {encoder}" for encoder in encoders),
     ]
+    idle: dict[str, list[Cell]] = {}
+    for cell in wanted:
+        if tasks := results.get((cell.row, cell.seed), {}).get("idle_tasks"):
+            idle.setdefault(", ".join(tasks), []).append(cell)
+    for tasks, own in idle.items():
+        sentences.append(f"Chosen before any loss of {tasks}, tasks that so changed nothing: {listed(own)}")
     if missing := [cell for cell in wanted if (cell.row, cell.seed) not in results]:
         sentences.append(f"Partial: without {listed(missing)}")
     return ". ".join(sentences) + "."

@@ -34,6 +34,7 @@ from mmsa_lightning.training.checkpoints import BEST, LAST, BackgroundCheckpoint
 from mmsa_lightning.training.interruption import Interrupted, Interruption
 from mmsa_lightning.training.module import SentimentModule
 
+LOSS = "train/loss_"  # before the name of a task
 MONITOR = "valid/mae"  # what early stopping and the choice of a checkpoint look at: never test
 
 # Keeps DDP from broadcasting buffers before every forward pass. Older versions of torch have one argument for this and
@@ -296,6 +297,16 @@ def best_epoch(trainer: L.Trainer) -> int:
     """Counted from 1."""
     best = float(_callback(trainer, Best).best_model_score)
     return next(int(row["epoch"]) for row in _callback(trainer, History).rows if row.get(MONITOR) == best)
+
+
+def idle_tasks(trainer: L.Trainer) -> list[str]:
+    """Those whose loss was 0 in every epoch up to the best one, so that they had no part in its weights.
+
+    Auxiliary tasks with generated labels and tanh weights begin in the third epoch (:class:`ULGM`).
+    """
+    rows = [row for row in _callback(trainer, History).rows if row["epoch"] <= best_epoch(trainer)]
+    losses = [name for name in rows[0] if name.startswith(LOSS)]
+    return [name.removeprefix(LOSS) for name in losses if not any(row.get(name) for row in rows)]
 
 
 def cut_short(trainer: L.Trainer) -> bool:

@@ -41,6 +41,13 @@ def test_summary_shows_undefined_figures_and_the_place(tmp_path: Path, capsys: p
     result.print_summary(outcome | {"valid": figures, "test": figures}, tmp_path)
     printed = capsys.readouterr().out
     assert "0.7123" in printed and "undefined" in printed and f"run: {tmp_path}" in printed
+    assert "changed nothing" not in printed
+
+
+def test_summary_says_which_tasks_had_no_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result.print_summary(KNOWN | {"valid": {}, "test": {}, "idle_tasks": ["audio", "text"]}, tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "best of 3 epochs: 2, before any loss of audio, text" in printed
 
 
 def test_runs_behind_links_are_found_once(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: p
     markdown = (out / "table5.md").read_text()
     assert markdown in capsys.readouterr().out
     assert markdown.startswith("Table 5 on demo, text + audio + vision, 26 test utterances.")
+    idle = "audio, text, vision, tasks that so changed nothing: uni_weight seed 1, 2; full seed 1, 2."  # of two epochs
+    assert f"Chosen before any loss of {idle}" in markdown
     assert {p.name for p in out.iterdir()} == {
         *(f"table5.{kind}" for kind in ("csv", "md", "png", "svg", "tex")),
         *("table5_ranks.png", "table5_ranks.svg", "table5_runs.csv", "table5_effects.csv"),
