@@ -31,6 +31,7 @@ from mmsa_lightning.training.checkpoints import LAST
 from mmsa_lightning.training.interruption import requeued
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
+from mmsa_lightning.training.optim import rates_of_fine_tuning
 from mmsa_lightning.training.trainer import (
     best_checkpoint,
     best_epoch,
@@ -112,8 +113,10 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     )
 
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
-    if unknown and trainer.is_global_zero:
-        print(unknown)
+    low = rates_of_fine_tuning(module.model, config["optim"]["lr"])
+    for hint in filter(None, (unknown, low)):
+        if trainer.is_global_zero:
+            print(hint)
     if alone and trainer.is_global_zero and config["trainer"].get("precision") == "auto":
         print(f"trainer.precision=auto: {own['precision']} on this machine")
     if trainer.is_global_zero:

@@ -378,6 +378,13 @@ def test_gradients_can_be_clipped_in_bf16(arguments: Arguments, tmp_path: Path) 
     assert result(the_run(tmp_path))["epochs"] == 1
 
 
+def test_rates_for_fine_tuning_are_named_where_nothing_is_fine_tuned(
+    arguments: Arguments, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments("model=mag_bert", "text=features", "trainer.max_epochs=1"))
+    assert "optim.lr: the highest rate is 1e-05, as for fine-tuning" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("override", ["data.batch_size=1", "trainer.accumulate_grad_batches=2", "data.num_workers=2"])
 def test_ordinary_wishes(arguments: Arguments, tmp_path: Path, override: str) -> None:
     main(arguments(override, "trainer.max_epochs=1"))

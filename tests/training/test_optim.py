@@ -13,7 +13,14 @@ from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.interactive_attention import InteractiveAttention
 from mmsa_lightning.models.layers.adaptation import adapt
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
-from mmsa_lightning.training.optim import build_optimizer, check, group_of, parameter_groups
+from mmsa_lightning.training.optim import (
+    GROUPS,
+    build_optimizer,
+    check,
+    group_of,
+    parameter_groups,
+    rates_of_fine_tuning,
+)
 
 LR = {"bert": 5e-5, "audio": 6e-4, "video": 6e-5, "other": 1e-3}
 DECAY = {"bert": 0.001, "audio": 0.01, "video": 0.002, "other": 0.003}
@@ -191,6 +198,18 @@ def test_layers_that_cannot_have_their_own_rate_are_refused(three_layers: nn.Mod
     encoder.bert.encoder.layer[1] = encoder.bert.encoder.layer[0]
     with pytest.raises(ValueError, match=r"optim.layer_decay: the layers of this text encoder share their weights"):
         parameter_groups(three_layers, LR, DECAY, 0.5)
+
+
+def test_rates_of_fine_tuning_are_named_where_nothing_is_fine_tuned(model: InteractiveAttention) -> None:
+    low = dict.fromkeys(GROUPS, 5e-5)
+    scratch = nn.ModuleDict({"text": nn.Linear(2, 2)})
+    assert "the highest rate is 5e-05" in str(rates_of_fine_tuning(scratch, low))
+    assert rates_of_fine_tuning(scratch, low | {"other": 1e-3}) is None
+    assert "5e-05" in str(rates_of_fine_tuning(scratch, low | {"audio": 1e-3}))  # of a group that it has not
+    assert rates_of_fine_tuning(model, low) is None  # which trains its encoder
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(group_of(name) != "bert")
+    assert rates_of_fine_tuning(model, low) is not None
 
 
 def test_adam_steps_by_the_groups_learning_rate() -> None:

@@ -80,7 +80,7 @@ def ranks_figure(rows: Sequence[str], ranked: np.ndarray, paper: dict[str, Print
     axis.grid(which="minor", color="0.85", lw=0.8)
     axis.tick_params(which="both", length=0)
     axis.spines[:].set_color("0.85")
-    axis.set_xlabel("rank (1: lowest MAE), % of resamples")
+    figure.supxlabel("rank (1: lowest MAE), % of resamples", fontsize=10)  # wider than the axis of few rows
     figure.suptitle(textwrap.fill(title, int(12 * figure.get_figwidth())), fontsize=11)
     return figure
 

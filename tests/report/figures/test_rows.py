@@ -49,6 +49,14 @@ def test_ranks_show_how_often_each_row_has_each_the_highest_in_the_mean_above():
     assert [text.get_text() for text in axis.texts] == ["100", "<1", "75", "25", "25", "75"]
 
 
+def test_the_label_below_two_ranks_is_not_cut_off():
+    names = ["interactive_attention, objective.generator=crossfit", "lmf"]
+    figure = ranks_figure(names, np.array([[1, 2], [2, 1]]), {}, "t")
+    figure.canvas.draw()
+    box, whole = figure._supxlabel.get_window_extent(), figure.bbox  # type: ignore[attr-defined]
+    assert whole.x0 <= box.x0 and box.x1 <= whole.x1
+
+
 def test_differences_are_filled_where_they_can_be_told_from_none(row: Callable[..., Row]):
     rng = np.random.default_rng(0)
     errors = rng.random((3, 200))
