@@ -73,20 +73,24 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
         the file.
 
     Raises:
-        UserError: the run with the published settings failed.
+        UserError: the file is there and of another search, or the run with the published settings failed.
     """
+    words = " ".join(word for word in overrides if not word.startswith(PLACES))
+    data = composed(runs(model, overrides, 0)[0]).hydra.runtime.choices.data
+    path = out / f"{model}_{data}_{name}.yaml"
+    if path.is_file() and f": {words}\n" not in path.read_text(encoding="utf-8"):
+        raise UserError(f"{path} is not of a search with {words}: give another --name, or move it away")
     published, *drawn = [(validation(run), run) for run in runs(model, overrides, trials)]
     if math.isinf(published[0]):
         raise UserError(f"{model}: its run with the published settings failed")
     best = composed(min([published, *drawn])[1])
-    data, tuned = best.hydra.runtime.choices.data, best.hydra.runtime.choices.tuned
+    tuned = best.hydra.runtime.choices.tuned
     with composing(overrides):
         files_of_tuned = GlobalHydra.instance().config_loader().get_group_options("tuned")
-    words = [word for word in overrides if not word.startswith(PLACES)]
     text = f"""\
 # @package _global_
 # python train.py model={model} data={data} tuned={model}_{data}_{name}
-# Searched on validation by experiments/tuning.py, {datetime.date.today()}: {" ".join(words)}
+# Searched on validation by experiments/tuning.py, {datetime.date.today()}: {words}
 # MAE with the published settings: {published[0]:.4f}; with the best of {trials} drawn ones: {min(drawn)[0]:.4f}.
 """
     if tuned in files_of_tuned:  # Hydra passes over a default that is not there
@@ -94,7 +98,6 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
     chosen = plain(best)
     rates, decay = chosen["optim"]["lr"], chosen["optim"]["weight_decay"]["bert"]
     settings = {"patience": chosen["patience"], "optim": {"lr": rates, "weight_decay": {"bert": decay}}}
-    path = out / f"{model}_{data}_{name}.yaml"
     files.write_text(path, text + yaml.safe_dump(settings, sort_keys=False))
     return path
 

@@ -79,6 +79,21 @@ def config_dir() -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / "conf"
 
 
+def refuse_shadowed(folder: Path) -> None:
+    """Refuse files of a user's own folder that have the name of one of ours: Hydra would read ours, without a word.
+
+    Raises:
+        UserError: there is one.
+    """
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*/*.yaml")]):
+        ours = config_dir() / path.relative_to(folder)
+        if ours.is_file() and not ours.samefile(path):
+            raise UserError(
+                f"{path}: conf/ of mmsa-lightning has {path.relative_to(folder)}, too, which would be read instead; "
+                "give it another name"
+            )
+
+
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config as plain containers, without Hydra's own part; ``???`` where a value is missing."""
     config: dict[str, Any] = {}

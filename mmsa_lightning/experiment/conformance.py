@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.candidate import FORMS, Candidate, tiny_bert
 from mmsa_lightning.experiment.checks import IN_EITHER_FORM, IN_ITS_OWN_FORM, reason
-from mmsa_lightning.experiment.config import check, plain
+from mmsa_lightning.experiment.config import check, plain, refuse_shadowed
 from mmsa_lightning.experiment.overrides import composing
 from mmsa_lightning.models.layers import adaptation
 from mmsa_lightning.training import optim
@@ -73,6 +73,7 @@ def composed(overrides: Sequence[str], plugins: Path | None = None) -> dict[str,
     if plugins is not None:
         if not plugins.is_dir():
             raise UserError(f"Additional config directory '{plugins}' not found")  # as Hydra's own command line says
+        refuse_shadowed(plugins)
         chosen.append(f"hydra.searchpath=[{_quoted(f'file://{plugins.absolute()}')}]")
     with composing(chosen):
         config = plain(compose("train", chosen))

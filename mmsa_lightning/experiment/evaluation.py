@@ -60,8 +60,6 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str, plugins: 
             raise UserError(f"--{option} {given}: choose one of {', '.join(choices)}")
     opened = Store(store)
     key = {"data_hash": opened.meta.content_sha256, "split": split, "standardize": standardize}
-    if _is_in(run_dir, key | {"protocol": opened.meta.protocol}):
-        return None
     module, own = restore(run_dir, plugins)
     _check(run_dir, own, opened, standardize)
     data = _open(own, store, standardize)
@@ -78,6 +76,8 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str, plugins: 
                 "scale; to have that done, import with --label-range"
             )
         ratio = 1.0
+    if _is_in(run_dir, key | {"protocol": opened.meta.protocol, "ratio": str(round(ratio, 6))}):
+        return None
     far = _far(own, data, split, standardize)
     if far:
         warnings.append(_warning(far, own, data, split))

@@ -22,7 +22,7 @@ from mmsa_lightning.data.vocabularies import compare_vocabularies
 from mmsa_lightning.errors import UserError, print_anything
 from mmsa_lightning.experiment import attention, result, resume, sweep
 from mmsa_lightning.experiment.assembly import build_data, build_module
-from mmsa_lightning.experiment.config import check, plain, row_hash, run_names
+from mmsa_lightning.experiment.config import check, plain, refuse_shadowed, row_hash, run_names
 from mmsa_lightning.experiment.identity import differences, identity, text_encoder
 from mmsa_lightning.experiment.inputs import unimodal_inputs
 from mmsa_lightning.models.output import attends
@@ -239,5 +239,7 @@ def _answer(finished: dict[str, Any], own: dict[str, str | None], run_dir: Path,
 
 def _plugins(hydra: HydraConf) -> Path | None:
     """The folder that the user named with --config-dir; its Python files may be built from."""
-    folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
-    return Path(folders[0]) if folders else None
+    folders = [Path(s.path) for s in hydra.runtime.config_sources if s.provider == "command-line"]
+    for folder in folders:
+        refuse_shadowed(folder)
+    return folders[0] if folders else None

@@ -74,7 +74,7 @@ def read_curves(cells: Sequence[Cell]) -> list[Curve]:
     """The curves of finished runs; those that were not measured are left out.
 
     Raises:
-        UserError: runs of other data or modalities than one another, or two of the same row, seed and rate.
+        UserError: runs of other data, modalities or mask seeds than one another, or two of the same row, seed and rate.
     """
     measured = {cell: record for cell in cells if _measured(cell.run_dir) and (record := result.read(cell.run_dir))}
     if not measured:
@@ -106,9 +106,24 @@ def read_curves(cells: Sequence[Cell]) -> list[Curve]:
                 mode, at = column.split(" ")
                 found = errors.setdefault((names[cell], mode), {})
                 found[cell.seed, at] = np.array([float(utterance[column]) for utterance in utterances])
+    _refuse_other_masks(figures)
     return [
         _curve(row, complete.get(row), mode, protocol, own, errors[row, mode]) for (row, mode), own in figures.items()
     ]
+
+
+def _refuse_other_masks(figures: dict[tuple[str, str], dict[tuple[int, str, str], dict[str, float]]]) -> None:
+    """What is compared in pairs, and averaged over seeds, has the same parts missing."""
+    first: dict[str, tuple[str, list[str]]] = {}
+    for (row, mode), own in figures.items():
+        for seed in dict.fromkeys(seed for seed, _, _ in own):
+            masks = sorted({mask for of, mask, _ in own if of == seed and mask}, key=int)
+            run, other = first.setdefault(mode, (f"{row} seed {seed}", masks))
+            if masks != other:
+                raise UserError(
+                    f"{run} was measured with the mask seeds {', '.join(other)}, {row} seed {seed} with "
+                    f"{', '.join(masks)}: mmsa robustness with one --mask-seeds measures what is lacking"
+                )
 
 
 def row_names(cells: Sequence[Cell]) -> dict[Cell, str]:

@@ -122,6 +122,7 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
     refuse_mixtures({cell: record for cell, record in found.items() if record}, named=True)
     rows = []
     order: list[str] = []  # of the first run's utterances; tests pair those of all runs
+    truth: dict[str, float] = {}  # and their labels
     for name in dict.fromkeys(cell.row for cell in cells):
         own = [cell for cell in cells if cell.row == name]
         done = {cell.seed: record for cell in own if (record := found[cell])}
@@ -134,6 +135,9 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
                 for (utterances, _), run_dir in zip(tests, run_dirs.values(), strict=True)
             ]
             utterances = [tests[0][0][i] for i in places[0]]
+            truth = truth or {utterance.id: utterance.label for utterance in utterances}
+            for (read, _), run_dir in zip(tests, run_dirs.values(), strict=True):
+                _check_labels(run_dir / result.PREDICTIONS, read, truth)
             predictions = np.stack([values[chosen] for (_, values), chosen in zip(tests, places, strict=True)])
             rows.append(Row(name, done, run_dirs, utterances, predictions, _agreement(list(run_dirs.values()))))
     return rows
@@ -267,6 +271,16 @@ def _test(run_dir: Path, record: dict[str, Any]) -> tuple[list[Utterance], np.nd
             "again, or remove it and make it again"
         )
     return utterances, predictions
+
+
+def _check_labels(path: Path, utterances: Sequence[Utterance], truth: dict[str, float]) -> None:
+    """Of the same data, so that other labels are those of a file that was changed."""
+    for utterance in utterances:
+        if not math.isclose(utterance.label, truth[utterance.id], abs_tol=1e-4):
+            raise UserError(
+                f"{path}: {utterance.id} has the label {utterance.label:g}, and {truth[utterance.id]:g} in a run of "
+                "the same data: copy the run again, or remove it and make it again"
+            )
 
 
 def _agreement(run_dirs: Sequence[Path]) -> dict[str, Agreement]:

@@ -12,7 +12,7 @@ from mmsa_lightning.experiment import attention
 from mmsa_lightning.report import tables
 from mmsa_lightning.report.cells import Cell, cells, listed
 from mmsa_lightning.report.comparison import Comparison
-from mmsa_lightning.report.effects import effects
+from mmsa_lightning.report.effects import effects, pairs
 from mmsa_lightning.report.figures.attention import attention_figure
 from mmsa_lightning.report.figures.rows import ranks_figure, rows_figure
 from mmsa_lightning.report.figures.style import save_figure
@@ -63,6 +63,7 @@ def write_table(
     rows = read_rows(wanted, partial=partial)
     if not rows[0].protocol.printed:
         paper = {}
+    _refuse_nothing_between(number, rows)
     found = Comparison(rows, paper, against)
     grids = [tables.measured_grid(found, _caption(number, wanted, rows)), *tables.intervals_grids(found)]
     grids += filter(None, [tables.paper_grid(found), tables.tests_grid(found)])
@@ -150,6 +151,15 @@ def write_attention(run_dir: Path, ids: Sequence[str], out: Path, plugins: Path 
         save_figure(attention_figure(record, attention.headline(record)), stem)
         stems.append(f"{stem}.png, {stem}.svg")
     return stems
+
+
+def _refuse_nothing_between(number: str, rows: Sequence[Row]) -> None:
+    read = next(iter(rows[0].results.values()))["modalities"]
+    if "bi" in pairs(row.name for row in rows) and len(read) == 1:
+        raise UserError(
+            f"table {number} says what attention between modalities changes, and these runs read {read[0]} alone, "
+            "where there is none: leave out the rows with bi, or train with two modalities or three"
+        )
 
 
 def _title(number: str, rows: Sequence[Row]) -> str:

@@ -333,3 +333,10 @@ def test_texts_that_are_the_word_for_no_text_are_told_of_and_kept(layouts):
     )
     assert told in cleaned.report
     assert cleaned.splits["test"].raw_text[2] == "None"
+
+
+def test_texts_that_are_blank_are_told_of(layouts):
+    source = mmsa.read(layouts.mmsa(aligned=True))
+    source.splits["train"].raw_text[1] = ""
+    source.splits["test"].raw_text[2] = " \t"
+    assert "text: train_video$_$1, test_video$_$2 have no text" in clean(source).report

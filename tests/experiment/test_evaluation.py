@@ -215,6 +215,10 @@ def test_predictions_are_not_put_on_a_scale_that_was_only_found(fresh: Path, sto
     assert [line for line in warnings if "narrow.h5: nobody said which labels there can be" in line]
     assert predicted(fresh) == pytest.approx([float(row["prediction"]) for row in trained(fresh, "test")], abs=1e-6)
     assert rows(fresh / "evaluation.csv")[0]["ratio"] == "1.0"
+    said = changed(store, tmp_path / "said.h5", lambda split: split, label_range=[-5.0, 5.0])  # as the warning asks
+    assert Store(said).meta.content_sha256 == Store(narrow).meta.content_sha256
+    assert evaluate(fresh, said, "test", "run") is not None
+    assert float(rows(fresh / "evaluation.csv")[0]["ratio"]) == pytest.approx(5 / 3, abs=1e-5)
 
 
 def test_what_a_run_had_missing_is_there(made: Callable[..., Path]) -> None:

@@ -70,6 +70,20 @@ def test_changed_code_is_not_taken_for_finished(
     assert "other code" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["model/lmf.yaml", "tuned/lmf_mosi.yaml"])
+def test_a_file_with_the_name_of_one_of_ours_is_not_passed_over(
+    arguments: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, name: str
+) -> None:
+    (folder / "tuned").mkdir()
+    (folder / name).write_text((folder / "model" / "toy.yaml").read_text())
+    for command in (["train", *arguments("model=lmf")], ["check", "model=lmf"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*command, "--config-dir", str(folder)])
+        assert stop.value.code == 2
+        assert f"{folder / name}: conf/ of mmsa-lightning has {name}, too" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").rglob("*.yaml"))
+
+
 def test_the_folder_must_be_named(
     arguments: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:

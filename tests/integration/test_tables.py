@@ -52,6 +52,12 @@ def test_a_sweep_fills_its_table(arguments: Arguments, tmp_path: Path, capsys: p
     maes = [r["test"]["mae"] for r in results.values() if r["ablation"] == "bi"]
     assert mean["bi", "mae"] == pytest.approx(100 * sum(maes) / 2, abs=1e-4)
 
+    alone = arguments("data=demo", "modalities=[text]", "trainer.max_epochs=1", "seed=1", "+ablation=none,bi")
+    app.main(["-m", "experiment=table5", *alone])
+    with pytest.raises(SystemExit):
+        cli.main(["table", "5", "--out", str(tmp_path / "alone"), *alone])
+    assert "these runs read text alone, where there is none" in capsys.readouterr().err
+
     two = [*narrow[:-1], "+ablation=bi,full"]
     cli.main(["table", "5", "--out", str(out), "--against", "bi", *two])
     assert not (out / "table5_effects.csv").exists()  # of a table that was here before

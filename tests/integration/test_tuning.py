@@ -62,6 +62,11 @@ def test_the_best_settings_on_validation_become_a_file(
     path.unlink()
     tuning.main(command)  # from the results that are there
     assert path.read_text() == text
+    with pytest.raises(
+        UserError, match=r"lmf_demo_own\.yaml is not of a search with .*data\.batch_size=8: give another --name"
+    ):
+        tuning.tune("lmf", [*own, "data.batch_size=8"], 3, "own", out)
+    assert path.read_text() == text
 
 
 def test_a_trial_that_fails_is_not_chosen_and_does_not_end_the_search(

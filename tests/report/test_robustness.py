@@ -238,6 +238,19 @@ def test_runs_that_do_not_belong_together_are_said(run: Callable[..., Path], tmp
         read_curves(find_cells([tmp_path]))
 
 
+@pytest.mark.parametrize("model", ["tfn", "misa"])  # another seed of the row, another row
+def test_other_masks_are_not_compared(run: Callable[..., Path], tmp_path: Path, model: str) -> None:
+    run("tfn", 1, 0.5)
+    path = run(model, 2, 0.5) / "robustness.csv"
+    rows = list(csv.DictReader(path.open()))
+    write(path, [row for row in rows if row["mask_seed"] != "2"])
+    said = f"{model} seed 2 was measured with the mask seeds 1, tfn seed 1 with 1, 2: "
+    if model == "tfn":
+        said = "tfn seed 1 was measured with the mask seeds 1, 2, tfn seed 2 with 1: "
+    with pytest.raises(UserError, match=f"{said}mmsa robustness with one --mask-seeds"):
+        read_curves(find_cells([tmp_path]))
+
+
 @pytest.mark.parametrize("name", ["robustness.csv", "robustness_errors.csv"])
 @pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: text.replace("0.5", "x"), lambda text: ""])
 def test_damage_is_one_line(run: Callable[..., Path], tmp_path: Path, name: str, damage: Callable[[str], str]) -> None:

@@ -94,6 +94,16 @@ def test_predictions_that_were_sorted_are_paired_by_id(tmp_path: Path):
         read_rows(cells)
 
 
+def test_labels_that_were_changed_are_refused(tmp_path: Path):
+    """Ids of another order leave a run's own figures as they are, but pair it wrongly with the others."""
+    cells = [finished(tmp_path, "tfn", 1), finished(tmp_path, "lmf", 1)]
+    path = cells[1].run_dir / "predictions.csv"
+    text = path.read_text()
+    path.write_text(text.replace("test,a,", "test,c,").replace("test,b,", "test,a,").replace("test,c,", "test,b,"))
+    with pytest.raises(UserError, match=r"lmf.*predictions.csv: [ab] has the label .* in a run of the same data"):
+        read_rows(cells)
+
+
 def test_undefined_is_not_a_number(tmp_path: Path):
     (row,) = read_rows([finished(tmp_path, "tfn", 1, test=dict.fromkeys(MOSI.headings, None) | {"mae": 0.75})])
     assert np.isnan(row.test("corr")).all()
