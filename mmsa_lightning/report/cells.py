@@ -27,12 +27,14 @@ class Cell:
         seed: of the run.
         run_dir: where it lies or will lie.
         config_hash: that its result must have; None: whichever it has.
+        store: of the data that it is trained on; None: whichever.
     """
 
     row: str
     seed: int
     run_dir: Path
     config_hash: str | None = None
+    store: Path | None = None
 
 
 def cells(experiment: str, overrides: Sequence[str]) -> list[Cell]:
@@ -101,12 +103,13 @@ def listed(found: Iterable[Cell]) -> str:
     return "; ".join(f"{row} seed {', '.join(own)}" for row, own in seeds.items())
 
 
-def _place(cfg: DictConfig, job: Sequence[str]) -> tuple[int, Path, str]:
-    """The seed of a job, its run's folder and the hash of its config, by the config of another seed of the same row."""
+def _place(cfg: DictConfig, job: Sequence[str]) -> tuple[int, Path, str, Path]:
+    """Of a job its seed, its run's folder, the hash of its config and its store, by the config of another seed."""
     for word in job:
         if word.startswith("seed="):
             cfg.seed = OverridesParser.create().parse_override(word).value()
-    return cfg.seed, Path(cfg.hydra.run.dir), config_hash(plain(cfg))
+    config = plain(cfg)
+    return cfg.seed, Path(cfg.hydra.run.dir), config_hash(config), Path(config["data"]["path"])
 
 
 def distinct(found: Iterable[Cell]) -> list[Cell]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmsa_lightning import files
 from mmsa_lightning.data.releases import protocol
-from mmsa_lightning.data.store import UNSTATED
+from mmsa_lightning.data.store import UNSTATED, Store
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.modalities import MODALITIES
@@ -101,8 +101,8 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         partial: go on where cells have no result; a row without any is left out.
 
     Raises:
-        UserError: cells have no result, or that of other settings than theirs, or they are of other data, metrics,
-            modalities or text encoders than one another.
+        UserError: cells have no result, or that of other settings than theirs or of other data than their store holds,
+            or they are of other data, metrics, modalities or text encoders than one another.
     """
     found = {cell: result.read(cell.run_dir) for cell in cells}
     for cell, record in found.items():
@@ -112,6 +112,7 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
                 f"{record['model']} seed {record['seed']}, config_hash {record['config_hash'][:8]}, not "
                 f"{cell.config_hash[:8]}; give a renamed folder its name back, or train again with overwrite=true"
             )
+    _refuse_other_data({cell: record for cell, record in found.items() if record})
     absent = [cell for cell in cells if found[cell] is None]
     if len(absent) == len(cells):
         raise UserError(f"none of {len(cells)} cells has a result; the first would be in {cells[0].run_dir}")
@@ -246,6 +247,18 @@ def refuse_mixtures(found: dict[Cell, dict[str, Any]], *, named: bool = False) -
                     f"different precision in one row: {cell.row} seed {first.seed} has {other}, seed {cell.seed} has "
                     f"{precision} ({cell.run_dir})"
                 )
+
+
+def _refuse_other_data(found: dict[Cell, dict[str, Any]]) -> None:
+    """As training does; a store that is not there says nothing."""
+    stores = {cell.store for cell in found if cell.store and cell.store.is_file()}
+    holds = {store: Store(store).meta.content_sha256 for store in stores}
+    for cell, record in found.items():
+        if cell.store in holds and record["data_hash"] != holds[cell.store]:
+            raise UserError(
+                f"{cell.run_dir} was trained on other data than {cell.store} holds now: train again with "
+                "overwrite=true, or name the store that it was trained on, data.path=PATH"
+            )
 
 
 def _test(run_dir: Path, record: dict[str, Any]) -> tuple[list[Utterance], np.ndarray]:

@@ -304,7 +304,8 @@ def idle_tasks(trainer: L.Trainer) -> list[str]:
 
     Auxiliary tasks with generated labels and tanh weights begin in the third epoch (:class:`ULGM`).
     """
-    rows = [row for row in _callback(trainer, History).rows if row["epoch"] <= best_epoch(trainer)]
+    last = best_epoch(trainer)
+    rows = [row for row in _callback(trainer, History).rows if row["epoch"] <= last]
     losses = [name for name in rows[0] if name.startswith(LOSS)]
     return [name.removeprefix(LOSS) for name in losses if not any(row.get(name) for row in rows)]
 

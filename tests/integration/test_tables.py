@@ -135,6 +135,26 @@ def test_a_cell_without_a_result_is_named(
     assert "Partial: without uni seed 1." in (tmp_path / "tables" / "table5.md").read_text()
 
 
+def test_results_of_other_data_than_the_store_holds_now_are_not_shown(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ["data=demo", "model=lmf", "text=features", "seed=1", "trainer.max_epochs=1"]
+    command = arguments(*quick, f"data.path={tmp_path / 'here' / 'demo.h5'}")
+    app.main(command)
+    other = ["data.generator_seed=2", f"runs={tmp_path / 'others'}"]
+    app.main(arguments(*quick, f"data.path={tmp_path / 'there' / 'demo.h5'}", *other))
+    table = ["table", "3", "--out", str(tmp_path / "tables"), *command]
+    cli.main(table)
+    (tmp_path / "there" / "demo.h5").replace(tmp_path / "here" / "demo.h5")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(table)
+    assert stop.value.code == 2
+    assert f"was trained on other data than {tmp_path / 'here' / 'demo.h5'} holds now" in capsys.readouterr().err
+    (tmp_path / "here" / "demo.h5").unlink()
+    cli.main(table)  # as where tables are made of runs that came from elsewhere
+
+
 def test_a_job_that_breaks_does_not_stop_the_sweep(
     arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
