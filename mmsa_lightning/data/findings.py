@@ -21,11 +21,10 @@ def videos(splits: dict[str, SourceSplit], report: list[str]) -> None:
 
 def words(splits: dict[str, SourceSplit], report: list[str]) -> None:
     """Texts such as "nan", which a script may have made of a missing text and which may be meant, and blank ones."""
-    ids = [i for s in splits.values() for i, text in zip(s.ids, s.raw_text or [], strict=False) if text in NO_TEXT]
-    if ids:
+    texts = [pair for s in splits.values() for pair in zip(s.ids, s.raw_text or [], strict=False)]
+    if ids := [id for id, text in texts if text in NO_TEXT]:
         report.append(f"text: {some(ids)} have the text {' or '.join(NO_TEXT)}; if there is no text, leave it empty")
-    blank = [i for s in splits.values() for i, text in zip(s.ids, s.raw_text or [], strict=False) if not text.strip()]
-    if blank:
+    if blank := [id for id, text in texts if not text.strip()]:
         report.append(f"text: {some(blank)} have no text")
 
 

@@ -113,9 +113,8 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
     )
 
     # From here on nothing of the config can be wrong, its logger apart: what an earlier run left may go.
-    low = rates_of_fine_tuning(module.model, config["optim"]["lr"])
-    for hint in filter(None, (unknown, low)):
-        if trainer.is_global_zero:
+    if trainer.is_global_zero:
+        for hint in filter(None, (unknown, rates_of_fine_tuning(module.model, config["optim"]["lr"]))):
             print(hint)
     if alone and trainer.is_global_zero and config["trainer"].get("precision") == "auto":
         print(f"trainer.precision=auto: {own['precision']} on this machine")
@@ -238,7 +237,7 @@ def _answer(finished: dict[str, Any], own: dict[str, str | None], run_dir: Path,
 
 
 def _plugins(hydra: HydraConf) -> Path | None:
-    """The folder that the user named with --config-dir; its Python files may be built from."""
+    """The folder that the user named with --config-dir, if it hides none of its files; its Python may be built from."""
     folders = [Path(s.path) for s in hydra.runtime.config_sources if s.provider == "command-line"]
     for folder in folders:
         refuse_shadowed(folder)

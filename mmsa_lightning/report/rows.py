@@ -112,7 +112,8 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
                 f"{record['model']} seed {record['seed']}, config_hash {record['config_hash'][:8]}, not "
                 f"{cell.config_hash[:8]}; give a renamed folder its name back, or train again with overwrite=true"
             )
-    _refuse_other_data({cell: record for cell, record in found.items() if record})
+    finished = {cell: record for cell, record in found.items() if record}
+    _refuse_other_data(finished)
     absent = [cell for cell in cells if found[cell] is None]
     if len(absent) == len(cells):
         raise UserError(f"none of {len(cells)} cells has a result; the first would be in {cells[0].run_dir}")
@@ -120,7 +121,7 @@ def read_rows(cells: Sequence[Cell], *, partial: bool = False) -> list[Row]:
         raise UserError(
             f"{len(absent)} of {len(cells)} cells have no result: {listed(absent)}; --partial leaves them out"
         )
-    refuse_mixtures({cell: record for cell, record in found.items() if record}, named=True)
+    refuse_mixtures(finished, named=True)
     rows = []
     order: list[str] = []  # of the first run's utterances; tests pair those of all runs
     truth: dict[str, float] = {}  # and their labels

@@ -373,6 +373,12 @@ def test_the_best_epoch_need_not_be_the_last(arguments: Arguments, tmp_path: Pat
     assert outcome["valid"]["mae"] == pytest.approx(min(errors), abs=1e-6)
 
 
+def test_tasks_that_begin_in_the_best_epoch_are_not_idle(arguments: Arguments, tmp_path: Path) -> None:
+    main(arguments("seed=3", "optim.lr.other=1e-4", "trainer.max_epochs=3"))
+    outcome = result(the_run(tmp_path))
+    assert (outcome["best_epoch"], outcome["idle_tasks"]) == (3, [])
+
+
 def test_gradients_can_be_clipped_in_bf16(arguments: Arguments, tmp_path: Path) -> None:
     main(arguments("trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1", "trainer.max_epochs=1"))
     assert result(the_run(tmp_path))["epochs"] == 1
