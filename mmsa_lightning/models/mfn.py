@@ -136,8 +136,10 @@ class MFN(nn.Module):
     def _remember(self, attended: Tensor, proposed: Tensor, mask: Tensor) -> Tensor:
         """u = γ1 ⊙ u + γ2 ⊙ û over the real steps: (batch, memory)."""
         u = proposed.new_zeros(len(proposed), self.memory)
-        for t in range(proposed.shape[1]):
-            gates = torch.cat([attended[:, t], u], dim=-1)
+        # Unbound at once: the gradient of attended[:, t] would be a whole tensor of zeros at every step.
+        steps = attended.unbind(dim=1), proposed.unbind(dim=1), mask.unsqueeze(-1).unbind(dim=1)
+        for attended_t, proposed_t, real in zip(*steps, strict=True):
+            gates = torch.cat([attended_t, u], dim=-1)
             retain, update = self.retain(gates).sigmoid(), self.update(gates).sigmoid()
-            u = torch.where(mask[:, t, None], retain * u + update * proposed[:, t], u)
+            u = torch.where(real, retain * u + update * proposed_t, u)
         return u
