@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +15,16 @@ class UserError(Exception):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the process with exit code 2 and one line, without a traceback, on a mistake; see :func:`one_line`."""
+    """End the process with one line and no traceback: exit code 2 on a mistake, see :func:`one_line`; 130 on Ctrl-C."""
     print_anything()
     try:
         yield
     except (UserError, OSError) as error:
         print(one_line(error), file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def print_anything() -> None:

@@ -37,6 +37,17 @@ def test_help_imports_nothing_heavy(argv):
     assert "loaded: set()" in done.stdout
 
 
+def test_an_interrupted_command_is_one_line(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmsa_lightning.data.store.Store", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "inspect", "some.h5"])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 LARGE = {"torch", "torch._dynamo", "lightning", "torchmetrics", "transformers", "hydra", "matplotlib", "scipy"}
 NEEDLESS = {"scipy.signal", "scipy.optimize", "pandas", "sklearn", "peft", "wandb", "joblib", "submitit", "optuna"}
 REPORTS = {"hydra", "matplotlib", "scipy"}

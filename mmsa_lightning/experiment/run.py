@@ -28,7 +28,7 @@ from mmsa_lightning.experiment.inputs import unimodal_inputs
 from mmsa_lightning.models.output import attends
 from mmsa_lightning.training import ranks
 from mmsa_lightning.training.checkpoints import LAST
-from mmsa_lightning.training.interruption import requeued
+from mmsa_lightning.training.interruption import requeued, stoppable
 from mmsa_lightning.training.loggers import build_loggers, close_loggers
 from mmsa_lightning.training.module import SentimentModule
 from mmsa_lightning.training.optim import rates_of_fine_tuning
@@ -138,8 +138,9 @@ def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins
             OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
         if last is None:
             module.objective.begin(functools.partial(unimodal_inputs, module.model, data))
-        fit(trainer, module, data, last and run_dir / "checkpoints" / LAST)
-        figures, rows = _evaluate(trainer, module, data, best_checkpoint(trainer))
+        with stoppable(trainer):
+            fit(trainer, module, data, last and run_dir / "checkpoints" / LAST)
+            figures, rows = _evaluate(trainer, module, data, best_checkpoint(trainer))
         status = "success"
     finally:
         close_loggers(trainer.loggers, status)

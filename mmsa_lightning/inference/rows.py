@@ -18,6 +18,7 @@ from mmsa_lightning.inference.inputs import Utterance
 
 LONGEST = 1 << 20  # characters of an utterance
 _PARTS = ("video_id", "clip_id")  # of an id, in MMSA's label.csv
+COLUMNS = ("id", *_PARTS, "text", "label")
 
 
 def lines(source: BinaryIO) -> Iterator[Utterance]:
@@ -62,6 +63,9 @@ def table(
     )
     if missing := _lacks(columns, about):
         raise UserError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(columns) or 'none'}")
+    for name in columns:
+        if (known := name.lower()) in COLUMNS and known not in columns:
+            raise UserError(f"{path} has the column {name!r}, which would not be read: call it {known}")
     if twice := [name for name in columns if name and columns.count(name) > 1]:
         raise UserError(f"{path} has the column {twice[0]} twice")
     place = {name: i for i, name in enumerate(columns)}
@@ -75,11 +79,14 @@ def _rows(
     place: Mapping[str, int],
     features: Mapping[str, Features],
 ) -> Iterator[Utterance]:
+    first: dict[str, int] = {}  # row of each id
     for number, cells in rows:
         where = f"{path}, row {number}"
         if len(cells) != width:
             raise UserError(f"{where}: it has {len(cells)} columns, not {width}")
         id = cells[place["id"]] if "id" in place else "$_$".join(cells[place[part]] for part in _PARTS)
+        if first.setdefault(id, number) != number:
+            raise UserError(f"{where}: the id {id!r} is that of row {first[id]}, too: give each utterance its own")
         utterance = Utterance(id, cells[place["text"]] if "text" in place else None)
         if "label" in place and cells[place["label"]].strip():
             utterance.label = _number(cells[place["label"]], where)

@@ -6,7 +6,10 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +32,18 @@ class Interrupted(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
+
+
+@contextmanager
+def stoppable(trainer: L.Trainer) -> Iterator[None]:
+    """What is done within ends on a signal (see :class:`Interruption`) or Ctrl-C with the usual exit code of the
+    process and a line on how to go on."""
+    try:
+        yield
+    except (Interrupted, SystemExit, KeyboardInterrupt) as stop:  # SystemExit: Lightning's answer outside of an epoch
+        if trainer.is_global_zero:
+            print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
+        sys.exit(128 + (stop.number if isinstance(stop, Interrupted) else signal.SIGINT))
 
 
 class Interruption(L.Callback):

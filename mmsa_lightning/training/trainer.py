@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import signal
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -267,19 +265,15 @@ def build_trainer(
 def fit(trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, resume: Path | None) -> None:
     """Train, from the checkpoint ``resume`` if there is one.
 
-    A signal (see :class:`Interruption`) ends the process with its usual exit code and says how to go on.
-
     Raises:
+        Interrupted: a signal came, and a checkpoint is saved.
         UserError: the checkpoint holds something else than this run's; a loss is not a number.
     """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    except (Interrupted, SystemExit) as stop:  # SystemExit: Lightning's answer to Ctrl-C outside of an epoch
-        if trainer.is_global_zero:
-            print("interrupted; the same command with ckpt_path=last continues", file=sys.stderr)
-        sys.exit(128 + (stop.number if isinstance(stop, Interrupted) else signal.SIGINT))
     except Exception as error:
-        if isinstance(error, UserError) or resume is None or _callback(trainer, Interruption).started:
+        known = isinstance(error, UserError | Interrupted)
+        if known or resume is None or _callback(trainer, Interruption).started:
             raise
         raise UserError(f"{resume} does not fit this run ({error!r}); overwrite=true starts again") from error
     io = trainer.strategy.checkpoint_io

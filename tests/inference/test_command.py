@@ -210,6 +210,24 @@ def test_what_does_not_fit_is_one_line(
     assert not (tmp_path / "p.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("id,text\na,good\nb,bad\na,fine\n", "row 4: the id 'a' is that of row 2, too: give each utterance its own"),
+        ("id,text,Label\na,good,1\n", "has the column 'Label', which would not be read: call it label"),
+    ],
+)
+def test_a_table_that_says_other_than_it_seems_is_one_line(
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], written: str, words: str
+) -> None:
+    (tmp_path / "u.csv").write_text(written)
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(packed), str(tmp_path / "u.csv"), "--out", str(tmp_path / "p.csv")])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert words in error and error.count("\n") == 1
+
+
 def test_a_file_of_the_model_is_not_written_over(
     run: Path, table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,7 @@ from mmsa_lightning.experiment.app import main
 from mmsa_lightning.files import held
 from mmsa_lightning.training import trainer as trainer_module
 from mmsa_lightning.training.callbacks import History
+from mmsa_lightning.training.module import SentimentModule
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 6
@@ -653,6 +654,20 @@ def test_a_run_is_not_continued_in_another_precision(
     assert "  precision: auto" in (path.parent / "config.yaml").read_text().splitlines()
     monkeypatch.setattr(trainer_module, "processor_has_bf16", lambda: True)
     refuses(capsys, overrides, "holds a result for other precision")
+
+
+def test_an_interrupt_while_test_is_read_says_how_to_go_on(
+    arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    overrides = arguments("trainer.max_epochs=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(SentimentModule, "on_test_start", lambda _: os.kill(os.getpid(), signal.SIGINT), raising=False)
+        with pytest.raises(SystemExit) as stop:
+            main(overrides)
+    assert stop.value.code == 128 + signal.SIGINT
+    assert "ckpt_path=last continues" in capsys.readouterr().err
+    main([*overrides, "ckpt_path=last"])
+    assert json.loads(next(tmp_path.rglob("result.json")).read_text())["epochs"] == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
