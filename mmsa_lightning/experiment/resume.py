@@ -52,7 +52,8 @@ def checkpoint(
                 f"{run_dir} was begun with other settings (see its config.yaml); overwrite=true starts again, or give "
                 "another folder"
             )
-        if other := differences(last["identity"], {part: identity[part] for part in ("plugin_hash", "encoder_hash")}):
+        parts = ("plugin_hash", "encoder_hash", *(() if begun else ("config_hash",)))
+        if other := differences(last["identity"], {part: identity[part] for part in parts}):
             raise UserError(f"{path} is of a run with other {other}; overwrite=true starts again")
         now = identity["precision"]
         if (began := last["identity"].get("precision", now)) != now:

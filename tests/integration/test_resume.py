@@ -295,6 +295,10 @@ def test_a_killed_run_does_not_continue_with_other_settings(
     words = f"{tmp_path / 'mine'} was begun with other settings"
     refuses(capsys, arguments(place, "ckpt_path=last", "optim.lr.other=0.02"), words)
     refuses(capsys, arguments(place, "ckpt_path=last", "trainer.max_epochs=1"), words)
+    written = (tmp_path / "mine" / "config.yaml").read_text()
+    (tmp_path / "mine" / "config.yaml").write_text(written[:50])  # a disk that was full
+    refuses(capsys, arguments(place, "ckpt_path=last", "optim.lr.other=0.02"), "is of a run with other settings")
+    (tmp_path / "mine" / "config.yaml").write_text(written)
     capsys.readouterr()
     main(arguments(place, "ckpt_path=last", "trainer.max_epochs=3"))  # it only goes on for longer
     assert json.loads((tmp_path / "mine" / "result.json").read_text())["epochs"] == 3
