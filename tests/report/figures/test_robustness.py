@@ -46,9 +46,46 @@ def test_one_model_has_one_shape_and_colour_and_a_line_for_each_way_of_training(
     names = {"a": None, "a [gaps]": "a", "b": None}
     found = [curve(row, "frames", ["0.0", "1.0"], [[0.5, 0.75]], complete) for row, complete in names.items()]
     axis, *_ = robustness_figure(found[::-1], "t").axes
-    b, gaps, a = axis.lines
+    b, a, gaps = axis.lines
     assert a.get_marker() == gaps.get_marker() != b.get_marker()
     assert np.array_equal(a.get_color(), gaps.get_color()) and not np.array_equal(a.get_color(), b.get_color())
     assert a.get_linestyle() != gaps.get_linestyle()
     assert gaps.get_markerfacecolor() == "white"
     assert np.array_equal(a.get_markerfacecolor(), a.get_color())
+
+
+def test_each_of_many_models_has_panels_of_its_own_before_the_others():
+    models = "abcde"
+    found = [
+        curve(row, "frames", ["0.0", "1.0"], [[i + 0.5, i + 0.75], [i + 0.5, i + 1.25]], complete)
+        for i, model in enumerate(models)
+        for row, complete in ((model, None), (f"{model} [gaps]", model))
+    ]
+    figure = robustness_figure(found, "t")
+    panels = [axis for axis in figure.axes if axis.get_title()]
+    assert [axis.get_title() for axis in panels] == list(models)
+    assert "MAE" in panels[0].get_ylabel() and len({axis.get_ylim() for axis in panels}) == 1
+    for i, axis in enumerate(panels):
+        *others, own, gaps = axis.lines
+        assert [line.get_ydata()[0] for line in others] == [100 * (j + 0.5) for j in range(5) if j != i]
+        np.testing.assert_allclose(own.get_ydata(), [100 * (i + 0.5), 100 * (i + 1)])
+        assert own.get_color() != gaps.get_color() and own.get_linestyle() != gaps.get_linestyle()
+        assert len(axis.collections) == 2  # the bands of its own two
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "the other models, trained on complete data",
+        "trained on complete data",
+        "trained with parts missing: gaps",
+    ]
+
+
+def test_subsets_of_many_models_are_named_upright_and_side_by_side():
+    found = [
+        curve(row, "modality", ["text", "text+audio"], [[0.5, 0.75]], complete)
+        for row, complete in (*((model, None) for model in "abcde"), ("e [gaps]", "e"))
+    ]
+    figure = robustness_figure(found, "t")
+    own, gaps = next(axis for axis in figure.axes if axis.get_title() == "e").lines[-2:]
+    assert (own.get_linestyle(), gaps.get_linestyle()) == ("None", "None")
+    assert all(own.get_xdata() < gaps.get_xdata())
+    assert [tick.get_text() for tick in figure.axes[-1].get_xticklabels()] == ["text", "text+audio"]
