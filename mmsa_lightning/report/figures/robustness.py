@@ -65,10 +65,11 @@ def _apart(models: dict[str, list[Any]]) -> Figure:
         for axis, (name, own) in zip(axes, models.items(), strict=True):
             for other in models.values():
                 if other is not own:
-                    _draw(axis, other[0], metric, 0.0, CONTEXT, "", 0, "the other models, trained on complete data")
+                    _draw(axis, other[0], metric, 0.0, CONTEXT, "", 0, "the other models")
+            first = "as named above" if len(own) == 1 else "trained on complete data"
             for training, (curve, place) in enumerate(zip(own, _places(len(own)), strict=True)):
                 gaps = curve.row.removeprefix(name).strip(" []")
-                trained = f"trained with parts missing: {gaps}" if gaps else "trained on complete data"
+                trained = f"trained with parts missing: {gaps}" if gaps else first
                 shade, marker = TRAININGS[training % len(TRAININGS)], MARKERS[training % len(MARKERS)]
                 _draw(axis, curve, metric, place, shade, marker, training, trained)
             plain(axis)
