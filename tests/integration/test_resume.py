@@ -663,9 +663,12 @@ def test_a_run_is_not_continued_in_another_precision(
 def test_an_interrupt_while_test_is_read_says_how_to_go_on(
     arguments: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
+    def interrupted(_: SentimentModule) -> None:
+        raise KeyboardInterrupt  # a signal itself is ignored where tests run side by side
+
     overrides = arguments("trainer.max_epochs=1")
     with monkeypatch.context() as patch:
-        patch.setattr(SentimentModule, "on_test_start", lambda _: os.kill(os.getpid(), signal.SIGINT), raising=False)
+        patch.setattr(SentimentModule, "on_test_start", interrupted, raising=False)
         with pytest.raises(SystemExit) as stop:
             main(overrides)
     assert stop.value.code == 128 + signal.SIGINT
