@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -76,9 +77,37 @@ def build(
 
 
 def plugin_hash(node: dict[str, Any], plugins: Path | None) -> str | None:
-    """SHA-256 of the user's file that ``node`` names; None where it names the project's own."""
-    path = plugins / f"{str(node.get('_target_')).rpartition('.')[0]}.py" if plugins else None
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else None
+    """SHA-256 of the user's file that ``node`` names, and of :func:`plugin_files` after it; None where it names the
+    project's own."""
+    found = plugin_files(node, plugins)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest() if found else None
+
+
+def plugin_files(node: dict[str, Any], plugins: Path | None) -> list[Path]:
+    """The user's file that ``node`` names, and those beside it that it imports, they import, and so on, by name.
+
+    Nothing is run for it. Empty where ``node`` names the project's own.
+    """
+    module_name = str(node.get("_target_")).rpartition(".")[0]
+    if plugins is None or not (plugins / f"{module_name}.py").is_file():
+        return []
+    found, waiting = set[str](), {module_name}
+    while waiting:
+        found.add(name := waiting.pop())
+        waiting |= _beside(plugins, name) - found
+    return [plugins / f"{name}.py" for name in (module_name, *sorted(found - {module_name}))]
+
+
+def _beside(folder: Path, name: str) -> set[str]:
+    """Which files of ``folder`` its file ``name`` imports: as ``x``, or as ``folder.x``."""
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse((folder / f"{name}.py").read_bytes())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    names = {full.removeprefix(f"{folder.name}.").partition(".")[0] for full in imported}
+    return {x for x in names if (folder / f"{x}.py").is_file()}
 
 
 def _constructor(cls: type) -> tuple[inspect.Signature, dict[str, Any]]:

@@ -24,6 +24,7 @@ from mmsa_lightning.data.tokenize import each, is_repeated
 from mmsa_lightning.data.utterances import moments
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
+from mmsa_lightning.experiment.components import plugin_files
 from mmsa_lightning.experiment.config import of_run, row_hash
 from mmsa_lightning.experiment.identity import text_encoder
 from mmsa_lightning.experiment.restore import restore
@@ -46,14 +47,14 @@ class Trained:
         about: what the package will say.
         models: of each run.
         tokenizer, encoder: of the first; None where the models read no word pieces.
-        code: the user's own file.
+        code: the user's own file, and what it imports from beside it.
     """
 
     about: About
     models: list[nn.Module]
     tokenizer: Any | None
     encoder: TextEncoder | None
-    code: Path | None
+    code: list[Path]
 
 
 def package(run_dirs: Sequence[Path], out: Path, code: Path | None = None) -> About:
@@ -75,6 +76,9 @@ def package(run_dirs: Sequence[Path], out: Path, code: Path | None = None) -> Ab
             f"{out} holds {other[0]}, which is not of the package there; move it away, or choose another place"
         )
     found = trained(run_dirs, code)
+    if len(found.code) > 1:
+        own, beside, *_ = (path.name for path in found.code)
+        raise UserError(f"{own} imports {beside} from beside it, and a package carries one file: put both in {own}")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         folder = Path(temporary) / "package"
@@ -99,7 +103,7 @@ def predictor(run_dir: Path, code: Path | None = None, device: str = "cpu") -> P
     found = trained([run_dir], code)
     with tempfile.TemporaryDirectory() as temporary:
         _write_encoder(found, Path(temporary))
-        models = [_alone(found.about, model, Path(temporary), found.code) for model in found.models]
+        models = [_alone(found.about, model, Path(temporary), code) for model in found.models]
     return Predictor(found.about, models, found.tokenizer, device)
 
 
@@ -137,12 +141,8 @@ def trained(run_dirs: Sequence[Path], code: Path | None = None) -> Trained:
             merge_lora(adapted)
     encoder = next(iter(_encoders(models[0])), None)
     tokenizer = vocabularies.tokenizer_of(data.store.meta.vocabulary or "") if encoder else None
-    own = (
-        code / f"{configs[0]['model']['_target_'].rpartition('.')[0]}.py"
-        if code and records[0]["plugin_hash"]
-        else None
-    )
-    about = _about(configs[0], records, data, encoder, tokenizer, own)
+    own = plugin_files(configs[0]["model"], code)
+    about = _about(configs[0], records, data, encoder, tokenizer, own[0] if own else None)
     return Trained(about, models, tokenizer, encoder, own)
 
 
@@ -229,7 +229,7 @@ def _steps(data: StoreDataModule, m: str) -> str:
 
 def _alone(about: About, model: nn.Module, folder: Path, code: Path | None) -> nn.Module:
     """The model without what only training needs, and without hooks."""
-    bare = architecture(about, folder, code.parent if code else None)
+    bare = architecture(about, folder, code)
     bare.load_state_dict(_state(model, bare))
     return bare
 
@@ -245,7 +245,7 @@ def _write(found: Trained, folder: Path) -> About:
     folder.mkdir()
     _write_encoder(found, folder)
     with torch.device("meta"):
-        bare = architecture(found.about, folder, found.code.parent if found.code else None)
+        bare = architecture(found.about, folder, found.code[0].parent if found.code else None)
     for member, model in zip(found.about.members, found.models, strict=True):
         try:
             save_file(_state(model, bare), folder / member.weights)
@@ -253,7 +253,7 @@ def _write(found: Trained, folder: Path) -> About:
             raise UserError(f"cannot write {member.weights} beside the package's place: {error}") from error
         (folder / member.weights).chmod(0o644)  # it is 600
     if found.code:
-        shutil.copyfile(found.code, folder / found.code.name)
+        shutil.copyfile(found.code[0], folder / found.code[0].name)
     written = sorted(path for path in folder.rglob("*") if path.is_file())
     listed = {str(path.relative_to(folder)): File(path.stat().st_size, files.sha256(path)) for path in written}
     about = replace(found.about, files=listed)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import components
-from mmsa_lightning.experiment.components import build
+from mmsa_lightning.experiment.components import build, plugin_files, plugin_hash
 from mmsa_lightning.objectives.l1 import L1
 
 L1_PATH = "mmsa_lightning.objectives.l1.L1"
@@ -94,6 +95,32 @@ def test_a_class_of_the_users_own_folder(tmp_path: Path) -> None:
         build("model", {"_target_": "json.Mine", "width": 3})
     with pytest.raises(UserError, match="is not a"):
         build("model", {"_target_": "../x.Mine"}, plugins=tmp_path / "..")
+
+
+def test_what_the_users_file_imports_from_beside_it_is_its_code_too(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "alone.py").write_text("import json\n")
+    (mine / "toy.py").write_text("import json, layers\nfrom mine import heads\n\ndef later():\n    import late\n")
+    (mine / "layers.py").write_text("import toy, torch.nn\nfrom parts import one\n")
+    for name in ("heads", "late", "parts", "other"):
+        (mine / f"{name}.py").write_text("")
+
+    def code(name: str) -> str | None:
+        return plugin_hash({"_target_": f"{name}.Toy"}, mine)
+
+    assert code("alone") == hashlib.sha256(b"import json\n").hexdigest()  # that of the file
+    assert code("mmsa_lightning.models.tfn") is None and plugin_hash({"_target_": "toy.Toy"}, None) is None
+    expected = ["toy.py", "heads.py", "late.py", "layers.py", "parts.py"]
+    assert [path.name for path in plugin_files({"_target_": "toy.Toy"}, mine)] == expected
+    before = code("toy")
+    (mine / "other.py").write_text("one = 1\n")
+    assert code("toy") == before
+    for name in expected:
+        was, known = (mine / name).read_text(), code("toy")
+        (mine / name).write_text(was + "one = 1\n")
+        assert code("toy") != known
+        (mine / name).write_text(was)
 
 
 def test_wrong_arguments_name_the_right_ones(tmp_path: Path) -> None:

@@ -157,6 +157,23 @@ def test_a_users_own_model_is_carried_only_when_asked(
     np.testing.assert_allclose(found, list(left(run).values()), rtol=0, atol=1e-6)
 
 
+def test_a_package_carries_one_file_of_the_users(
+    trained: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    write_model("toy", mine)
+    (mine / "own_heads.py").write_text("one = 1\n")
+    (mine / "toy.py").write_text("import own_heads\n" + (mine / "toy.py").read_text())
+    monkeypatch.syspath_prepend(mine)
+    run = trained("toy", "features", "--config-dir", str(mine))
+    with pytest.raises(UserError, match=r"toy\.py imports own_heads\.py from beside it, and a package carries one"):
+        package([run], tmp_path / "p", mine)
+    (mine / "own_heads.py").write_text("one = 2\n")
+    with pytest.raises(UserError, match="was made with other code than"):
+        package([run], tmp_path / "p", mine)
+    assert not (tmp_path / "p").exists()
+
+
 def test_a_package_comes_from_the_hubs_cache(
     trained: Callable[..., Path], store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
