@@ -142,9 +142,10 @@ def difference_grid(both: Pair) -> Grid:
     """Whether MAE differs by more than chance, and how many utterances each side is nearer to."""
     errors = [100 * both.errors(side)[:, both.known] for side in (both.a, both.b)]
     found, gained = estimate(*sampled_means(errors)), gains(both)
+    fewest = min(map(len, errors))
     return Grid(
         "MAE of A minus that of B, times 100 (negative: A is better): paired, over "
-        f"{wording.resampled(min(map(len, errors)))}. {wording.power([found])} Then the utterances by whose "
+        f"{wording.resampled(fewest)}. {wording.power([found], fewest)} Then the utterances by whose "
         "error is smaller, mean over seeds.",
         ["", "Δ MAE", "95 % interval", "p", "A nearer", "B nearer", "equal"],
         [

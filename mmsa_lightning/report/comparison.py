@@ -178,7 +178,10 @@ def tests(differences: dict[str, Estimate]) -> dict[str, Test]:
 
 
 def best_against(errors: dict[str, np.ndarray]) -> tuple[str, dict[str, Test]]:
-    """The row with the lowest mean of absolute errors, each float64 (seeds, utterances), and it against each other."""
+    """The row with the lowest mean of absolute errors, each float64 (seeds, utterances), and it against each other.
+
+    A row with an error that is NaN is not the best, unless all have one, and its test is undefined.
+    """
     found = dict(zip(errors, sampled_means([100 * own for own in errors.values()]), strict=True))
-    best = min(found, key=lambda row: found[row].observed.mean())
+    best = min(found, key=lambda row: np.nan_to_num(found[row].observed.mean(), nan=np.inf))
     return best, held_against(found[best], {row: own for row, own in found.items() if row != best})

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmsa_lightning import files
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.result import FAR, KEY
 from mmsa_lightning.report import comparison, tables, wording
@@ -57,7 +58,8 @@ def read_evaluations(cells: Sequence[Cell]) -> list[Evaluation]:
     """What finished runs were measured on, in the order of measuring; empty where none was.
 
     Raises:
-        UserError: runs of other data or modalities than one another; predictions of other utterances.
+        UserError: runs of other data or modalities than one another; predictions of other utterances, or put on
+            another scale than those of another run.
     """
     measured: dict[Cell, dict[str, Any]] = {
         cell: record
@@ -76,6 +78,11 @@ def read_evaluations(cells: Sequence[Cell]) -> list[Evaluation]:
                 place = (*_key(line), line["protocol"])
                 ids = [utterance["id"] for utterance in utterances[_key(line)]]
                 one = found.setdefault(place, Evaluation(line, (record["data"], record["data_hash"]), ids))
+                if line["ratio"] != one.line["ratio"]:  # since then a range of labels was said
+                    raise UserError(
+                        f"{cell.run_dir}: predictions for {_place(one)}, were multiplied by {line['ratio']}, those of "
+                        f"another run by {one.line['ratio']}: measure all of them again with mmsa evaluate"
+                    )
                 own = [utterances[_key(line)][i] for i in in_order(one.ids, ids, path)]
                 one.far = max(one.far, int(line["far"]))
                 one.figures.setdefault(cell.row, {})[cell.seed] = {
@@ -153,9 +160,10 @@ def _tests(evaluation: Evaluation) -> Grid | None:
     if len(errors) < 2:
         return None
     best, found = comparison.best_against(errors)
+    fewest = min(map(len, errors.values()))
     title = (
         f"{_place(evaluation)}: MAE of {best} minus each other row's: paired, over "
-        f"{wording.resampled(min(map(len, errors.values())))}; {wording.said_of(found)} {best} was chosen as the "
+        f"{wording.resampled(fewest)}; {wording.said_of(found, fewest)} {best} was chosen as the "
         "best of these rows, which favours it."
     )
     return tables.differences_grid(found, {}, title)

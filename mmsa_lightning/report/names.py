@@ -21,9 +21,23 @@ UNUSUAL = ("reference", "learnt")  # of missing.draw and missing.absent
 
 def row_name(record: dict[str, Any]) -> str:
     """The name from a ``result.json``: model or ablation, form of text, and what was missing."""
-    missing = record.get("missing") or {}
-    rate = f"{missing['mode']} {missing['rate']:g} missing" if missing.get("rate") else ""
+    rate = missing_rate(record)
     return " ".join(filter(None, [trained_name(record), rate and f"({rate})"]))
+
+
+def missing_rate(record: dict[str, Any]) -> str:
+    """What valid and test have missing: ``frames 0.5 missing``; empty where it is nothing."""
+    missing = record.get("missing") or {}
+    return f"{missing['mode']} {missing['rate']:g} missing" if missing.get("rate") else ""
+
+
+def missing_train(record: dict[str, Any]) -> str:
+    """What train has missing, and how: ``frames, uniform_half``; empty where it is nothing."""
+    missing = record.get("missing") or {"train": "none"}
+    if missing["train"] == "none":
+        return ""
+    told = [missing[key] for key in ("draw", "absent") if missing[key] in UNUSUAL]
+    return ", ".join([missing["mode"], missing["train"], *told])
 
 
 def trained_name(record: dict[str, Any]) -> str:
@@ -32,11 +46,8 @@ def trained_name(record: dict[str, Any]) -> str:
     name = model if ablation == "full" else ablation if model == PAPERS else f"{model}, {ablation}"
     name = f"{name}, {record['weighting']}" if record.get("weighting") else name
     name = name if record["text"] != "features" else f"{name} (features)"
-    missing = record.get("missing") or {"train": "none"}
-    if missing["train"] == "none":
-        return name
-    words = [missing["mode"], missing["train"], *(v for v in (missing["draw"], missing["absent"]) if v in UNUSUAL)]
-    return f"{name} [{', '.join(words)}]"
+    missing = missing_train(record)
+    return f"{name} [{missing}]" if missing else name
 
 
 def settings(run_dir: Path, record: dict[str, Any], without: Iterable[str] = ()) -> dict[str, Any]:

@@ -122,7 +122,8 @@ def _figures(found: Comparison, *, utterances: bool) -> dict[str, Figure]:
     title = "Test figures"
     drawn = {title: rows_figure(found, title)}
     if len(found.rows) > 1:
-        title = "Ranks by MAE over resampled seeds and utterances"
+        title = wording.ranked([len(row.results) for row in found.rows])
+        title = title[0].upper() + title[1:]
         drawn[title] = ranks_figure(found.names, found.ranks, {}, title)
     if found.tests:
         title = f"MAE of {wording.in_words(found.tested)} minus each other row's"

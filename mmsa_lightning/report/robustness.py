@@ -92,10 +92,11 @@ def _tests(curves: Sequence[Curve]) -> Grid | None:
     if len(errors) < 2:
         return None
     best, found = comparison.best_against(errors)
+    fewest = min(map(len, errors.values()))
     title = (
         f"MAE of {best} minus each other row's, {'mean' if curves[0].mode == 'modality' else 'AUILC'} as above, mask "
-        f"seeds pooled: paired, over {wording.resampled(min(map(len, errors.values())))}; "
-        f"{wording.said_of(found)} {best} was chosen as the best of these rows, which favours it."
+        f"seeds pooled: paired, over {wording.resampled(fewest)}; "
+        f"{wording.said_of(found, fewest)} {best} was chosen as the best of these rows, which favours it."
     )
     return tables.differences_grid(found, {}, title)
 

@@ -17,6 +17,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment import result
 from mmsa_lightning.modalities import MODALITIES
 from mmsa_lightning.report.cells import Cell, listed
+from mmsa_lightning.report.names import missing_rate, missing_train
 from mmsa_lightning.training.protocols import PROTOCOLS, Protocol, corr, mae
 
 
@@ -198,13 +199,21 @@ def protocol_name(record: dict[str, Any]) -> str:
 
 
 def subject(rows: Sequence[Row]) -> str:
-    """Of which data a table is, and which modalities its rows read, but for those whose names say it."""
-    data = next(iter(rows[0].results.values()))["data"]
-    read = {row.name: " + ".join(next(iter(row.results.values()))["modalities"]) for row in rows}
+    """Of which data a table is, which modalities its rows read, if names do not say it, and what all have missing."""
+    records = {row.name: next(iter(row.results.values())) for row in rows}
+    data = records[rows[0].name]["data"]
+    read = {name: " + ".join(record["modalities"]) for name, record in records.items()}
     if len(set(read.values())) == 1:
-        return f"{data}, {read[rows[0].name]}"
-    unnamed = [modalities for name, modalities in read.items() if MODALITIES_NAMED not in name]
-    return f"{data}, {unnamed[0]} unless a row names others" if unnamed else f"{data}, the modalities that rows name"
+        data = f"{data}, {read[rows[0].name]}"
+    else:
+        unnamed = [modalities for name, modalities in read.items() if MODALITIES_NAMED not in name]
+        data = (
+            f"{data}, {unnamed[0]} unless a row names others" if unnamed else f"{data}, the modalities that rows name"
+        )
+    for missing, of in ((missing_rate, ""), (missing_train, "trained with ")):
+        if len(told := {missing(record) for record in records.values()}) == 1 and (words := told.pop()):
+            data = f"{data}, {of}{words}"
+    return data
 
 
 def refuse_mixtures(found: dict[Cell, dict[str, Any]], *, named: bool = False) -> None:
@@ -279,9 +288,9 @@ def _test(run_dir: Path, record: dict[str, Any]) -> tuple[list[Utterance], np.nd
     error = np.abs(clipped(predictions) - clipped(np.array([utterance.label for utterance in utterances]))).mean()
     recorded = record["test"].get("mae")
     recorded = math.nan if recorded is None else recorded
-    if not math.isclose(error, recorded, abs_tol=1e-3) and not (math.isnan(error) and math.isnan(recorded)):
+    if not math.isclose(error, recorded, abs_tol=1e-5) and not (math.isnan(error) and math.isnan(recorded)):
         raise UserError(
-            f"{path}: its MAE on test is {error:.4f}, and {recorded:.4f} is in {result.NAME}: copy the run "
+            f"{path}: its MAE on test is {error:.6f}, and {recorded:.6f} is in {result.NAME}: copy the run "
             "again, or remove it and make it again"
         )
     return utterances, predictions

@@ -108,13 +108,18 @@ def read_runs(folder: Path) -> Side:
     """The finished runs below a folder, which are the seeds of one row.
 
     Raises:
-        UserError: none, or runs of several rows: those that differ in more than their seed.
+        UserError: none, or runs of several rows: those that differ in more than their seed; a prediction is no number.
     """
     cells = find_cells([folder])
     names = list(dict.fromkeys(cell.row for cell in cells))
     if len(names) > 1:
         raise UserError(f"{folder} holds {len(names)} rows: {', '.join(names)}; give the folder of one of them")
     (row,) = read_rows(cells)
+    if undefined := int((~np.isfinite(row.predictions)).any(axis=0).sum()):
+        raise UserError(
+            f"{folder}: the predictions for {undefined} utterances of test are no numbers, as of a run that diverged: "
+            "there is nothing to compare"
+        )
     low, high = next(iter(row.results.values())).get("label_range", UNSTATED)
     return Side(
         row.name,

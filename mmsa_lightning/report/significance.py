@@ -131,11 +131,11 @@ def holm(p: Sequence[float]) -> list[float]:
     """p values corrected for as many comparisons (Holm, A simple sequentially rejective multiple test procedure, 1979).
 
     Args:
-        p: one each comparison, in any order, which is kept.
+        p: one each comparison, in any order, which is kept; NaN of one that is undefined, which counts for none.
     """
-    corrected = [0.0] * len(p)
-    largest = 0.0
-    for rank, i in enumerate(np.argsort(p, kind="stable")):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+    corrected = [math.nan] * len(p)
+    largest, defined = 0.0, [i for i in np.argsort(p, kind="stable") if not math.isnan(p[i])]
+    for rank, i in enumerate(defined):
+        largest = max(largest, min(1.0, (len(defined) - rank) * p[i]))
         corrected[i] = largest
     return corrected

@@ -131,7 +131,7 @@ def tests_grid(found: Comparison) -> Grid | None:
     whose = in_words(found.tested)
     title = (
         f"MAE of {whose} minus each other row's (negative: {whose} is better): paired, over "
-        f"{resampled(found.fewest)}; {said_of(found.tests)}"
+        f"{resampled(found.fewest)}; {said_of(found.tests, found.fewest)}"
     )
     return differences_grid(found.tests, found.paper, title)
 
@@ -157,7 +157,7 @@ def effects_grid(found: Comparison, changed: dict[str, Test]) -> Grid:
     title = (
         "MAE with each part minus MAE without it (negative: the part helps), the mean over all pairs of rows that "
         f"differ in it alone ({', '.join(f'{part}: {n}' for part, n in count.items())}): paired by utterance, over "
-        f"{resampled(found.fewest)}; {said_of(changed)}"
+        f"{resampled(found.fewest)}; {said_of(changed, found.fewest)}"
     )
     return differences_grid({f"{part}, {PARTS[part]}": test for part, test in changed.items()}, {}, title)
 

@@ -19,9 +19,11 @@ from mmsa_lightning.report.figures.style import save_figure
 from mmsa_lightning.report.figures.training import losses_figure
 from mmsa_lightning.report.grid import write_grids
 from mmsa_lightning.report.history import read_history
+from mmsa_lightning.report.names import missing_rate
 from mmsa_lightning.report.paper import printed
 from mmsa_lightning.report.rows import Row, read_rows, run_records, subject
 from mmsa_lightning.report.settings import configs, counts_grid, settings_grid
+from mmsa_lightning.report.wording import ranked
 
 SETTINGS = ("1", "2")
 COMPARISONS = ("3", "4", "5", "6")
@@ -61,7 +63,7 @@ def write_table(
         return write_grids([grid], out / f"table{number}")
     wanted = cells(f"table{number}", overrides)
     rows = read_rows(wanted, partial=partial)
-    if not rows[0].protocol.printed:
+    if not rows[0].protocol.printed or any(missing_rate(record) for row in rows for record in row.results.values()):
         paper = {}
     _refuse_nothing_between(number, rows)
     found = Comparison(rows, paper, against)
@@ -79,7 +81,7 @@ def write_table(
     files.write_rows(out / f"{name}_runs.csv", run_records(rows))
     save_figure(rows_figure(found, _title(number, rows)), out / name)
     if len(rows) > 1:
-        title = f"{_title(number, rows)}: ranks by MAE over resampled seeds and utterances"
+        title = f"{_title(number, rows)}: {ranked([len(row.results) for row in rows])}"
         save_figure(ranks_figure(found.names, found.ranks, paper, title), out / f"{name}_ranks")
     return markdown
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,24 @@ def test_runs_that_do_not_belong_together_are_said(run: Callable[..., Path], tmp
     run("misa", 1, ({}, MOSI, 0.5), data_hash="other")
     with pytest.raises(UserError, match="different data in one table"):
         read_evaluations(find_cells([tmp_path]))
+
+
+def test_predictions_on_two_scales_are_not_pooled(run: Callable[..., Path], tmp_path: Path) -> None:
+    """As where the store's range of labels was said after one of them was measured."""
+    run("tfn", 1, ({"ratio": "0.333333"}, MOSI, 0.5))
+    run("tfn", 2, ({}, MOSI, 0.5))
+    with pytest.raises(
+        UserError, match=r"tfn2: predictions for b_1\.h5, valid, were multiplied by 1\.0, .* by 0\.333333"
+    ):
+        read_evaluations(find_cells([tmp_path]))
+
+
+def test_a_row_without_figures_is_not_the_best(run: Callable[..., Path], tmp_path: Path) -> None:
+    for model, mae in (("lmf", math.nan), ("mfn", 0.7), ("tfn", 0.5)):
+        run(model, 1, ({}, MOSI, mae))
+    _, tested = grids(read_evaluations(find_cells([tmp_path])))
+    assert "tfn was chosen as the best" in tested.title and "p by Holm over 1 comparisons" in tested.title
+    assert tested.rows == [["lmf", *["undefined"] * 4], ["mfn", "−20.00", "−20.00 to −20.00", "< 0.0001", "< 0.0001"]]
 
 
 @pytest.mark.parametrize("name", ["evaluation.csv", "evaluation_predictions.csv"])

@@ -40,3 +40,11 @@ def test_rows_that_tie_are_both_the_best():
     ranked = ranks(sampled_means([errors, errors, errors + 1]))
     assert best_share(ranked).tolist() == [1, 1, 0]
     assert rank_shares(ranked)[2].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("scale", [1, 300])
+def test_digits_that_float32_does_not_have_break_no_tie(scale: float):
+    drawn = np.random.default_rng(0).uniform(60 * scale, 80 * scale, (1, 1000)).astype(np.float32)
+    rows = [Sampled(drawn.mean(axis=1), np.nextafter(drawn, drawn * way), 40) for way in (0, 1, 2)]
+    assert (ranks(rows) == 1).all()
+    assert best_share(ranks([*rows, Sampled(drawn.mean(axis=1), drawn * 0.9999, 40)])).tolist() == [0, 0, 0, 1]

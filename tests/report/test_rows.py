@@ -112,8 +112,14 @@ def test_undefined_is_not_a_number(tmp_path: Path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda text: text[: text.rindex("test")], r"its MAE on test is 0.5000, and 1.2500 is in result.json: copy"),
-        (lambda text: text.replace("a,1.0,1.5", "a,1.0,nan"), r"its MAE on test is nan, and 1.2500 is in result.json"),
+        (
+            lambda text: text[: text.rindex("test")],
+            r"its MAE on test is 0\.500000, and 1\.250000 is in result.json: copy",
+        ),
+        (
+            lambda text: text.replace("a,1.0,1.5", "a,1.0,nan"),
+            r"its MAE on test is nan, and 1\.250000 is in result.json",
+        ),
         (lambda text: text.replace("a,1.0,1.5", "a,1.0,"), r"is damaged \(ValueError\(.could not convert"),
         (lambda text: text.replace("a,1.0,1.5,", "a,1.0"), r"is damaged .*row 2 has not the columns of the first line"),
         (lambda text: text.replace("id", "name"), r"is damaged \(KeyError\('id'\)\): copy it again"),
@@ -133,7 +139,7 @@ def test_predictions_that_are_not_those_that_were_measured_are_refused(
 
 def test_a_run_without_a_figure_is_one_whose_predictions_are_not_numbers(tmp_path: Path):
     cell = finished(tmp_path, "tfn", 1, test=dict.fromkeys(MOSI.headings, None))
-    with pytest.raises(UserError, match=r"its MAE on test is 0\.7500, and nan is in result\.json"):
+    with pytest.raises(UserError, match=r"its MAE on test is 0\.750000, and nan is in result\.json"):
         read_rows([cell])
     path = cell.run_dir / "predictions.csv"
     path.write_text(path.read_text().replace("1.5", "nan"))
@@ -168,6 +174,18 @@ def test_rows_whose_names_say_so_may_read_other_modalities(tmp_path: Path):
     assert subject(read_rows([text, audio])) == "mosi, the modalities that rows name"
     with pytest.raises(UserError, match="different modalities"):
         read_rows([text, both, replace(audio, row="mfn")])
+
+
+def test_what_all_rows_have_missing_is_said(tmp_path: Path):
+    half = {"mode": "frames", "rate": 0.5, "train": "none", "draw": "own", "absent": "zero"}
+    whole, tfn, lmf = (
+        finished(tmp_path, row, 1, missing=half | changes)
+        for row, changes in (("misa", {"rate": 0.0}), ("tfn", {}), ("lmf", {"train": "uniform_half"}))
+    )
+    assert subject(read_rows([tfn])) == "mosi, text, frames 0.5 missing"
+    assert subject(read_rows([tfn, lmf])) == "mosi, text, frames 0.5 missing"
+    assert subject(read_rows([lmf])) == "mosi, text, frames 0.5 missing, trained with frames, uniform_half"
+    assert subject(read_rows([tfn, whole])) == "mosi, text"  # then names differ in it
 
 
 def test_seeds_of_one_row_have_one_precision_and_rows_may_differ(tmp_path: Path):

@@ -41,6 +41,13 @@ def test_the_seeds_of_a_row_are_the_members_of_a_side(tmp_path: Path):
     np.testing.assert_array_equal(side.mean, [-0.5, 2])
 
 
+def test_predictions_that_are_no_numbers_are_not_compared(tmp_path: Path):
+    run_dir = finished(tmp_path, "tfn", 1, {"a": -0.5, "b": 2.0}, test={"mae": None})
+    (run_dir / "predictions.csv").write_text((run_dir / "predictions.csv").read_text().replace("-0.5", "nan"))
+    with pytest.raises(UserError, match="the predictions for 1 utterances of test are no numbers"):
+        read_side(tmp_path)
+
+
 def test_a_csv_is_one_member_and_need_not_know_labels_or_texts(tmp_path: Path):
     side = read_side(csv_of(tmp_path / "p.csv", "\ufeffprediction,id,label\n.5,a,\n-1,b,2.5\n"))
     assert (side.name, side.ids, side.texts, side.label_range, side.row) == ("p.csv", ["a", "b"], ["", ""], None, None)

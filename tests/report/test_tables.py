@@ -92,7 +92,7 @@ def test_intervals_stand_below_the_means_and_against_the_best_of_each_metric(row
     ]
     assert "one seed" not in means.title
     means, _ = tables.intervals_grids(Comparison([*rows, row("mfn", [0.5], errors[:1])], PAPER))
-    assert "where a row has one seed, over utterances alone" in means.title
+    assert "where a row has one seed, what another would change is left out" in means.title
     assert len(tables.intervals_grids(Comparison(rows[:1], PAPER))) == 1
 
 
