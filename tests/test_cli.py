@@ -119,6 +119,15 @@ def test_a_pickle_of_hydras_is_not_loaded(capsys):
     assert "config.pickle names a pickle" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["table", "3"], ["robustness", "runs"], ["evaluate", "runs", "--store", "x.h5"]])
+def test_a_folder_to_write_to_that_is_a_file_is_said_before_anything_is_done(capsys, tmp_path, command):
+    (tmp_path / "x.csv").write_text("mine")
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--out", str(tmp_path / "x.csv")])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: --out {tmp_path / 'x.csv'} is a file; give a folder\n"
+
+
 @pytest.mark.parametrize("number", ["0", "-2", "-10"])
 def test_no_jobs_at_once_are_refused(capsys, number):
     with pytest.raises(SystemExit) as end:

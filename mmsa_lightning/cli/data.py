@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -53,22 +55,23 @@ def import_(
     if text_encoder and tokenizer and text_encoder != tokenizer:
         raise UserError(f"--text-encoder {text_encoder} and its older name, --tokenizer {tokenizer}, differ: give one")
     out = out or Path("stores", f"{dataset}.h5")
-    meta = import_file(
-        source[0],
-        dataset,
-        out,
-        more=source[1:],
-        tokenizer=text_encoder or tokenizer,
-        keep_case=keep_case,
-        split=split,
-        label_range=label_range,
-        separator=separator,
-        encoding=encoding,
-        text=text or text_features,
-        audio=audio,
-        vision=vision,
-        word_vectors=word_vectors,
-    )
+    with _saying_what_is_replaced(out):
+        meta = import_file(
+            source[0],
+            dataset,
+            out,
+            more=source[1:],
+            tokenizer=text_encoder or tokenizer,
+            keep_case=keep_case,
+            split=split,
+            label_range=label_range,
+            separator=separator,
+            encoding=encoding,
+            text=text or text_features,
+            audio=audio,
+            vision=vision,
+            word_vectors=word_vectors,
+        )
     for line in meta.report:
         print(line)
     low, high = meta.label_range
@@ -147,7 +150,8 @@ def encode(
 
     quieten()
     out = out or renamed(store, text_encoder)
-    meta = encode_store(store, text_encoder, out)
+    with _saying_what_is_replaced(out):
+        meta = encode_store(store, text_encoder, out)
     print(f"{out}: {meta.report[-1]}")
     print(f"next: python train.py data=… data.path={out} text=features")
 
@@ -164,7 +168,9 @@ def tokenize(
     from mmsa_lightning.data.vocabularies import renamed
 
     out = out or renamed(store, text_encoder)
-    for line in tokenize_store(store, text_encoder, out, keep_case=keep_case).report:
+    with _saying_what_is_replaced(out):
+        meta = tokenize_store(store, text_encoder, out, keep_case=keep_case)
+    for line in meta.report:
         print(line)
     print(f"{out}: tokenized for {text_encoder}")
     print(f"next: mmsa data inspect {out}")
@@ -177,3 +183,16 @@ def inspect(path: Store) -> None:
     from mmsa_lightning.data.store import Store
 
     print(describe(Store(path)))
+
+
+@contextmanager
+def _saying_what_is_replaced(out: Path) -> Iterator[None]:
+    from mmsa_lightning.data.store import Store, held
+
+    before = held(out) if out.is_file() else None
+    yield
+    if before and before.content_sha256 != Store(out).meta.content_sha256:
+        print(
+            f"warning: {out} held other content until now, which runs on it need to be evaluated or packaged",
+            file=sys.stderr,
+        )

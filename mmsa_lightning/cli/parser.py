@@ -123,7 +123,14 @@ def flag(name: str, help: str, **others: Any) -> Any:
     return typer.Option(name, help=help, **others)
 
 
-Out = Annotated[Path, option("DIR", "The folder to write to.")]
+def _folder(out: Path) -> Path:
+    """Said before anything is done: some commands measure for hours before they write."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; give a folder")
+    return out
+
+
+Out = Annotated[Path, option("DIR", "The folder to write to.", callback=_folder)]
 Store = Annotated[Path, argument("STORE", "A store, as mmsa data import writes it.")]
 KeepCase = Annotated[bool, flag("--keep-case", "Leave an upper-case transcript, even if the tokenizer tells case.")]
 Separator = Annotated[str | None, option("CHAR", "Of a CSV's columns, or tab; default: as in the header.")]

@@ -118,16 +118,19 @@ class Meta:
 
 
 def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
-    """Write a store to a temporary file and rename it to ``path``; an older store there is replaced whole.
+    """Write a store to a temporary file and rename it to ``path``; an older one of its data set is replaced whole.
 
     Returns:
         ``meta`` with ``content_sha256``.
 
     Raises:
-        UserError: the file cannot be written, or something that is no store is there. Nothing is left behind.
+        UserError: the file cannot be written, or something that is no store, or one of another data set, is there.
+            Nothing is left behind.
     """
     if path.exists() and not _is_store(path):
         raise UserError(f"{path} exists and is not a store; choose another place for this one")
+    if (there := held(path)) and there.dataset != meta.dataset:
+        raise UserError(f"{path} holds {there.dataset}, not {meta.dataset}; choose another place, or remove it first")
     digest = hashlib.sha256(f"aligned={meta.aligned}".encode())
     if tuple(meta.label_range) != UNSTATED:  # keeps the hash of older stores as it was
         digest.update(f"label_range={meta.label_range}".encode())
@@ -147,6 +150,14 @@ def write(path: Path, splits: dict[str, Split], meta: Meta) -> Meta:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return meta
+
+
+def held(path: Path) -> Meta | None:
+    """What a store says of itself; None where there is none that this version reads."""
+    try:
+        return Store(path).meta
+    except UserError:
+        return None
 
 
 def _is_store(path: Path) -> bool:

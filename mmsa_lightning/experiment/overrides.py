@@ -51,7 +51,8 @@ def arrange(words: Sequence[str]) -> tuple[list[str], list[str]]:
 def check_groups(overrides: Sequence[str]) -> None:
     """Check that what is chosen of a group of settings is a name, or names of a sweep.
 
-    Hydra ends with a traceback at others, and merges the files of a list into one run.
+    Hydra ends with a traceback at others, merges the files of a list into one run, and takes ``misa.yaml`` for another
+    name than ``misa``, one that no tuned settings go with.
 
     Raises:
         UserError: it is another.
@@ -60,10 +61,12 @@ def check_groups(overrides: Sequence[str]) -> None:
         name, equals, value = word.partition("=")
         if not equals or name.partition("@")[0] not in GROUPS:
             continue
-        wrong = value.startswith("[") and name != "experiment"
+        wrong = (value.startswith("[") and name != "experiment") or re.search(r"\.ya?ml\b|(^|,)[./]", value)
         if wrong or value.lower() in ("", "null", "true", "false") or re.fullmatch(r"[-+\d.]+", value):
             group = name.lstrip("+")
-            raise UserError(f"{word}: give one name of conf/{group}; a sweep over several has commas and no brackets")
+            raise UserError(
+                f"{word}: give one name of conf/{group}, without .yaml; a sweep over several has commas and no brackets"
+            )
 
 
 @contextmanager

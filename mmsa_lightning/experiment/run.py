@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mmsa_lightning import files, memory
 from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.releases import COUNTS
 from mmsa_lightning.data.store import SPLITS
 from mmsa_lightning.data.vocabularies import compare_vocabularies
 from mmsa_lightning.errors import UserError, print_anything
@@ -92,6 +93,7 @@ def _run(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: 
 def _train(config: dict[str, Any], names: dict[str, str], run_dir: Path, plugins: Path | None, alone: bool) -> float:
     L.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
+    _check_name(names["data"], data)
     unknown = _compare_vocabularies(config, data)
     finished = result.read(run_dir)
     if finished and not config["overwrite"]:
@@ -220,6 +222,14 @@ def _generated_labels(module: SentimentModule, data: StoreDataModule) -> list[di
     }
     columns = {"id": train.ids, "label": files.short(train.label), **made, **true}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] if made else []
+
+
+def _check_name(name: str, data: StoreDataModule) -> None:
+    """By which tables call the data: a published data set's is that of its store alone."""
+    if name in COUNTS and data.store.meta.dataset != name:
+        raise UserError(
+            f"data={name}, but {data.path} holds {data.store.meta.dataset}: data=own data.path={data.path} trains on it"
+        )
 
 
 def _compare_vocabularies(config: dict[str, Any], data: StoreDataModule) -> str | None:

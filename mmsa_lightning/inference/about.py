@@ -37,7 +37,7 @@ class Modality:
     Attributes:
         width: of its features; None for text as word pieces.
         steps: ``utterance``: one step per utterance, repeated over the steps of the text. ``text``: the steps of the
-            text, or one per word. ``own``: any number.
+            text, or one per word; where no text is read as word pieces, their steps all the same. ``own``: any number.
         names: of each feature, where they are known.
         mean, std: of each feature over the training split; None for text.
         median_steps: of an utterance of the training split, [CLS] and [SEP] not counted: what is missing is so long

@@ -16,6 +16,14 @@ STEPS = {
 }
 
 
+def steps(about: About, m: str) -> str:
+    """On which steps a model reads features of a modality, in words."""
+    kind = about.modalities[m].steps
+    if kind == "text" and (m == "text" or "text" not in about.modalities):
+        return "one step a word piece of the text, [CLS] and [SEP] included"
+    return STEPS[kind]
+
+
 def card(about: About) -> str:
     """The text of the card."""
     figures = _figures(about)
@@ -90,7 +98,7 @@ def _inputs(about: About) -> str:
             continue
         named = f": {', '.join(modality.names)}" if modality.names else ""
         scaled = ", standardised by the moments in `config.json`" if about.standardized and modality.mean else ""
-        lines.append(f"- **{m}**: {modality.width} features{named}; {STEPS[modality.steps]}{scaled}.")
+        lines.append(f"- **{m}**: {modality.width} features{named}; {steps(about, m)}{scaled}.")
     lines.append(
         f"\nTrained on {about.dataset}; SHA-256 of the store's content {about.data_hash}. Features "
         "have to be made in the way that those of these data were."

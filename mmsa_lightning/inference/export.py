@@ -213,16 +213,19 @@ def _modality(data: StoreDataModule, m: str) -> Modality:
         return Modality(None, "text", median_steps=max(1, round(steps) - 2))
     names = data.store.meta.feature_names.get(name)
     if m == "text":
-        return Modality(width, "own", names, median_steps=round(steps))
+        return Modality(width, _steps(data, m), names, median_steps=round(steps))
     mean, std = data.scale.get(m) or moments(data.store.splits["train"].sequences[m])
     return Modality(width, _steps(data, m), names, files.short(mean), files.short(std), round(steps))
 
 
 def _steps(data: StoreDataModule, m: str) -> str:
-    """On which steps the features of audio or vision lie."""
+    """On which steps features lie: where no text is read as tokens, they may lie on those of the store all the same."""
     splits = data.store.splits.values()
-    if "text" not in data.sequences or not all(s.aligned([data.sequences["text"], m]) for s in splits):
+    text = data.sequences.get("text", "tokens") if m != "text" else "tokens"
+    if text not in data.store.dims or not all(s.aligned([text, m]) for s in splits):
         return "own"
+    if m == "text":
+        return "text"
     repeated = all(is_repeated(steps) for split in splits for steps in each(split.sequences[m]))
     return "utterance" if repeated else "text"
 

@@ -121,7 +121,7 @@ class Reader:
         for m, modality in self.about.modalities.items():
             if modality.width is not None:
                 sequences[m] = [
-                    self._features(u, m, modality, pieces[i] if pieces else None, words[i], sequences, i)
+                    self._features(u, m, modality, pieces[i] if pieces else None, words[i], sequences, i, notes)
                     for i, u in enumerate(utterances)
                 ]
         self._check_aligned(utterances, sequences)
@@ -189,6 +189,7 @@ class Reader:
         words: list[str],
         sequences: dict[str, list[np.ndarray]],
         i: int,
+        notes: Counter[str],
     ) -> np.ndarray:
         """Float32 (steps, width), on the steps that the model was trained with."""
         text = sequences.get("tokens") or sequences.get("text")
@@ -210,8 +211,10 @@ class Reader:
             values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise UserError(f"{m} of {utterance.id} has values that are infinite or not a number")
-        if steps is None or modality.steps == "own" or len(values) == steps:
+        if modality.steps == "own" or len(values) == steps:
             return values
+        if steps is None:
+            return self._on_unread_text(utterance, m, values, words, notes)
         if modality.steps == "utterance" and len(values) == 1:
             return np.repeat(values, steps, axis=0)
         if modality.steps == "text" and pieces is not None and len(values) == len(words):
@@ -221,6 +224,26 @@ class Reader:
             f"{m} of {utterance.id} has {len(values)} steps: this model was trained with {wanted}"
             + (" for each utterance" if modality.steps == "utterance" else ", one a step of its text")
         )
+
+    def _on_unread_text(
+        self, utterance: Utterance, m: str, values: np.ndarray, words: list[str], notes: Counter[str]
+    ) -> np.ndarray:
+        """Features that lay on word pieces in training, which this model does not read: their number is not known."""
+        modality = self.about.modalities[m]
+        if modality.steps == "utterance" and len(values) == 1:
+            others = [other for other in self.about.modalities if other != m]
+            notes[
+                f"have one step of {m}, repeated as often as is usual: training had it on each word piece of a text"
+            ] += 1
+            return np.repeat(values, _steps(utterance, others) or modality.median_steps, axis=0)
+        if words and len(values) < len(words) + 2:
+            raise UserError(
+                f"{m} of {utterance.id} has {len(values)} steps for {len(words)} words: this model was trained with "
+                "one a word piece, [CLS] and [SEP] included, as a store has them that mmsa data import makes"
+            )
+        if not words:
+            notes[f"need a step of {m} for each word piece of their text, [CLS] and [SEP] too: see that they have"] += 1
+        return values
 
     def _check_aligned(self, utterances: Sequence[Utterance], sequences: dict[str, list[np.ndarray]]) -> None:
         for i, utterance in enumerate(utterances if self.about.aligned else ()):

@@ -84,7 +84,8 @@ def _rows(
         where = f"{path}, row {number}"
         if len(cells) != width:
             raise UserError(f"{where}: it has {len(cells)} columns, not {width}")
-        id = cells[place["id"]] if "id" in place else "$_$".join(cells[place[part]] for part in _PARTS)
+        parts = ("id",) if "id" in place else _PARTS
+        id = "$_$".join(cells[place[part]].strip() for part in parts)  # as an import reads them
         if first.setdefault(id, number) != number:
             raise UserError(f"{where}: the id {id!r} is that of row {first[id]}, too: give each utterance its own")
         utterance = Utterance(id, cells[place["text"]] if "text" in place else None)
@@ -92,6 +93,12 @@ def _rows(
             utterance.label = _number(cells[place["label"]], where)
         utterance.features = {m: own.sequences[id] for m, own in features.items() if id in own.sequences}
         yield _checked(utterance, where)
+    for m, own in features.items():
+        if first.keys().isdisjoint(own.sequences):
+            raise UserError(
+                f"--{m}: its ids, such as {next(iter(own.sequences))!r}, are none of {path}, such as "
+                f"{next(iter(first), '')!r}: no utterance would have {m}"
+            )
 
 
 def _features(about: About, modality: str, path: Path) -> Features:

@@ -15,6 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from mmsa_lightning import files
+from mmsa_lightning.errors import UserError
+
+START = b"<!doctype html"  # of a page
 
 _TEMPLATES = Environment(
     loader=PackageLoader("mmsa_lightning.report", ""),
@@ -26,13 +29,18 @@ _TEMPLATES = Environment(
 
 
 def write(out: Path, template: str, **values: Any) -> None:
-    """Write a page, whole or not at all; its folder is made if it is not there.
+    """Write a page, whole or not at all; its folder is made if it is not there, and an older page is replaced.
 
     Args:
         out: the HTML file.
         template: the name of a file beside this one.
         values: all that it names.
+
+    Raises:
+        UserError: something else is at ``out``.
     """
+    if out.exists() and not (out.is_file() and out.read_bytes()[: len(START)].lower() in (START, b"")):
+        raise UserError(f"{out} exists and is no page; give another --out")
     text = _TEMPLATES.get_template(template).render(values)
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(out, text)

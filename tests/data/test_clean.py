@@ -197,6 +197,18 @@ def test_word_features_go_on_the_token_grid(layouts):
     np.testing.assert_array_equal(found, [np.zeros(74), steps[0], steps[0], steps[1], np.zeros(74)])
 
 
+def test_the_words_of_a_text_are_between_blanks(layouts):
+    """As in a table, whose features in files of their own may have one step a word."""
+    source, pieces = words_source(layouts)
+    source.aligned, expected = False, clean(source, pieces).splits["test"].sequences["vision"]
+    for split in source.splits.values():
+        split.raw_text, split.words = [" ".join(words) for words in split.words], None
+    cleaned = clean(source, pieces)
+    assert cleaned.aligned and "vision: one step per word, given to each" in "".join(cleaned.report)
+    for i in range(3):
+        np.testing.assert_array_equal(cleaned.splits["test"].sequences["vision"][i], expected[i])
+
+
 def test_features_of_other_steps_leave_the_others_on_the_grid_and_are_told_of(layouts):
     source, pieces = words_source(layouts)
     audio = source.splits["valid"].features["audio"].values

@@ -55,6 +55,18 @@ def test_text_is_what_a_frozen_bert_reads_and_all_else_is_kept(path: Path, tmp_p
             np.testing.assert_allclose(new.sequences["text"][i], expected, atol=1e-5)
 
 
+def test_a_store_that_is_replaced_is_said(
+    path: Path, tmp_path: Path, tiny_bert: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "made_x.h5"
+    write(out, Store(path).splits, replace(META, content_sha256=""))
+    warned = []
+    for _ in range(2):
+        cli.main(["data", "encode", str(path), "--text-encoder", tiny_bert, "--out", str(out)])
+        warned.append(f"warning: {out} held other content until now" in capsys.readouterr().err)
+    assert warned == [True, False]  # then the same again
+
+
 def test_names_and_steps_of_the_earlier_text_do_not_stay(path: Path, tmp_path: Path, tiny_bert: str) -> None:
     before = Store(path)
     splits = {  # text with steps of its own

@@ -105,6 +105,13 @@ def test_another_hdf5_file_is_not_replaced(path, tmp_path):
         assert list(file) == ["measurements"]
 
 
+def test_a_store_of_another_data_set_is_not_replaced(path):
+    splits = Store(path).splits
+    with pytest.raises(UserError, match=r"x\.h5 holds own, not mosi; choose another place, or remove it first"):
+        write(path, splits, make_meta(dataset="mosi"))
+    assert Store(path).meta.dataset == "own"
+
+
 def test_a_store_pickles_as_its_path(path):
     store = Store(path)
     data = pickle.dumps(store)

@@ -109,6 +109,9 @@ def test_what_hydra_reads_without_quotes_stays(value: str) -> None:
         "trainer=true",
         "+ablation=[bi,uni]",
         "tuned=[a,b]",
+        "model=misa.yaml",
+        "model=misa.yaml,tfn",
+        "data=./mosi",
     ],
 )
 def test_of_a_group_one_name_is_chosen(word: str) -> None:

@@ -13,8 +13,11 @@ import pytest
 
 from mmsa_lightning.cli import main
 from mmsa_lightning.data.store import Store
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference import predict
+from mmsa_lightning.inference import rows as rows_of
 from mmsa_lightning.inference.export import package
+from mmsa_lightning.inference.load import load
 
 WORDS = ["fine", "bad", "good", "dull", "great", "awful", "the", "a", "film", "it", "was", "and"]
 
@@ -176,6 +179,21 @@ def test_lines_of_text(
         ("2", "ça va", ""),
     ]
     assert "with a label" not in capsys.readouterr().out
+
+
+def test_features_of_other_utterances_are_not_passed_over(packed: Path, table: Path, tmp_path: Path) -> None:
+    """As one that was trained to miss some would do; ids of the table are read without the blanks around them."""
+    about = load(packed).about
+    (tmp_path / "u.csv").write_text("id,text\n v0$_$0 ,so good\nother,so bad\n")
+    features = {"audio": table / "audio.npz"}
+    found = list(rows_of.table(tmp_path / "u.csv", about, features, separator=None, encoding=None))
+    assert [list(utterance.features) for utterance in found] == [["audio"], []]
+    (tmp_path / "u.csv").write_text("id,text\nother,so bad\n")
+    words = (
+        r"--audio: its ids, such as 'v0\$_\$0', are none of .*u\.csv, such as 'other': no utterance would have audio"
+    )
+    with pytest.raises(UserError, match=words):
+        list(rows_of.table(tmp_path / "u.csv", about, features, separator=None, encoding=None))
 
 
 @pytest.mark.parametrize(

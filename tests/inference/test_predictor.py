@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import mmsa_lightning
-from mmsa_lightning.data.store import Store
+from mmsa_lightning.data.ragged import Loaded
+from mmsa_lightning.data.store import Split, Store, write
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.inference import predictor
@@ -115,11 +116,15 @@ def test_what_cannot_be_read_is_said_in_one_line(packed: Callable[..., Predictor
 
 def test_steps_of_a_model_without_text_are_as_many_of_each(packed: Callable[..., Predictor], store: Path) -> None:
     model, (_, audio, vision) = packed("mfn", "bert", "modalities=[audio,vision]"), given(store)
-    assert len(model.predict(audio=audio, vision=vision).sentiment) == 6
+    with pytest.warns(UserWarning, match=r"6 of 6 utterances need a step of audio for each word piece"):
+        assert len(model.predict(audio=audio, vision=vision).sentiment) == 6
     with pytest.raises(UserError, match=r"utterance 2 has \d+ steps of audio, 1 steps of vision: .* as many of each"):
         model.predict(audio=audio, vision=[vision[0], vision[1][:1], *vision[2:]])
     more = ("modalities=[audio,vision]", "missing.mode=modality", "missing.train=uniform")
-    with pytest.warns(UserWarning, match="1 of 6 utterances have no vision"):
+    with (
+        pytest.warns(UserWarning, match="1 of 6 utterances have no vision"),
+        pytest.warns(UserWarning, match="5 of 6 utterances need a step of vision"),
+    ):
         found = packed("mfn", "bert", *more).predict(audio=audio, vision=[None, *vision[1:]])
     assert np.isfinite(found.sentiment).all()
 
@@ -192,7 +197,43 @@ def test_attention_is_of_words_and_sums_to_one(packed: Callable[..., Predictor],
 def test_features_of_the_text_are_given_as_such(packed: Callable[..., Predictor], store: Path) -> None:
     model, split = packed("tfn", "features"), Store(store).splits["test"]
     features = {m: [split.sequences[m][i] for i in range(4)] for m in ("text", "audio", "vision")}
-    found = model.predict(**features).sentiment
+    with pytest.warns(UserWarning, match="4 of 4 utterances need a step of text for each word piece"):
+        found = model.predict(**features).sentiment
     np.testing.assert_allclose(found, model.predict_store(store).sentiment[:4], atol=1e-5)
     with pytest.raises(UserError, match="this model reads no texts, but features of width 50"):
         model.predict(["a"], audio=features["audio"][:1], vision=features["vision"][:1])
+
+
+def test_features_on_word_pieces_that_are_not_read_are_as_many(packed: Callable[..., Predictor], store: Path) -> None:
+    split = Store(store).splits["test"]
+    assert split.raw_text is not None
+    text = split.raw_text[0]
+    features = {m: split.sequences[m][0] for m in ("text", "audio", "vision")}
+    reader = packed("tfn", "features").reader
+    assert not reader.read([Utterance("a", text, features=features)]).notes
+    n = len(text.split())
+    with pytest.raises(UserError, match=rf"text of a has {n} steps for {n} words: .* with one a word piece"):
+        reader.read([Utterance("a", text, features={m: steps[1:-1] for m, steps in features.items()})])
+
+
+def test_one_step_an_utterance_is_repeated_without_a_text_too(
+    trained: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
+    """As training had it, on as many steps as the text has word pieces, which such a model does not know."""
+    found = Store(store)
+    flat = {name: replace(s, sequences=dict(s.sequences) | {"audio": _flat(s)}) for name, s in found.splits.items()}
+    write(tmp_path / "flat.h5", flat, found.meta)
+    package([trained("self_mm", "bert", "modalities=[audio]", f"data.path={tmp_path / 'flat.h5'}")], tmp_path / "p")
+    model, test = mmsa_lightning.load(tmp_path / "p"), flat["test"].sequences["audio"]
+    usual = [i for i in range(len(test)) if len(test[i]) == model.about.modalities["audio"].median_steps]
+    assert usual
+    with pytest.warns(UserWarning, match="have one step of audio, repeated as often as is usual"):
+        predicted = model.predict(audio=[test[i][:1] for i in usual]).sentiment
+    expected = model.predict_store(tmp_path / "flat.h5").sentiment[usual]
+    np.testing.assert_allclose(predicted, expected, atol=1e-5)
+
+
+def _flat(split: Split) -> Loaded:
+    """Its audio, the first real step of each utterance on all of its steps."""
+    audio = split.sequences["audio"]
+    return Loaded([np.repeat(audio[i][1:2], len(audio[i]), axis=0) for i in range(len(audio))])

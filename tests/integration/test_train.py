@@ -587,6 +587,15 @@ def test_a_missing_store_or_path_says_how_to_make_it(
     fails([*overrides, "data=own"], capsys, "data.path is missing")
 
 
+def test_a_published_data_sets_name_is_not_given_to_other_data(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments("trainer.max_epochs=1"))  # makes the demo's store
+    path = result_config(the_run(tmp_path))["data"]["path"]
+    overrides = [a for a in arguments("data=mosi") if not a.startswith("data.")]
+    fails([*overrides, f"data.path={path}"], capsys, f"data=mosi, but {path} holds demo: data=own data.path={path}")
+
+
 def test_unaligned_data_need_the_other_reading(
     arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,16 @@ def test_the_page_shows_what_the_data_are_measured_by(tmp_path: Path):
     assert any("the utterances' own label reaches text" in words for words in page.words)
 
 
+@pytest.mark.parametrize("there", ["result.json", "checkpoints"])
+def test_what_is_no_page_is_not_written_over(runs: Path, there: str):
+    run_dir = next(path.parent for path in runs.rglob("result.json"))
+    (run_dir / "checkpoints").mkdir(exist_ok=True)
+    before = (run_dir / "result.json").read_bytes()
+    with pytest.raises(UserError, match=f"{there} exists and is no page; give another --out"):
+        write_page([runs], run_dir / there)
+    assert (run_dir / "result.json").read_bytes() == before
+
+
 def test_files_of_labels_are_refused_where_no_true_ones_are_known(runs: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"runs: no run has generated labels beside true ones.*leave out --labels"):
         write_page([runs], tmp_path / "report.html", tmp_path / "labels")

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import numpy as np
 
 from mmsa_lightning.inference.about import About
-from mmsa_lightning.inference.card import STEPS
+from mmsa_lightning.inference.card import steps
 from mmsa_lightning.inference.predictor import Predictor
 from mmsa_lightning.inference.serve.limits import Limits
 from mmsa_lightning.inference.serve.schema import Model, Reads
@@ -25,7 +25,7 @@ def describe(predictor: Predictor, limits: Limits) -> Model:
         protocol=about.protocol,
         label_range=(about.label_range[0], about.label_range[1]),
         modalities={
-            name: Reads(width=m.width, steps=STEPS[m.steps] if m.width is not None else "as written", names=m.names)
+            name: Reads(width=m.width, steps=steps(about, name) if m.width is not None else "as written", names=m.names)
             for name, m in about.modalities.items()
         },
         text_encoder=about.text_encoder,
@@ -48,7 +48,7 @@ def describe(predictor: Predictor, limits: Limits) -> Model:
 def needs(about: About) -> str | None:
     """Why texts alone are not enough for the model, in one sentence; None where they are."""
     features = {name: m for name, m in about.modalities.items() if m.width is not None}
-    named = " and ".join(f"{name} ({m.width} features, {STEPS[m.steps]})" for name, m in features.items())
+    named = " and ".join(f"{name} ({m.width} features, {steps(about, name)})" for name, m in features.items())
     how = "POST /v1/predict takes them" + (", and POST /v1/clip a video" if about.extraction else "")
     if len(features) == len(about.modalities):
         return f"This model reads no text as written, but features of {named}: {how}."
