@@ -27,5 +27,12 @@ def fits(value: Any, hint: Any) -> bool:
 
 def describe(hint: Any) -> str:
     """The annotation as a user reads it."""
-    known = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(describe, inner))
+    if origin in (Mapping, dict) and inner:
+        return f"{{name: {describe(inner[1])}, …}}"
+    if origin in (Sequence, list) and inner:
+        return f"[{describe(inner[0])}, …]"
+    known = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", types.NoneType: "null"}
     return known.get(hint, str(hint).replace("collections.abc.", "").replace("typing.", ""))

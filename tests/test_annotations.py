@@ -43,4 +43,6 @@ def test_fits(value: Any, hint: Any, expected: bool) -> None:
 
 def test_describe() -> None:
     assert describe(bool) == "true or false"
-    assert describe(Mapping[str, int]) == "Mapping[str, int]"
+    assert describe(Mapping[str, int]) == "{name: a whole number, …}"
+    assert describe(list[str] | None) == "[a text, …] or null"
+    assert describe(dict[str, dict[str, float]]) == "{name: {name: a number, …}, …}"

@@ -127,8 +127,8 @@ class StoreDataModule(L.LightningDataModule):
             return present
         unknown = [m for m in self.wanted if m not in MODALITIES]
         lacking = [m for m in self.wanted if m not in present]
-        if unknown or not self.wanted:
-            raise UserError(f"modalities={list(self.wanted)}: choose at least one of {list(MODALITIES)}")
+        if unknown or not self.wanted or len(set(self.wanted)) < len(self.wanted):
+            raise UserError(f"modalities={list(self.wanted)}: choose at least one of {list(MODALITIES)}, each once")
         if lacking:
             raise UserError(f"{self.path} has no {' or '.join(lacking)}; it has {present}: set modalities accordingly")
         return [m for m in MODALITIES if m in self.wanted]

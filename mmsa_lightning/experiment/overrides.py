@@ -24,7 +24,7 @@ QUOTES = ("'", '"')
 GROUPS = ("data", "model", "+ablation", "ablation", "trainer", "logger", "tuned", "experiment")
 _MERGING = re.compile(r"Error merging override (.*)")  # Hydra's words; the reason is in the error's cause
 # What Hydra says of a setting that is not there, and its advice to add it all the same, which nothing would read.
-_UNKNOWN = re.compile(r"Could not override '(\w+)'\.\nTo append to your config use \+\1=.*")
+_UNKNOWN = re.compile(r"Could not override '([\w.]+)'\.\nTo append to your config use \+\1=.*")
 
 
 def arrange(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -101,7 +101,7 @@ def explain(error: Exception) -> str:
     if (merging := _MERGING.fullmatch(str(error))) and isinstance(error.__cause__, OmegaConfBaseException):
         return f"{merging[1]}: {str(error.__cause__).splitlines()[0]}"
     if not isinstance(error, OverrideParseException):
-        return _UNKNOWN.sub(r"\1: there is no such setting; conf/train.yaml lists them", str(error))
+        return _UNKNOWN.sub(r"\1: there is no such setting; --cfg job lists those that there are", str(error))
     override, reason = error.override, str(error)
     _, equals, value = override.partition("=")
     if not equals and not override.startswith("~"):

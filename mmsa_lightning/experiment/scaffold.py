@@ -23,7 +23,7 @@ from mmsa_lightning.models.output import ModelOutput
 
 
 class $cls(nn.Module):
-    def __init__(self, dims, *, text_encoder, bert_dropout, width):
+    def __init__(self, dims, *, text_encoder: str, bert_dropout: float, width: int):
         """dims: feature width of each modality that is read, None for text as tokens; the rest is from the YAML."""
         super().__init__()
         self.encoders = nn.ModuleDict()

@@ -144,7 +144,7 @@ class Reader:
             has["text"] = bool(utterance.text and utterance.text.strip())
         absent = [m for m, there in has.items() if not there]
         if len(absent) == len(has):
-            raise UserError(f"{utterance.id} has none of {', '.join(has)}, which this model reads")
+            raise UserError(f"{utterance.id} has none of {', '.join(has)}, which this model reads: leave it out")
         if absent and self.about.missing is None:
             raise UserError(
                 f"{utterance.id} has no {' and no '.join(absent)}, and this model was not trained to miss any (a run "

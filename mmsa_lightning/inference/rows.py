@@ -25,7 +25,7 @@ def lines(source: BinaryIO) -> Iterator[Utterance]:
     """An utterance a line, in UTF-8, with the line's number as its id.
 
     Raises:
-        UserError: a line is longer than any utterance, or not text.
+        UserError: a line is blank, longer than any utterance, or not text.
     """
     number = 0
     while line := source.readline(4 * LONGEST):  # bytes; a line need not end
@@ -36,6 +36,8 @@ def lines(source: BinaryIO) -> Iterator[Utterance]:
             text = line.decode().removeprefix("\ufeff" if number == 1 else "")
         except UnicodeError as error:
             raise UserError(f"line {number} is not in UTF-8: convert the input") from error
+        if not text.strip():
+            raise UserError(f"line {number} is blank: leave it out")
         yield _checked(Utterance(str(number), text.rstrip("\r\n")), f"line {number}")
 
 

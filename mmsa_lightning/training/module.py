@@ -14,7 +14,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MetricCollection
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.errors import UserError
 from mmsa_lightning.models.layers.precision import full
+from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.base import Objective
 from mmsa_lightning.training import ranks, surgery
 from mmsa_lightning.training.metrics import sentiment_metrics
@@ -73,7 +75,7 @@ class SentimentModule(L.LightningModule):
         self.sums, self.seen = {}, 0
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        output, batch = ranks.whole(self.model(batch), batch)
+        output, batch = ranks.whole(self._output(batch), batch)
         loss = self.objective(output, batch, self.current_epoch + 1)
         values = {"loss": loss.total}
         values |= {f"loss_{task}": term for task, term in loss.terms.items()}
@@ -84,6 +86,14 @@ class SentimentModule(L.LightningModule):
             self.terms, self.size = loss.terms, len(batch)
         losses = {"total": loss.total, **loss.terms}
         return {"loss": self._share(batch_idx) * loss.total, "losses": losses, "index": batch.index}
+
+    def _output(self, batch: Batch) -> ModelOutput:
+        output = self.model(batch)
+        if not isinstance(output, ModelOutput):
+            raise UserError(
+                f"{type(self.model).__name__} returned {type(output).__name__}: a model returns ModelOutput(prediction)"
+            )
+        return output
 
     def _add(self, values: dict[str, Tensor], size: int) -> None:
         """Count figures of a batch of ``size`` utterances in those of the epoch."""
@@ -132,7 +142,7 @@ class SentimentModule(L.LightningModule):
         self.test_metrics.update(*self._predict(batch))
 
     def _predict(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        prediction = full(self.model(batch).prediction)
+        prediction = full(self._output(batch).prediction)
         self.predictions |= dict(zip(batch.index.tolist(), prediction.tolist(), strict=True))
         return prediction, batch.label, batch.index
 

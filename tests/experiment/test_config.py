@@ -178,7 +178,7 @@ def test_a_setting_that_nothing_reads_is_refused() -> None:
         check(config | {"gradient_clip_val": 1})
     with pytest.raises(ConfigCompositionException) as raised:
         compose("train", ["gradient_clip_val=1"])
-    assert explain(raised.value) == "gradient_clip_val: there is no such setting; conf/train.yaml lists them"
+    assert explain(raised.value) == "gradient_clip_val: there is no such setting; --cfg job lists those that there are"
 
 
 def test_what_a_setting_of_hydras_cannot_be_is_said() -> None:

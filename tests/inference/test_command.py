@@ -181,6 +181,14 @@ def test_lines_of_text(
     assert "with a label" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("line", [b"\n", b" \t\r\n"])
+def test_a_blank_line_is_said(line: bytes) -> None:
+    read = rows_of.lines(io.BytesIO(b"so good\n" + line + b"so bad\n"))
+    assert next(read).text == "so good"
+    with pytest.raises(UserError, match="line 2 is blank: leave it out"):
+        next(read)
+
+
 def test_features_of_other_utterances_are_not_passed_over(packed: Path, table: Path, tmp_path: Path) -> None:
     """As one that was trained to miss some would do; ids of the table are read without the blanks around them."""
     about = load(packed).about

@@ -70,6 +70,31 @@ def test_changed_code_is_not_taken_for_finished(
     assert "other code" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        (".squeeze(-1))", ")", "a model's prediction has the shape (32, 1): give one number an utterance"),
+        ("ModelOutput(", "(", "Toy returned Tensor: a model returns ModelOutput(prediction)"),
+        ("width: int", "width: str", "model.width=32: Toy wants a text"),
+    ],
+)
+def test_what_is_wrong_with_it_is_one_line(
+    arguments: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    right: str,
+    wrong: str,
+    words: str,
+) -> None:
+    source = (folder / "toy.py").read_text()
+    assert source.count(right) == 1
+    (folder / "toy.py").write_text(source.replace(right, wrong))
+    with pytest.raises(SystemExit) as stop:
+        main(["--config-dir", str(folder), *arguments("model=toy", "trainer.max_epochs=1")])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and f"error: {words}" in error and "Traceback" not in error
+
+
 @pytest.mark.parametrize("name", ["model/lmf.yaml", "tuned/lmf_mosi.yaml"])
 def test_a_file_with_the_name_of_one_of_ours_is_not_passed_over(
     arguments: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, name: str

@@ -42,7 +42,7 @@ def read(
         the columns; and for each row that is not blank, its last line's number and its cells.
 
     Raises:
-        UserError: it is a spreadsheet, is not in that encoding, or a row's quotation marks are not in order.
+        UserError: it is a spreadsheet or an .npz, is not in that encoding, or a row's quotation marks are not in order.
     """
     text = _text(path, encoding)
     delimiter = _delimiter(separator) if separator is not None else _guess(path, text, usable)
@@ -112,6 +112,10 @@ def _encoding(path: Path) -> str:
             start = file.read(8)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    if path.suffix.lower() == ".npz":
+        raise UserError(
+            f"{path} is an .npz of features; give a CSV of utterances, and this file with --audio or the like"
+        )
     if path.suffix.lower() in SPREADSHEETS or start.startswith(_WORKBOOKS):
         raise UserError(f"{path} is a spreadsheet; save it as CSV UTF-8 (in Excel: File, Save As) and import that")
     return next((name for mark, name in MARKS if start.startswith(mark)), "utf-8")

@@ -5,6 +5,7 @@ import csv
 import io
 import zipfile
 
+import numpy as np
 import pytest
 
 from mmsa_lightning.data.formats import read
@@ -119,6 +120,12 @@ def test_two_separators_that_fit_are_asked_for(tmp_path):
     header = "id,text,label,split,;id;text;label;split"
     with pytest.raises(UserError, match="can be read with the separators ',' and ';': give --separator"):
         read(save(tmp_path, f"{header}\n".encode()))
+
+
+def test_features_are_told_from_a_table(tmp_path):
+    np.savez(tmp_path / "a.npz", id=["a"], features=[[1.0]])
+    with pytest.raises(UserError, match=r"a\.npz is an \.npz of features; give a CSV"):
+        stream(tmp_path / "a.npz", encoding=None, separator=None, usable=lambda columns: True)
 
 
 @pytest.mark.parametrize("name", ["u.xlsx", "u.csv"])
