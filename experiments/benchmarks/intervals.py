@@ -1,6 +1,6 @@
 """How often the intervals of tables hold the true value, in made-up experiments whose true values are known.
 
-    python experiments/benchmarks/intervals.py [--experiments 500] [--utterances 686] [--seeds 2 3 5]
+    python experiments/benchmarks/intervals.py [--experiments 1000] [--utterances 686] [--seeds 2 3 5]
 
 In each experiment two systems, which are equally good, are measured on the same utterances, each with some seeds.
 Labels are normal, and a prediction is a multiple of the label plus noise: partly the same of all seeds and systems,
@@ -86,7 +86,7 @@ def coverage(world: World, experiments: int, utterances: int, seeds: list[int]) 
         p < .05; NaN of a single system.
     """
     truth = world.truth()
-    rng = np.random.default_rng(1)
+    rng, resampling = np.random.default_rng(1), np.random.default_rng(2)  # of experiments, and of what is made of them
     held: dict[tuple[int, str], list[list[float]]] = {}
     for _ in range(experiments):
         predictions, labels = world.systems(rng, max(seeds), utterances)
@@ -98,7 +98,7 @@ def coverage(world: World, experiments: int, utterances: int, seeds: list[int]) 
                     found = estimate(a, other)
                     intervals = (
                         (found.low, found.high),
-                        percentiles(a, other, rng),
+                        percentiles(a, other, resampling),
                         (found.utterances_low, found.utterances_high),
                     )
                     held.setdefault((n, name), []).append(
@@ -118,7 +118,7 @@ def _summary(own: np.ndarray, *, power: bool) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiments", type=int, default=500)
+    parser.add_argument("--experiments", type=int, default=1000)
     parser.add_argument("--utterances", type=int, default=686)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5])
     parser.add_argument("--spreads", type=float, nargs="+", default=[0.0, 0.03, 0.1])

@@ -196,8 +196,7 @@ class Reader:
         steps = len(text[i]) if text and m != "text" else None
         if m not in utterance.features:
             if steps is None or modality.steps == "own":
-                own = _steps(utterance, list(self.about.modalities)) if self.about.aligned else 0
-                steps = own or modality.median_steps
+                steps = self._usual(utterance, modality)
             return np.zeros((steps, modality.width or 0), np.float32)
         values = np.asarray(utterance.features[m])
         if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
@@ -225,17 +224,21 @@ class Reader:
             + (" for each utterance" if modality.steps == "utterance" else ", one a step of its text")
         )
 
+    def _usual(self, utterance: Utterance, modality: Modality) -> int:
+        """So many steps as other features of the utterance have, where all share them; else as in training."""
+        told = [m for m, other in self.about.modalities.items() if self.about.aligned and other.steps != "utterance"]
+        return _steps(utterance, told) or modality.median_steps
+
     def _on_unread_text(
         self, utterance: Utterance, m: str, values: np.ndarray, words: list[str], notes: Counter[str]
     ) -> np.ndarray:
         """Features that lay on word pieces in training, which this model does not read: their number is not known."""
         modality = self.about.modalities[m]
         if modality.steps == "utterance" and len(values) == 1:
-            others = [other for other in self.about.modalities if other != m]
             notes[
                 f"have one step of {m}, repeated as often as is usual: training had it on each word piece of a text"
             ] += 1
-            return np.repeat(values, _steps(utterance, others) or modality.median_steps, axis=0)
+            return np.repeat(values, self._usual(utterance, modality), axis=0)
         if words and len(values) < len(words) + 2:
             raise UserError(
                 f"{m} of {utterance.id} has {len(values)} steps for {len(words)} words: this model was trained with "

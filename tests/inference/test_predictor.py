@@ -17,6 +17,7 @@ from mmsa_lightning.data.store import Split, Store, write
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.inference import predictor
+from mmsa_lightning.inference.about import Modality
 from mmsa_lightning.inference.export import package
 from mmsa_lightning.inference.inputs import Reader, Utterance
 from mmsa_lightning.inference.predictor import Predictor
@@ -231,6 +232,26 @@ def test_one_step_an_utterance_is_repeated_without_a_text_too(
         predicted = model.predict(audio=[test[i][:1] for i in usual]).sentiment
     expected = model.predict_store(tmp_path / "flat.h5").sentiment[usual]
     np.testing.assert_allclose(predicted, expected, atol=1e-5)
+
+
+def test_what_is_made_up_without_a_text_has_the_steps_of_what_is_there(
+    packed: Callable[..., Predictor], store: Path
+) -> None:
+    """Of modalities that share their steps, one repeated and one missing among them."""
+    model = packed("mfn", "bert", "modalities=[audio,vision]", "missing.mode=modality", "missing.train=uniform")
+    (_, audio, vision), usual = given(store), model.about.modalities["audio"].median_steps
+    flat = {m: replace(model.about.modalities[m], steps="utterance") for m in ("audio", "vision")}
+
+    def steps(modalities: dict[str, Modality], **features: np.ndarray) -> list[int]:
+        reader = Reader(replace(model.about, modalities=model.about.modalities | modalities), None)
+        sequences = reader.read([Utterance("a", None, features=features)]).splits["given"].sequences
+        return [len(sequences[m][0]) for m in ("audio", "vision")]
+
+    one, words = audio[0][:1], vision[0]
+    assert steps(flat, audio=one, vision=vision[0][:1]) == [usual, usual]
+    assert steps(flat, audio=one) == [usual, usual]
+    assert steps({"audio": flat["audio"]}, audio=one, vision=words) == [len(words), len(words)]
+    assert steps({"audio": flat["audio"]}, vision=words) == [len(words), len(words)]
 
 
 def _flat(split: Split) -> Loaded:
