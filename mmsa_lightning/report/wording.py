@@ -106,7 +106,7 @@ def power(found: Sequence[Estimate], fewest: int) -> str:
     """
     values = sorted(estimate.detectable for estimate in found)
     spread = f" (median; {values[0]:.2f} to {values[-1]:.2f})" if len(values) > 1 else ""
-    share = "80 % power (with two seeds 60 to 67 %)" if fewest == 2 else "80 % power"
+    share = "80 % power (with two seeds 59 to 68 %)" if fewest == 2 else "80 % power"
     return (
         f"Smallest difference that could have been shown, with {share} at p < .05 before Holm's correction: "
         f"{np.median(values):.2f}{spread}."

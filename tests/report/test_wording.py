@@ -42,7 +42,7 @@ def test_what_is_undefined_is_no_number():
 def test_few_seeds_are_told_of():
     one, two, three = (said_of({"x": Test(FOUND, 0.5, 0.5)}, fewest) for fewest in (1, 2, 3))
     assert one == three and "with 80 % power at p" in one
-    assert "with 80 % power (with two seeds 60 to 67 %) at p" in two
+    assert "with 80 % power (with two seeds 59 to 68 %) at p" in two
     assert "where a row has one seed, what another would change is left out" in resampled(1) and "row" not in resampled(
         2
     )
