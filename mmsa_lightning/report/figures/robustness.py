@@ -28,10 +28,9 @@ def robustness_figure(curves: Sequence[Any], title: str) -> Figure:
     Args:
         curves: of one mode, :class:`mmsa_lightning.report.curves.Curve`.
     """
-    models: dict[str, list[Any]] = {}  # the curves of each, that of complete data first
-    for curve in sorted(curves, key=lambda curve: curve.complete is not None):
-        models.setdefault(curve.model, []).append(curve)
-    models = {name: models[name] for name in dict.fromkeys(curve.model for curve in curves)}
+    models: dict[str, list[Any]] = {curve.model: [] for curve in curves}
+    for curve in sorted(curves, key=lambda curve: curve.complete is not None):  # that of complete data first
+        models[curve.model].append(curve)
     figure = _apart(models) if len(models) > TOGETHER else _together(models)
     legend_below(figure, 3)
     figure.suptitle(title, fontsize=11)
