@@ -88,10 +88,20 @@ class SentimentModule(L.LightningModule):
         return {"loss": self._share(batch_idx) * loss.total, "losses": losses, "index": batch.index}
 
     def _output(self, batch: Batch) -> ModelOutput:
+        """What the model returns, if it is one prediction an utterance: the L1 of (batch, 1) would be that of all pairs.
+
+        Raises:
+            UserError: it is something else.
+        """
         output = self.model(batch)
         if not isinstance(output, ModelOutput):
             raise UserError(
                 f"{type(self.model).__name__} returned {type(output).__name__}: a model returns ModelOutput(prediction)"
+            )
+        if output.prediction.shape != (len(batch),):
+            raise UserError(
+                f"{type(self.model).__name__} returned predictions of the shape {tuple(output.prediction.shape)} for "
+                f"{len(batch)} utterances: one number each is wanted, ({len(batch)},)"
             )
         return output
 

@@ -267,7 +267,7 @@ def test_the_demo_takes_what_any_store_does(tmp_path: Path) -> None:
         ({"bach_size": 4}, f"data: DemoDataModule takes no bach_size; it takes {known}"),
         ({"seed": 4}, f"data: DemoDataModule takes no seed; it takes {known}"),
         ({"batch_size": "4"}, "data.batch_size=4: DemoDataModule wants a whole number"),
-        ({"counts": {"train": "1"}}, "data.counts={'train': '1'}: DemoDataModule wants dict[str, int]"),
+        ({"counts": {"train": "1"}}, "data.counts={'train': '1'}: DemoDataModule wants {name: a whole number, …}"),
         ({"order": "x"}, "data: order=x: choose one of bucket, uniform"),
     ):
         with pytest.raises(UserError) as error:

@@ -73,7 +73,7 @@ def test_changed_code_is_not_taken_for_finished(
 @pytest.mark.parametrize(
     ("right", "wrong", "words"),
     [
-        (".squeeze(-1))", ")", "a model's prediction has the shape (32, 1): give one number an utterance"),
+        (".squeeze(-1))", ")", "Toy returned predictions of the shape (32, 1) for 32 utterances: one number each"),
         ("ModelOutput(", "(", "Toy returned Tensor: a model returns ModelOutput(prediction)"),
         ("width: int", "width: str", "model.width=32: Toy wants a text"),
     ],
