@@ -88,7 +88,7 @@ class SentimentModule(L.LightningModule):
         return {"loss": self._share(batch_idx) * loss.total, "losses": losses, "index": batch.index}
 
     def _output(self, batch: Batch) -> ModelOutput:
-        """What the model returns, if it is one prediction an utterance: the L1 of (batch, 1) would be that of all pairs.
+        """What the model returns, one prediction an utterance: the L1 of (batch, 1), say, would be that of all pairs.
 
         Raises:
             UserError: it is something else.
