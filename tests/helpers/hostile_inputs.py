@@ -118,7 +118,7 @@ cases(
 # Lines of text.
 
 cases("line 2 is not in UTF-8", a_line_of_latin1=piped(b"fine\nfin\xe9\n"))
-cases("1 has none of text", a_blank_line=piped(b"\nfine\n"))
+cases("line 1 is blank", a_blank_line=piped(b"\nfine\n"))
 cases("field larger than field limit", a_cell_of_a_million_letters=table(b"id,text\na," + b"x" * (1 << 20)))
 cases("characters, which is no utterance", a_million_letters=piped(b"fine " * (1 << 19)))  # fmt: skip
 cases("line 1 is longer than any utterance", a_line_without_end=piped("endless"), ten_million=piped(b"x" * 10**7))
@@ -132,7 +132,7 @@ cases("infinite or not a number", features_of_nan=audio(features=np.full((2, 3, 
 cases("the prediction for a is infinite or not a number", features_that_overflow=audio(
     features=np.full((2, 3, 5), 3e38), vision=3e38))  # fmt: skip
 cases("this model reads (steps, 5)", another_width=audio(features=np.ones((2, 4))))
-cases("a has no audio", other_ids=audio(id=np.array(["c", "d"])))
+cases("are none of x.csv", other_ids=audio(id=np.array(["c", "d"])))
 cases("the id a occurs twice", an_id_twice=audio(id=np.array(["a", "a"])))
 cases("has no array 'id'", no_ids=audio(id=None))
 cases("has 2 steps: this model was trained with", steps_that_do_not_fit=audio(features=np.ones((2, 2, 5))))

@@ -127,11 +127,11 @@ def test_what_can_be_shown_is_what_is_found_in_80_of_100_experiments():
 
 def test_intervals_hold_the_true_value():
     """As experiments/benchmarks/intervals.py measures it, with few experiments: wide bounds."""
-    found = coverage(World(0.08), experiments=60, utterances=120, seeds=[3, 5])
+    found = coverage(World(0.1), experiments=60, utterances=120, seeds=[3, 5])
     held = np.array([own[0] for own in found.values()])
     assert held.mean() == pytest.approx(95, abs=3)
     assert held.min() >= 88
-    assert found[3, "Δ mae"][2] < 85  # over utterances alone
+    assert found[3, "Δ mae"][2] < 88  # over utterances alone
     assert np.mean([own[3] for (_, name), own in found.items() if name.startswith("Δ")]) == pytest.approx(80, abs=12)
 
 
