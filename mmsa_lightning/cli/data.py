@@ -187,11 +187,12 @@ def inspect(path: Store) -> None:
 
 @contextmanager
 def _saying_what_is_replaced(out: Path) -> Iterator[None]:
-    from mmsa_lightning.data.store import Store, held
+    from mmsa_lightning.data.store import held
 
-    before = held(out) if out.is_file() else None
+    before = held(out)
     yield
-    if before and before.content_sha256 != Store(out).meta.content_sha256:
+    now = held(out)
+    if before and now and before.content_sha256 != now.content_sha256:
         print(
             f"warning: {out} held other content until now, which runs on it need to be evaluated or packaged",
             file=sys.stderr,

@@ -297,7 +297,8 @@ def _on_grid(
     def all_have(steps: Callable[[str, int], int]) -> bool:
         return all(len(a) == steps(name, row) for name, arrays in lists.items() for row, a in enumerate(arrays))
 
-    if pieces and all_have(lambda name, row: _words(splits[name], row)):
+    words = {name: spoken for name, split in splits.items() if (spoken := split.spoken) is not None}
+    if pieces and words and all_have(lambda name, row: len(words[name][row])):
         report.append(
             f"{modality}: one step per word, given to each of its word pieces; the begin and the end mark got zeros"
         )
@@ -309,13 +310,6 @@ def _on_grid(
             for name, arrays in lists.items()
         }
     return None
-
-
-def _words(split: SourceSplit, row: int) -> int:
-    """How many an utterance has, those that its pieces were made of; -1 where nothing tells."""
-    if split.words is not None:
-        return len(split.words[row])
-    return len(split.raw_text[row].split()) if split.raw_text is not None else -1
 
 
 def _without_empty(lists: Lists, modality: str, keep_steps: bool, report: list[str]) -> Lists:

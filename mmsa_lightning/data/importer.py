@@ -13,7 +13,7 @@ from mmsa_lightning.data import formats, store, tokenizers, tokens, vocabularies
 from mmsa_lightning.data.clean import clean
 from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.data.releases import LABEL_RANGES, RELEASES
-from mmsa_lightning.data.source import Source, SourceSplit
+from mmsa_lightning.data.source import Source
 from mmsa_lightning.data.store import Meta
 from mmsa_lightning.data.tokens import Pieces
 from mmsa_lightning.errors import UserError
@@ -154,7 +154,8 @@ def import_source(
 
 def _pieces(source: Source, name: str, keep_case: bool) -> tuple[dict[str, list[Pieces]] | None, dict[str, Any]]:
     """Word pieces of each split's words or text, and whose they are; None if the source has tokens or no text."""
-    texts = {split_name: words for split_name, split in source.splits.items() if (words := _words(split)) is not None}
+    splits = {split_name: split for split_name, split in source.splits.items() if split.tokens is None}
+    texts = {split_name: words for split_name, split in splits.items() if (words := split.spoken) is not None}
     if not texts or len(texts) < len(source.splits):
         return None, {"vocabulary": None}
     made = tokens.tokenize(name, texts, keep_case=keep_case)
@@ -186,14 +187,6 @@ def _stated_vocabulary(source: Source, name: str | None) -> dict[str, Any]:
             )
         source.report.append(f"tokens: {read}")
     return known | ({"vocabulary_sha256": vocabularies.vocabulary_sha256(tokenizer)} if name is not None else {})
-
-
-def _words(split: SourceSplit) -> list[list[str]] | None:
-    if split.tokens is not None:
-        return None
-    if split.words is None and split.raw_text is not None:
-        return [text.split() for text in split.raw_text]
-    return split.words
 
 
 def sha256(files: list[Path]) -> str:

@@ -50,6 +50,13 @@ class SourceSplit:
     features: dict[str, Sequences] = field(default_factory=dict)
     unimodal: dict[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def spoken(self) -> list[list[str]] | None:
+        """The words of each utterance: ``words``, or what stands between blanks in its text; None without either."""
+        if self.words is None and self.raw_text is not None:
+            return [text.split() for text in self.raw_text]
+        return self.words
+
     def check(self, name: str) -> None:
         """Check that every column has a row for each id.
 

@@ -201,19 +201,18 @@ def protocol_name(record: dict[str, Any]) -> str:
 def subject(rows: Sequence[Row]) -> str:
     """Of which data a table is, which modalities its rows read, if names do not say it, and what all have missing."""
     records = {row.name: next(iter(row.results.values())) for row in rows}
-    data = records[rows[0].name]["data"]
+    said = [records[rows[0].name]["data"]]
     read = {name: " + ".join(record["modalities"]) for name, record in records.items()}
     if len(set(read.values())) == 1:
-        data = f"{data}, {read[rows[0].name]}"
+        said.append(read[rows[0].name])
     else:
         unnamed = [modalities for name, modalities in read.items() if MODALITIES_NAMED not in name]
-        data = (
-            f"{data}, {unnamed[0]} unless a row names others" if unnamed else f"{data}, the modalities that rows name"
-        )
+        said.append(f"{unnamed[0]} unless a row names others" if unnamed else "the modalities that rows name")
     for missing, of in ((missing_rate, ""), (missing_train, "trained with ")):
-        if len(told := {missing(record) for record in records.values()}) == 1 and (words := told.pop()):
-            data = f"{data}, {of}{words}"
-    return data
+        first, *others = {missing(record) for record in records.values()}
+        if first and not others:
+            said.append(of + first)
+    return ", ".join(said)
 
 
 def refuse_mixtures(found: dict[Cell, dict[str, Any]], *, named: bool = False) -> None:

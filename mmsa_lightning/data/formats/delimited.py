@@ -106,7 +106,7 @@ def _rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[in
 
 
 def _encoding(path: Path) -> str:
-    """That of the byte order mark, else UTF-8; a spreadsheet is refused."""
+    """That of the byte order mark, else UTF-8; a spreadsheet and an .npz are refused."""
     try:
         with path.open("rb") as file:
             start = file.read(8)

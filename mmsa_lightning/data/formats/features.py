@@ -189,10 +189,9 @@ def add_vectors(source: Source, path: Path) -> None:
     source.names.pop("text", None)
     total = missed = 0
     for split in source.splits.values():
+        split.words = split.spoken
         if split.words is None:
-            if split.raw_text is None:
-                raise UserError(f"--word-vectors needs the words, and the layout {source.layout} has none here")
-            split.words = [spoken.split() for spoken in split.raw_text]
+            raise UserError(f"--word-vectors needs the words, and the layout {source.layout} has none here")
         rows = [[row_of.get(word.lower(), len(vectors)) for word in spoken] for spoken in split.words]
         split.features["text"] = Sequences([table[np.array(row, dtype=np.int64)] for row in rows])
         total += sum(len(row) for row in rows)
