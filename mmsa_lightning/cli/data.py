@@ -76,7 +76,9 @@ def import_(
         print(line)
     low, high = meta.label_range
     if label_range is None and dataset not in LABEL_RANGES:
-        print(f"labels: found in [{low:g}, {high:g}], taken as their range; --label-range LOW HIGH states another")
+        print(
+            f"labels: found in [{low:g}, {high:g}] in all splits, taken as the range; --label-range LOW HIGH states it"
+        )
     train, valid, test = (len(split) for split in Store(out).splits.values())
     for warning in filter(None, (count_warning(dataset, (train, valid, test)), range_warning(low, high))):
         print(f"warning: {warning}", file=sys.stderr)

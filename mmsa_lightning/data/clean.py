@@ -7,16 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmsa_lightning.data import findings, padding
+from mmsa_lightning.data import findings, grid, padding
+from mmsa_lightning.data.grid import Arrays, Lists
 from mmsa_lightning.data.ragged import Loaded, Ragged
 from mmsa_lightning.data.source import Source, SourceSplit
 from mmsa_lightning.data.store import SPLITS, Split
-from mmsa_lightning.data.tokens import MAX_PIECES, Pieces, on_pieces
+from mmsa_lightning.data.tokens import MAX_PIECES, Pieces
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.modalities import MODALITIES
-
-Lists = dict[str, list[np.ndarray]]  # split -> its utterances' sequences
-Arrays = dict[str, np.ndarray]  # split -> an array over its utterances
 
 
 @dataclass
@@ -59,10 +57,10 @@ def clean(
     sequences: dict[str, Lists] = {}
     if tokens := _tokens(splits, pieces, report):
         sequences["tokens"] = _without_empty(tokens, "text", False, report)
-    features, shared = _stripped(source.aligned, splits, tokens, report)
+    features, shared = _stripped(source.aligned, splits, tokens, pieces, report)
     for modality, lists in features.items():
         lists = _finite(lists, modality, report)
-        on_grid = _on_grid(splits, modality, lists, tokens, pieces, report) if tokens else None
+        on_grid = grid.on_words(splits, modality, lists, tokens, pieces, report) if tokens else None
         keep_steps = shared or on_grid is not None
         sequences[modality] = _without_empty(on_grid or lists, modality, keep_steps, report)
     if not sequences:
@@ -75,7 +73,7 @@ def clean(
     aligned = all(split.aligned(sequences) for split in cleaned.values())
     if shared and not aligned:
         findings.steps(cleaned, report)
-    return Cleaned(cleaned, aligned, report, list(label_range or _found_range(splits)))
+    return Cleaned(cleaned, aligned, report, list(label_range or _found_range(splits, report)))
 
 
 # What cannot be put right.
@@ -129,10 +127,20 @@ def _known_unimodal(splits: dict[str, SourceSplit], report: list[str]) -> list[s
     return known
 
 
-def _found_range(splits: dict[str, SourceSplit]) -> tuple[float, float]:
+def _found_range(splits: dict[str, SourceSplit], report: list[str]) -> tuple[float, float]:
     """The lowest and the highest of all labels, those of single modalities included."""
-    labels = np.concatenate([label for split in splits.values() for label in (split.label, *split.unimodal.values())])
-    return tuple(float(str(bound)) for bound in (np.nanmin(labels), np.nanmax(labels)))  # type: ignore[return-value]
+    labels = {name: np.concatenate([split.label, *split.unimodal.values()]) for name, split in splits.items()}
+    low, high = _bounds(np.concatenate(list(labels.values())))
+    if (known := _bounds(labels["train"])) != (low, high):
+        report.append(
+            f"labels: those of train lie in [{known[0]:g}, {known[1]:g}], and valid or test go beyond; what is found "
+            "bounds some models and their generated labels, so state with --label-range what labels there can be"
+        )
+    return low, high
+
+
+def _bounds(labels: np.ndarray) -> tuple[float, float]:
+    return float(str(np.nanmin(labels))), float(str(np.nanmax(labels)))
 
 
 def _contents(split: SourceSplit) -> str:
@@ -172,7 +180,11 @@ def _tokens(splits: dict[str, SourceSplit], pieces: dict[str, list[Pieces]] | No
 
 
 def _stripped(
-    aligned: bool, splits: dict[str, SourceSplit], tokens: Lists, report: list[str]
+    aligned: bool,
+    splits: dict[str, SourceSplit],
+    tokens: Lists,
+    pieces: dict[str, list[Pieces]] | None,
+    report: list[str],
 ) -> tuple[dict[str, Lists], bool]:
     """Each modality's sequences without padding, and whether the modalities still share their steps."""
     lists: dict[str, Lists] = {}
@@ -195,7 +207,7 @@ def _stripped(
     occupied = {m: {name: padding.occupied(values) for name, values in by.items()} for m, by in padded.items()}
     lengths = {m: _own_lengths(m, splits, by) for m, by in occupied.items()}
     if aligned and any(padded.values()):
-        common = _common_lengths(occupied, tokens)
+        common = grid.common_lengths(occupied, splits, tokens, pieces)
         reaching = {m: padding.stated_side(_all(by), _all(common))[1] for m, by in occupied.items() if by}
         for modality, count in reaching.items():
             if count:
@@ -237,15 +249,6 @@ def _own_lengths(modality: str, splits: dict[str, SourceSplit], occupied: Arrays
     }
 
 
-def _common_lengths(occupied: dict[str, Arrays], tokens: Lists) -> Arrays:
-    """The steps that all modalities of an utterance share: its tokens', or the furthest that any modality reaches."""
-    if tokens:
-        return {name: np.array([len(ids) for ids in tokens[name]]) for name in SPLITS}
-    anywhere = {name: np.logical_or.reduce([by[name] for by in occupied.values() if by]) for name in SPLITS}
-    side = padding.found_side(_all(anywhere))
-    return {name: padding.found_lengths(steps, side) for name, steps in anywhere.items()}
-
-
 def _float32(values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is infinite, and counted as such
         return values.astype(np.float32, copy=False)
@@ -282,34 +285,6 @@ def _finite(lists: Lists, modality: str, report: list[str]) -> Lists:
     if count:
         report.append(f"{modality}: {count} values were infinite or not a number, now 0")
     return lists
-
-
-def _on_grid(
-    splits: dict[str, SourceSplit],
-    modality: str,
-    lists: Lists,
-    tokens: Lists,
-    pieces: dict[str, list[Pieces]] | None,
-    report: list[str],
-) -> Lists | None:
-    """Features per word or per utterance as features per word piece; None where they are neither."""
-
-    def all_have(steps: Callable[[str, int], int]) -> bool:
-        return all(len(a) == steps(name, row) for name, arrays in lists.items() for row, a in enumerate(arrays))
-
-    words = {name: spoken for name, split in splits.items() if (spoken := split.spoken) is not None}
-    if pieces and words and all_have(lambda name, row: len(words[name][row])):
-        report.append(
-            f"{modality}: one step per word, given to each of its word pieces; the begin and the end mark got zeros"
-        )
-        return {n: [on_pieces(a, p) for a, p in zip(arrays, pieces[n], strict=True)] for n, arrays in lists.items()}
-    if all_have(lambda name, row: 1):
-        report.append(f"{modality}: one step per utterance, repeated over the tokens")
-        return {
-            name: [np.repeat(array, len(ids), axis=0) for array, ids in zip(arrays, tokens[name], strict=True)]
-            for name, arrays in lists.items()
-        }
-    return None
 
 
 def _without_empty(lists: Lists, modality: str, keep_steps: bool, report: list[str]) -> Lists:

@@ -107,7 +107,7 @@ def test_empty_sequences_become_one_zero_step():
 
 def test_mmsa_aligned_is_cut_to_the_mask(layouts):
     data = layouts.mmsa(aligned=True)
-    cleaned = clean(mmsa.read(data))
+    cleaned = clean(mmsa.read(data), label_range=(-3, 3))
     assert cleaned.aligned
     part, split = data["train"], cleaned.splits["train"]
     for i, length in enumerate(part["text_bert"][:, 1].sum(1).astype(int)):
@@ -123,6 +123,60 @@ def test_mmsa_aligned_is_cut_to_the_mask(layouts):
         "vision: padded on the left, removed",
         "audio: 3 values were infinite or not a number, now 0",
     ]
+
+
+TEXTS = (["good", "film"], ["unbelievably", "good"], ["a", "film", "unbelievably", "bad"])
+
+
+def without_tokens(side, *, on_pieces=False, time=9):
+    """MMSA's aligned pickle without ``text_bert``: step i of audio is i + 1 throughout; and pieces of the text."""
+    pieces = []
+    for words in TEXTS:
+        word = [i for i, w in enumerate(words) for _ in range(2 if w == "unbelievably" else 1)]
+        pieces.append(Pieces(np.arange(1, len(word) + 3), np.array([-1, *word, -1]), cut=False))
+    data = {}
+    for name in ("train", "valid", "test"):
+        audio, vision = np.zeros((3, time, 2), np.float32), np.zeros((3, time, 4), np.float32)
+        for row, words in enumerate(TEXTS):
+            n = len(pieces[row].ids) if on_pieces else len(words)
+            place = slice(time - n, time) if side == "left" else slice(0, n)
+            audio[row, place] = np.arange(1, n + 1)[:, None]
+            vision[row, place] = 1
+        ids = np.array([f"{name}$_${i}" for i in range(3)])
+        texts = np.array([" ".join(words) for words in TEXTS])
+        data[name] = {"id": ids, "raw_text": texts, "regression_labels": np.zeros(3), "audio": audio, "vision": vision}
+    return data, dict.fromkeys(data, pieces)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_mmsa_aligned_to_words_without_tokens_goes_on_the_pieces_of_its_words(side):
+    data, pieces = without_tokens(side)
+    if side == "right":  # the last word of one is silent, and has no face
+        data["test"]["audio"][0, 1] = data["test"]["vision"][0, 1] = 0
+    cleaned = clean(mmsa.read(data), pieces)
+    assert cleaned.aligned
+    assert "audio: one step per word, given to each of its word pieces" in "".join(cleaned.report)
+    found = [steps[:, 0].tolist() for steps in cleaned.splits["test"].sequences["audio"]]
+    assert found == [[0, 1, 2 * (side == "left"), 0], [0, 1, 1, 2, 0], [0, 1, 2, 3, 3, 4, 0]]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_mmsa_aligned_to_pieces_without_tokens_stays_on_them(side):
+    data, pieces = without_tokens(side, on_pieces=True)
+    cleaned = clean(mmsa.read(data), pieces)
+    assert cleaned.aligned and "per word" not in "".join(cleaned.report)
+    found = [steps[:, 0].tolist() for steps in cleaned.splits["test"].sequences["audio"]]
+    assert found == [[1, 2, 3, 4], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6, 7]]
+
+
+def test_mmsa_aligned_to_neither_is_not_aligned_and_says_so():
+    data, _ = without_tokens("right")
+    for part in data.values():
+        part["raw_text"] = np.array(["good"] * 3)
+    cleaned = clean(mmsa.read(data), dict.fromkeys(data, [Pieces(np.arange(3), np.array([-1, 0, -1]), False)] * 3))
+    assert not cleaned.aligned
+    assert "audio: 9 utterances differ in length from their tokens, so nothing is aligned" in cleaned.report
+    assert [len(steps) for steps in cleaned.splits["test"].sequences["audio"]] == [2, 2, 4]
 
 
 def test_mmsa_features_beyond_the_mask_make_it_unaligned(layouts):
@@ -207,6 +261,20 @@ def test_the_words_of_a_text_are_between_blanks(layouts):
     assert cleaned.aligned and "vision: one step per word, given to each" in "".join(cleaned.report)
     for i in range(3):
         np.testing.assert_array_equal(cleaned.splits["test"].sequences["vision"][i], expected[i])
+
+
+def test_one_word_of_zeros_that_was_taken_for_padding_is_told_of(layouts):
+    """As in a file of features without lengths: then no word can be given its step."""
+    source, pieces = words_source(layouts)
+    source.aligned = False
+    audio = source.splits["valid"].features["audio"].values
+    audio[2] = audio[2][:-1]
+    cleaned = clean(source, pieces)
+    n = len(source.splits["valid"].words[2])
+    (line,) = (line for line in cleaned.report if "as the others do" in line)
+    assert line.startswith("audio: 1 utterances do not have one step per word")
+    assert f"{source.splits['valid'].ids[2]} has {n - 1} for {n} words" in line
+    assert not any(line.startswith("vision") and "others" in line for line in cleaned.report)
 
 
 def test_features_of_other_steps_leave_the_others_on_the_grid_and_are_told_of(layouts):
@@ -299,7 +367,11 @@ def test_the_range_is_what_was_stated_or_found():
     for name, labels in {"train": [1, 2.2, 0.7], "valid": [1, 1, 1], "test": [4.6, 1, 2]}.items():
         source.splits[name].label = np.array(labels)
         source.splits[name].unimodal = {"text": np.array([np.nan, 0.3, 1])}
-    assert clean(source).label_range == [0.3, 4.6]
+    found = clean(source)
+    assert found.label_range == [0.3, 4.6]
+    assert found.report[1].startswith("labels: those of train lie in [0.3, 2.2], and valid or test go beyond")
+    source.splits["train"].label[0] = 4.6
+    assert clean(source).report == ["text label: blank for 3 of 9 utterances, unknown there"]
     assert clean(source, label_range=(0.3, 5)).label_range == [0.3, 5]  # 0.3 as a float32 is not below it
     with pytest.raises(UserError, match=r"train: text label of train\$_\$1 is 0.3, outside \[0.5, 5\]; so are 0 more"):
         clean(source, label_range=(0.5, 5))
