@@ -148,10 +148,27 @@ def check(config: dict[str, Any]) -> None:
     for group in ("data", "model", "objective", "trainer", "logger"):
         if missing := [name for name, value in config[group].items() if value == "???"]:
             raise UserError(f"{group}.{missing[0]} is missing: give it as {group}.{missing[0]}=…")
+    _check_names(config["model"])
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed={config['seed']}: give a whole number from 0 to {2**32 - 1}")
     if config["patience"] < 1:
         raise UserError(f"patience={config['patience']}: give a whole number from 1")
+
+
+def _check_names(model: dict[str, Any]) -> None:
+    """Check that settings of each modality, and the like, have the names that our model's own file gives them.
+
+    Any other would change nothing: ``optim`` calls ``video`` what ``model`` calls ``vision``.
+    """
+    home, _, name = str(model.get("_target_")).rpartition(".")[0].rpartition(".")
+    path = config_dir() / "model" / f"{name}.yaml"
+    if home != "mmsa_lightning.models" or not path.is_file():
+        return
+    shipped: Any = OmegaConf.to_container(OmegaConf.load(path).model)
+    for setting, known in shipped.items():
+        given = model.get(setting) if isinstance(known, dict) else None
+        if unknown := [key for key in given or () if key not in known]:
+            raise UserError(f"model.{setting}.{unknown[0]}: there is no such name; it has {', '.join(known)}")
 
 
 def identifying(config: dict[str, Any], without: Iterable[str] = ()) -> dict[str, Any]:

@@ -171,6 +171,17 @@ def test_settings_by_a_name_that_is_not_there_are_refused() -> None:
         directory("data=mosi", "model=misa", "tuned=misa_mosi_minlm")
 
 
+@pytest.mark.parametrize("model", sorted(path.stem for path in (config_dir() / "model").glob("*.yaml")))
+def test_a_name_that_a_setting_of_each_modality_does_not_have_is_refused(model: str) -> None:
+    config = plain(compose("train", ["data=mosi", f"model={model}"]))
+    check(config)
+    for setting in [name for name, value in config["model"].items() if isinstance(value, dict)]:
+        wrong = copy.deepcopy(config)
+        wrong["model"][setting]["video"] = 0.5
+        with pytest.raises(UserError, match=rf"model\.{setting}\.video: there is no such name; it has .*"):
+            check(wrong)
+
+
 def test_a_setting_that_nothing_reads_is_refused() -> None:
     config = plain(compose("train", ["data=mosi"]))
     check(config)
