@@ -16,6 +16,7 @@ from mmsa_lightning.inference import rows, videos
 from mmsa_lightning.inference.load import load
 from mmsa_lightning.inference.predict import Chunk, measure, of_store, of_utterances, write_predictions
 from mmsa_lightning.inference.predictor import Predictor
+from mmsa_lightning.media import beside, clips
 from mmsa_lightning.training.protocols import PROTOCOLS
 
 RESULT = "result.json"  # of a finished run
@@ -60,7 +61,7 @@ def predict(
             raise UserError(f"--{name} {path} is no file")
     transformers.logging.set_verbosity_error()  # what it says of a package is nothing that a user can do
     predictor = _predictor(model, device, allow_code, code)
-    chunks = _chunks(predictor, source, split, features, separator, encoding, attention)
+    chunks = _chunks(predictor, source, out, split, features, separator, encoding, attention)
     count, notes = write_predictions(predictor, chunks, out, attention=attention, resume=resume)
     for note, concerned in notes.items():
         print(f"warning: {concerned} of {count} utterances {note}", file=sys.stderr)
@@ -86,6 +87,7 @@ def _predictor(model: str, device: str, allow_code: bool, code: Path | None) -> 
 def _chunks(
     predictor: Predictor,
     source: str,
+    out: Path,
     split: str,
     features: Mapping[str, Path],
     separator: str | None,
@@ -101,7 +103,9 @@ def _chunks(
             return of_store(predictor, path, split, attention)
         return of_utterances(predictor, rows.lines(sys.stdin.buffer), attention)
     if not features and videos.are_named(path, separator=separator, encoding=encoding):
-        listed = videos.utterances(path, predictor.about, separator=separator, encoding=encoding)
-        return of_utterances(predictor, listed, attention)
+        listed = clips.read(path, separator=separator, encoding=encoding)
+        files.check_apart([out], beside.inputs(listed, getattr(predictor.about.extraction, "vision", None)))
+        found = videos.extracted(listed, predictor.about)
+        return of_utterances(predictor, (utterance for *_, utterance in found), attention)
     utterances = rows.table(path, predictor.about, features, separator=separator, encoding=encoding)
     return of_utterances(predictor, utterances, attention)

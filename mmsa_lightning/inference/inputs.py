@@ -210,14 +210,14 @@ class Reader:
             values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise UserError(f"{m} of {utterance.id} has values that are infinite or not a number")
+        if modality.steps == "text" and pieces is not None and len(values) == len(words):
+            return tokens.on_pieces(values, pieces)  # as in training, where these are as many as the pieces, too
         if modality.steps == "own" or len(values) == steps:
             return values
         if steps is None:
             return self._on_unread_text(utterance, m, values, words, notes)
         if modality.steps == "utterance" and len(values) == 1:
             return np.repeat(values, steps, axis=0)
-        if modality.steps == "text" and pieces is not None and len(values) == len(words):
-            return tokens.on_pieces(values, pieces)
         wanted = "one step" if modality.steps == "utterance" else f"{len(words)} steps, one a word, or {steps}"
         raise UserError(
             f"{m} of {utterance.id} has {len(values)} steps: this model was trained with {wanted}"

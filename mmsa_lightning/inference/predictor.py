@@ -125,12 +125,16 @@ class Predictor:
             UserError: the model needs what is not given, or cannot read what is.
         """
         given: dict[str, Any] = {"texts": texts, "text": text, "audio": audio, "vision": vision}
-        present = {name: values for name, values in given.items() if values is not None}
+        # In their order: a column of a table that was sorted or filtered counts by its labels.
+        present = {name: list(values) for name, values in given.items() if values is not None}
         if not present:
             raise UserError("give texts, or features as text, audio and vision")
         counts = {name: len(values) for name, values in present.items()}
         if isinstance(texts, str) or len(set(counts.values())) > 1:
             raise UserError(f"give as many of each as there are utterances, in lists: {counts}")
+        written: list[Any] = present.pop("texts", [None] * next(iter(counts.values())))
+        if wrong := [i for i, t in enumerate(written) if not (t is None or isinstance(t, str))]:
+            raise UserError(f"utterance {wrong[0] + 1}: the text is {written[wrong[0]]!r}: give a string, or None")
         if texts is not None and self.about.dims.get("text", 0) is not None:
             raise UserError(
                 "this model reads no texts"
@@ -141,8 +145,8 @@ class Predictor:
         utterances = [
             Utterance(
                 f"utterance {i + 1}",
-                texts[i] if texts is not None else None,
-                features={m: v[i] for m, v in present.items() if m != "texts" and v[i] is not None},
+                written[i],
+                features={m: v[i] for m, v in present.items() if v[i] is not None},
             )
             for i in range(n)
         ]

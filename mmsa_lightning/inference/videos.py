@@ -15,6 +15,7 @@ from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About
 from mmsa_lightning.inference.inputs import Utterance
 from mmsa_lightning.media import clips
+from mmsa_lightning.media.beside import OPENFACE
 from mmsa_lightning.media.clips import Clip
 from mmsa_lightning.media.install import required
 from mmsa_lightning.models.layers.pretrained import encoder_hash
@@ -33,16 +34,10 @@ def are_named(source: Path, *, separator: str | None, encoding: str | None) -> b
     return "video" in columns
 
 
-def utterances(source: Path, about: About, **of_list: str | None) -> Iterator[Utterance]:
-    """The utterances of videos, one after the other; memory does not grow with them.
-
-    Args, Raises: see :func:`mmsa_lightning.media.clips.read` and :func:`extracted`.
-    """
-    return (utterance for _, _, utterance in extracted(clips.read(source, **of_list), about))
-
-
 def extracted(listed: Sequence[Clip], about: About) -> Iterator[tuple[Clip, Extracted, Utterance]]:
-    """The utterances of videos: where each lies, what was found in it, and what a model reads of that.
+    """The utterances of videos, one after the other: where each lies, what was found, and what a model reads of it.
+
+    Memory does not grow with them.
 
     Args:
         listed: the utterances, each with its video.
@@ -58,7 +53,16 @@ def extracted(listed: Sequence[Clip], about: About) -> Iterator[tuple[Clip, Extr
 
 def reads_videos(about: About) -> bool:
     """Whether all features that a model reads were extracted from videos by mmsa data extract."""
-    return all(getattr(about.extraction, m, "none") != "none" for m in _features(about))
+    return all(_extractor(about, m) != "none" for m in _features(about))
+
+
+def reads_a_video_alone(about: About) -> bool:
+    """The same, and no table has to lie beside the video."""
+    return reads_videos(about) and ("vision" not in _features(about) or _extractor(about, "vision") != OPENFACE)
+
+
+def _extractor(about: About, m: str) -> str:
+    return getattr(about.extraction, m, "none")
 
 
 def _features(about: About) -> list[str]:

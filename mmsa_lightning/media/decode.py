@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import math
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +27,8 @@ CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,wav,fl
 LARGEST = 960  # pixels of a picture's longer side: more would only take time
 EDGE = 0.1  # seconds of sound before and after a stretch, for the resampler
 SLACK = 0.5  # seconds before a stretch that are decoded too: a seek may end behind the first frame that it needs
+HELD_BACK = 16  # pictures that a decoder keeps, at most, until those that are seen earlier have come
+BACK = 1.0  # seconds by which times may go back: some files are not exact
 BEFORE = 10.0  # seconds before a file's start from which on a seek finds its first packet
 
 T = TypeVar("T")
@@ -57,6 +62,18 @@ def describe(path: Path) -> Described:
         return Described(seconds, bool(container.streams.audio), bool(_pictures(container)))
 
 
+def length(path: Path) -> float | None:
+    """When the last packet of a file ends, in seconds from its start; None where none says so.
+
+    All of them are read for it, since what a file says of itself need not be true.
+
+    Raises:
+        UserError: as :func:`describe`.
+    """
+    with _opened(path) as container:
+        return _last(container)
+
+
 def sound(
     path: Path, start: float, end: float | None, rate: int = SPEECH_RATE, *, most: float = math.inf
 ) -> np.ndarray | None:
@@ -81,12 +98,15 @@ def sound(
         stream = container.streams.audio[0]
         blocks: list[tuple[int, np.ndarray]] = []  # place of the first sample, samples
         last = start + most if end is None else end + EDGE
-        resampler = AudioResampler(format="flt", layout="mono", rate=rate)
-        for seconds, frame in _frames(container, stream, start - EDGE, last):
-            frame.time_base = Fraction(1, frame.sample_rate)
-            frame.pts = round(seconds * frame.sample_rate)
-            blocks += [(_place(out, start, rate), out.to_ndarray()[0]) for out in resampler.resample(frame)]
-        blocks += [(_place(out, start, rate), out.to_ndarray()[0]) for out in resampler.resample(None)]
+        found = (_timed(*timed) for timed in _frames(container, stream, start - EDGE, last))
+        first: int | None = None
+        for (*_, own), alike in groupby(found, key=_setup):  # a broadcast may go on with other channels
+            first = first or own
+            if own != first:  # then times may be of the first rate
+                raise _joined(container, f"its sound changes from {first} to {own} samples a second")
+            resampler = AudioResampler(format="flt", layout="mono", rate=rate)
+            for frame in chain(alike, [None]):
+                blocks += [(_place(out, start, rate), out.to_ndarray()[0]) for out in resampler.resample(frame)]
     behind = max((place + len(samples) for place, samples in blocks), default=0)
     wave = np.zeros(max(0, behind if end is None else round((end - start) * rate)), np.float32)
     for place, samples in blocks:
@@ -101,8 +121,8 @@ def frames(path: Path, start: float, end: float | None, rate: float) -> Iterator
     """Pictures of a stretch, at most ``rate`` a second, one at a time: memory does not grow with the stretch.
 
     Yields:
-        seconds from ``start``, uint8 (height, width, 3) in red, green, blue, turned as the file says it is to be seen,
-        the longer side no longer than :data:`LARGEST`.
+        seconds from ``start``, uint8 (height, width, 3) in red, green, blue, turned and as wide as the file says it is
+        to be seen, the longer side no longer than :data:`LARGEST`.
 
     Raises:
         UserError: as :func:`describe`; a picture cannot be decoded.
@@ -111,9 +131,10 @@ def frames(path: Path, start: float, end: float | None, rate: float) -> Iterator
         pictures = _pictures(container)
         if not pictures:
             return
+        aspect = float(pictures[0].sample_aspect_ratio or 1)
         stretch = ((seconds - start, frame) for seconds, frame in _frames(container, pictures[0], start, end))
         for at, frame in thinned(stretch, rate):
-            yield at, _picture(frame)
+            yield at, _picture(frame, aspect)
 
 
 def thinned(frames: Iterator[tuple[float, T]], rate: float) -> Iterator[tuple[float, T]]:
@@ -126,9 +147,11 @@ def thinned(frames: Iterator[tuple[float, T]], rate: float) -> Iterator[tuple[fl
             yield at, frame
 
 
-def _picture(frame: Any) -> np.ndarray:
-    share = min(1.0, LARGEST / max(frame.width, frame.height))
-    size = {"width": max(1, round(frame.width * share)), "height": max(1, round(frame.height * share))}
+def _picture(frame: Any, aspect: float) -> np.ndarray:
+    """``aspect`` is the width of a pixel by its height."""
+    width = frame.width * aspect
+    share = min(1.0, LARGEST / max(width, frame.height))
+    size = {"width": max(1, round(width * share)), "height": max(1, round(frame.height * share))}
     picture = frame.reformat(**size, format="rgb24", interpolation="AREA").to_ndarray()
     # Quarter turns, counter-clockwise: a phone held on end says so beside the picture.
     return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
@@ -192,7 +215,27 @@ def _from(container: Any, stream: Any, start: float, zero: float) -> Iterator[tu
 
 
 def _decoded(container: Any, stream: Any, zero: float, *, cut: bool) -> Iterator[tuple[float, Any]]:
+    """Each frame after its time, in their order."""
+    found = _as_stored(container, stream, zero, cut=cut)
+    return found if stream.type == "audio" else _in_order(found)
+
+
+def _in_order(found: Iterator[tuple[float, T]]) -> Iterator[tuple[float, T]]:
+    """Pictures come as they are seen. In an .avi times are of packets, and so in another order: each gets the next."""
+    times: list[float] = []
+    pictures: deque[T] = deque()
+    for seconds, picture in found:
+        heapq.heappush(times, seconds)
+        pictures.append(picture)
+        if len(times) > HELD_BACK:
+            yield heapq.heappop(times), pictures.popleft()
+    while times:
+        yield heapq.heappop(times), pictures.popleft()
+
+
+def _as_stored(container: Any, stream: Any, zero: float, *, cut: bool) -> Iterator[tuple[float, Any]]:
     """Each frame after its time; the first packet is not whole, perhaps, where the stream was ``cut`` by a seek."""
+    latest = -math.inf
     for packet in container.demux(stream):
         try:
             decoded = packet.decode()
@@ -203,7 +246,17 @@ def _decoded(container: Any, stream: Any, zero: float, *, cut: bool) -> Iterator
         for frame in decoded:
             if frame.pts is not None:
                 cut = False
-                yield float(frame.pts * frame.time_base) - zero, frame
+                seconds = float(frame.pts * frame.time_base) - zero
+                if seconds < latest - BACK:
+                    raise _joined(container, f"its times go back at {latest:.1f} s")
+                latest = max(latest, seconds)
+                yield seconds, frame
+
+
+def _joined(container: Any, what: str) -> UserError:
+    return UserError(
+        f"{container.name}: {what}, as where files were joined end to end: make one of it, as by ffmpeg -i OLD NEW.mp4"
+    )
 
 
 def _last(container: Any) -> float | None:
@@ -212,6 +265,17 @@ def _last(container: Any) -> float | None:
     ends = (float((p.pts + (p.duration or 0)) * p.time_base) for p in container.demux() if p.pts is not None)
     last = max(ends, default=None)
     return None if last is None else last - zero
+
+
+def _timed(seconds: float, frame: Any) -> Any:
+    frame.time_base = Fraction(1, frame.sample_rate)
+    frame.pts = round(seconds * frame.sample_rate)
+    return frame
+
+
+def _setup(frame: Any) -> tuple[str, str, int]:
+    """What a resampler is made for."""
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _place(frame: Any, start: float, rate: int) -> int:

@@ -23,6 +23,7 @@ from mmsa_lightning.data.formats.divide import divide
 from mmsa_lightning.data.importer import import_source, known_range
 from mmsa_lightning.data.source import Sequences, Source, SourceSplit
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.media import beside
 from mmsa_lightning.media import clips as listing
 from mmsa_lightning.media.clips import Clip
 from mmsa_lightning.media.parts import Parts
@@ -100,7 +101,7 @@ def extract(
     if is_store:
         _check_labels(source, clips, importing.split)
     _check_place(out, is_store)
-    files.check_apart(_outputs(out, is_store), [source, *{clip.video for clip in clips}])
+    files.check_apart(_outputs(out, is_store), [source, *beside.inputs(clips, settings.vision)])
     if workers < 1:
         raise UserError(f"--workers {workers}: at least one is needed")
     folder = out.with_name(f"{out.stem}{PARTS}")

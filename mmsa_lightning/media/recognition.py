@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,9 +23,11 @@ class Recogniser(Protocol):
 
     Attributes:
         quality: a line for whoever uses the words, on how far to trust them.
+        versions: of packages and weights that decide what is heard.
     """
 
     quality: str
+    versions: dict[str, str]
 
     def __call__(self, sound: np.ndarray) -> list[Word]: ...
 
@@ -51,6 +54,7 @@ class PocketSphinx:
     )
 
     def __init__(self) -> None:
+        self.versions = {"pocketsphinx": version("pocketsphinx")}
         self.decoder = sphinx.decoder(language_model=True)
 
     def __call__(self, sound: np.ndarray) -> list[Word]:
@@ -95,6 +99,10 @@ class Whisper:
     def __init__(self, name: str) -> None:
         self.quality = f"the words were recognised by {name}"
         self.pipeline = _pipeline(name)
+        self.versions = {
+            "transformers": version("transformers"),
+            "recogniser": " ".join(filter(None, (name, pretrained.encoder_hash(name)))),
+        }
 
     def __call__(self, sound: np.ndarray) -> list[Word]:
         """The words."""

@@ -65,9 +65,9 @@ def _blocks(path: Path, text: str) -> Iterator[tuple[int, tuple[float, float], l
 
 
 def _roll(blocks: list[list[str]]) -> bool:
-    """Whether most cues begin with the last line of the one before them."""
-    repeated = sum(_plain(a[-1]) == _plain(b[0]) for a, b in pairwise(blocks))
-    return len(blocks) > 2 and 2 * repeated > len(blocks) - 1
+    """Whether most cues begin with the last line of the one before them, and some of these go on from there."""
+    repeating = [b for a, b in pairwise(blocks) if _plain(a[-1]) == _plain(b[0])]
+    return len(blocks) > 2 and 2 * len(repeating) > len(blocks) - 1 and any(len(lines) > 1 for lines in repeating)
 
 
 def _pieces(where: str, text: str, start: float, end: float) -> list[Word]:

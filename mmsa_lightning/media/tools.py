@@ -15,7 +15,7 @@ import numpy as np
 
 from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.media import alignment, audio, decode, recognition, transcript, vision, voice
+from mmsa_lightning.media import alignment, audio, beside, decode, recognition, transcript, vision, voice
 from mmsa_lightning.media.clips import LONGEST, Clip
 from mmsa_lightning.media.pooling import by_words
 from mmsa_lightning.media.words import Cue, Word, spread
@@ -91,7 +91,7 @@ class Tools:
     def extraction(self, *, aligned: bool) -> Extraction:
         """What made the features."""
         versions = {"av": version("av"), **voice.versions(), "pocketsphinx": version("pocketsphinx")}
-        for tool in self._tools().values():
+        for tool in (*self._tools().values(), *filter(None, [self.recognise])):
             versions |= tool.versions
         rates = {m: float(tool.rate) for m, tool in self._tools().items()}
         return Extraction(**asdict(self.settings), aligned=aligned, rates=rates, versions=versions)
@@ -162,20 +162,20 @@ class Tools:
         notes: list[str],
     ) -> tuple[list[Word], str]:
         """Its words by time, and where they come from; ``last`` is when its video ends."""
-        beside = transcript.beside(clip.video) if clip.text is None else None
-        if clip.text is not None or beside is not None:
-            if beside is None:
+        made = beside.transcript(clip.video) if clip.text is None else None
+        if clip.text is not None or made is not None:
+            if made is None:
                 cues, how = [Cue(clip.text or "", 0.0, length, None)], "text"
             else:
-                whole = _cues(beside, beside.stat().st_mtime_ns)
+                whole = _cues(made, made.stat().st_mtime_ns)
                 late = max(whole, key=lambda cue: cue.start)
                 if last is not None and late.start > last + BEYOND:
                     raise UserError(
-                        f"{beside} says {late.text[:40]!r} at {late.start:.1f} s, but {clip.video.name} ends at "
+                        f"{made} says {late.text[:40]!r} at {late.start:.1f} s, but {clip.video.name} ends at "
                         f"{last:.1f} s: is it of another video?"
                     )
                 said = transcript.between(whole, clip.start, clip.start + length)
-                cues, how = [_moved(cue, clip.start, length) for cue in said], beside.suffix.lstrip(".").lower()
+                cues, how = [_moved(cue, clip.start, length) for cue in said], made.suffix.lstrip(".").lower()
             if speech is None or not len(speech):
                 notes.append("no sound: its words are spread over its time")
                 return [word for cue in cues for word in cue.words or spread(cue.text.split(), cue.start, cue.end)], how

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,27 +14,7 @@ from mmsa_lightning.media.words import Cue, cue_of
 SUFFIXES = (".srt", ".vtt", ".textgrid", ".json")  # in any case
 LARGEST = 16 << 20  # bytes; ten hours of speech are fewer
 
-_LANGUAGE = re.compile(r"(\.[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?")  # .en, .zh-Hans
 _ALIKE = {0x85, *range(0x91, 0x98), 0xA0}  # … ‘ ’ “ ” • – — and a blank, in every Windows encoding of an alphabet
-
-
-def beside(video: Path) -> Path | None:
-    """The transcript in the same folder as a video and of the same name, such as ``clip.srt`` or ``clip.en.srt``.
-
-    Raises:
-        UserError: there are several.
-    """
-    found = sorted(
-        path
-        for path in video.parent.iterdir()
-        if path.suffix.lower() in SUFFIXES
-        and path.name.startswith(video.stem)
-        and _LANGUAGE.fullmatch(path.stem[len(video.stem) :])
-        and path.is_file()
-    )
-    if len(found) > 1:
-        raise UserError(f"{video} has several transcripts beside it, {', '.join(p.name for p in found)}: leave one")
-    return found[0] if found else None
 
 
 def read(path: Path) -> list[Cue]:

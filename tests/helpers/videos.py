@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def write(
     codecs: tuple[str, str] | None = None,
     options: dict[str, str] | None = None,
     title: str = "",
+    aspect: Fraction | None = None,
+    layout: str = "mono",
 ) -> Path:
     """A video whose picture is as bright as it is late: grey 20 at its start, 220 at its end.
 
@@ -36,6 +39,8 @@ def write(
         codecs: of pictures and sound; None: some that suit the file.
         options: of the container.
         title: that stands in it.
+        aspect: of a pixel, its width by its height; None: not said.
+        layout: of the sound, which is the same in all channels.
     """
     with av.open(str(path), "w", options=options or {}) as container:
         container.metadata["title"] = title
@@ -44,11 +49,13 @@ def write(
             video = container.add_stream(codecs[0] if codecs else "libx264", fps)
             video.width = video.height = SIDE
             video.pix_fmt = "yuv420p"
+            if aspect:
+                video.codec_context.sample_aspect_ratio = aspect
             tracks.append(video)
         if sound is not None:
             fitting = "pcm_s16le" if path.suffix in (".wav", ".mov") else "aac"
             audio = container.add_stream(codecs[1] if codecs else fitting, sound_rate)
-            audio.layout = "mono"
+            audio.layout = layout
             tracks.append(audio)
         for i in range(round(seconds * fps) if pictures else 0):
             grey = np.full((SIDE, SIDE, 3), brightness(i / fps, seconds), np.uint8)
@@ -66,6 +73,15 @@ def write(
         for track in tracks:
             for packet in track.encode(None):
                 container.mux(packet)
+    return path
+
+
+def claim(path: Path, seconds: float) -> Path:
+    """Let an .mkv say that it is so long."""
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\x44\x89\x88") + 3  # Matroska's Duration, of eight bytes, in milliseconds
+    content[place : place + 8] = struct.pack(">d", 1000 * seconds)
+    path.write_bytes(content)
     return path
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -74,6 +75,30 @@ def test_a_batch_changes_no_prediction_and_a_blank_text_is_refused(packed: Calla
     np.testing.assert_allclose(model.predict(texts[::2]).sentiment, alone, atol=1e-6)
 
 
+def test_a_column_of_a_table_that_was_sorted_counts_by_its_order(packed: Callable[..., Predictor], store: Path) -> None:
+    model, (texts, audio, vision) = packed("self_mm"), given(store)
+    order = [4, 1, 5]
+    columns = pd.DataFrame({"text": texts, "audio": audio, "vision": vision}).iloc[order]
+    found = model.predict(columns.text, audio=columns.audio, vision=columns.vision)
+    expected = model.predict(texts, audio=audio, vision=vision).sentiment[order]
+    np.testing.assert_allclose(found.sentiment, expected, atol=1e-5)
+
+
+def test_a_step_a_word_is_one_where_there_are_as_many_pieces_too(packed: Callable[..., Predictor]) -> None:
+    """As in training: of these words two have no piece, and the begin and the end mark are pieces."""
+    model, steps = packed("self_mm"), np.arange(1.0, 4.0, dtype=np.float32)[:, None]
+    inputs = model.reader.read(
+        [
+            Utterance(
+                "a", "good \u200b\u200d \u200b", features={"audio": steps.repeat(5, 1), "vision": steps.repeat(20, 1)}
+            )
+        ]
+    )
+    assert inputs.pieces[0].word.tolist() == [-1, 0, -1]
+    for m in ("audio", "vision"):
+        assert inputs.splits[predictor.SPLIT].sequences[m][0][:, 0].tolist() == [0, 1, 0]
+
+
 def test_a_long_text_is_cut_and_said(packed: Callable[..., Predictor]) -> None:
     model = packed("lmf", "bert", "modalities=[text]")
     with pytest.warns(UserWarning, match="1 of 2 utterances are longer than 512 word pieces: their end was cut off"):
@@ -98,6 +123,7 @@ def test_what_cannot_be_read_is_said_in_one_line(packed: Callable[..., Predictor
     for wrong, words in (
         ({"texts": texts[:2]}, "as many of each"),
         ({"texts": "one text"}, "in lists"),
+        ({"texts": [*texts[:3], float("nan"), *texts[4:]]}, "utterance 4: the text is nan: give a string, or None"),
         (
             {"audio": [a[:, :3] for a in audio]},
             r"audio of utterance 1 has the shape \(\d+, 3\): this model reads .*, 5\)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
 import shutil
@@ -15,8 +16,10 @@ import pytest
 from mmsa_lightning.cli import main
 from mmsa_lightning.data.extraction import Extraction
 from mmsa_lightning.errors import UserError
-from mmsa_lightning.inference import about
-from mmsa_lightning.inference.videos import VideoReader
+from mmsa_lightning.inference import about, command
+from mmsa_lightning.inference.serve.clips import Clips
+from mmsa_lightning.inference.serve.limits import Limits
+from mmsa_lightning.inference.videos import VideoReader, reads_a_video_alone, reads_videos
 from mmsa_lightning.report import video
 
 TEXTS = filmed.TEXTS
@@ -120,6 +123,28 @@ def test_a_package_whose_features_of_a_modality_are_not_of_videos() -> None:
     made = Extraction("none", "none", "none", aligned=True, rates={}, versions={})
     with pytest.raises(UserError, match="this model reads features of audio that were not extracted from videos"):
         VideoReader(SimpleNamespace(extraction=made, dims={"audio": 3}))  # type: ignore[arg-type]
+
+
+def of_openface() -> SimpleNamespace:
+    made = Extraction("none", "openface", "none", aligned=True, rates={}, versions={})
+    return SimpleNamespace(extraction=made, dims={"vision": 49})
+
+
+def test_a_table_of_openface_is_not_written_over(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.csv"):
+        (tmp_path / name).write_text("x")
+    predictor = SimpleNamespace(about=of_openface())
+    for out, refused in ((tmp_path / "a.csv", True), (tmp_path / "b.csv", False)):
+        with pytest.raises(UserError, match="it is the input") if refused else contextlib.nullcontext():
+            command._chunks(predictor, str(tmp_path / "a.mp4"), out, "test", {}, None, None, False)  # type: ignore[arg-type]
+
+
+def test_a_video_that_is_sent_has_no_table_beside_it(tmp_path: Path) -> None:
+    about, path = of_openface(), tmp_path / "clip"
+    path.write_text("x")
+    assert reads_videos(about) and not reads_a_video_alone(about)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="this model reads OpenFace's table beside a video"):
+        Clips(about, Limits())._read(path)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("audio", "words"), [("wav2vec2:stranger/weights", "none"), ("librosa", "stranger/weights")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -68,6 +69,69 @@ def test_a_stretch_of_a_stream_without_an_index(tmp_path: Path, name: str, codec
     assert heard is not None
     assert hertz(heard, 16_000) == pytest.approx(440, abs=1)
     assert np.abs(heard.reshape(-1, 1600)).max(axis=1).min() > 0.4
+
+
+def joined(folder: Path, *parts: Path) -> Path:
+    (folder / f"joined{parts[0].suffix}").write_bytes(b"".join(part.read_bytes() for part in parts))
+    return folder / f"joined{parts[0].suffix}"
+
+
+def test_a_sound_that_goes_on_with_other_channels(tmp_path: Path) -> None:
+    """As in a broadcast."""
+    parts = []
+    for layout, height in (("mono", 300.0), ("stereo", 600.0)):
+        sound = videos.tone(2.0, height)
+        parts.append(videos.write(tmp_path / f"{layout}.aac", sound=sound, pictures=False, layout=layout))
+    found = decode.sound(joined(tmp_path, *parts), 0.0, None)
+    assert found is not None and len(found) / 16_000 == pytest.approx(4, abs=0.1)
+    assert hertz(found[8000:24_000], 16_000) == pytest.approx(300, abs=2)
+    assert hertz(found[-24_000:-8000], 16_000) == pytest.approx(600, abs=2)
+
+
+def test_a_sound_that_goes_on_at_another_rate_is_refused(tmp_path: Path) -> None:
+    """ffmpeg counts the time of such a file by its first rate."""
+    parts = []
+    for rate in (44_100, 22_050):
+        sound = videos.tone(2.0, rate=rate)
+        parts.append(videos.write(tmp_path / f"{rate}.aac", sound=sound, sound_rate=rate, pictures=False))
+    with pytest.raises(UserError, match="its sound changes from 44100 to 22050 samples a second"):
+        decode.sound(joined(tmp_path, *parts), 0.0, None)
+
+
+def test_a_stream_whose_times_begin_again_is_refused(tmp_path: Path) -> None:
+    """The second half would come to lie on the first."""
+    part = videos.write(tmp_path / "a.ts", 2.0, sound=videos.tone(2.0))
+    path = joined(tmp_path, part, part)
+    with pytest.raises(UserError, match=r"joined[.]ts: its times go back at 2[.]0 s"):
+        decode.sound(path, 0.0, None)
+    with pytest.raises(UserError, match=r"its times go back at 1[.]9 s"):
+        list(decode.frames(path, 0.0, None, 10))
+
+
+@pytest.mark.parametrize("start", [0.0, 2.0])
+def test_pictures_of_an_avi_come_in_the_order_in_which_they_are_seen(tmp_path: Path, start: float) -> None:
+    """It stores the order of packets alone, which is another where pictures are made of later ones."""
+    path = videos.write(tmp_path / "a.avi", 4.0, fps=25, codecs=("libx264", "mp3"))
+    with av.open(str(path)) as container:
+        stored = [frame.pts for frame in container.decode(video=0)]
+    assert stored != sorted(stored)
+    found = list(decode.frames(path, start, None, 25))
+    times = np.array([at for at, _ in found])
+    assert (np.diff(times) > 0).all() and len(found) == pytest.approx(25 * (4 - start), abs=2)
+    for at, picture in found:
+        assert picture[48, 48].mean() == pytest.approx(videos.brightness(start + at, 4.0), abs=8)
+
+
+def test_pictures_of_oblong_pixels_are_as_wide_as_they_are_seen(tmp_path: Path) -> None:
+    path = videos.write(tmp_path / "a.mkv", 1.0, aspect=Fraction(3, 2))
+    _, picture = next(decode.frames(path, 0.0, None, 10))
+    assert picture.shape == (videos.SIDE, videos.SIDE * 3 // 2, 3)
+
+
+def test_the_length_of_a_file_that_says_another(tmp_path: Path) -> None:
+    path = videos.claim(videos.write(tmp_path / "a.mkv", 2.0), 0.5)
+    assert decode.describe(path).seconds == 0.5
+    assert decode.length(path) == pytest.approx(2.0, abs=0.11)
 
 
 def test_a_title_in_an_old_encoding(tmp_path: Path) -> None:

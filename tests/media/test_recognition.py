@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     GenerationConfig,
@@ -22,6 +24,7 @@ from voice import RATE, say
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.media import recognition
 from mmsa_lightning.media.recognition import recogniser
+from mmsa_lightning.media.tools import Settings, Tools
 
 pytest.importorskip("pocketsphinx")
 SPOKEN = (("oh", 0.5, 0.8), ("ah", 1.0, 1.35), ("e", 2.05, 2.3), ("ah", 2.4, 2.8))
@@ -108,6 +111,17 @@ def test_whisper(whisper: Path) -> None:
     assert 0 <= words[0].start <= words[-1].end <= len(sound) / RATE
     assert all(a.start <= a.end <= b.end for a, b in pairwise(words))
     assert hear(sound[:0]) == []
+
+
+def test_the_weights_of_a_whisper_are_part_of_what_extracted(whisper: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "whisper"
+    shutil.copytree(whisper, folder)
+    made = Tools(Settings("none", "none", str(folder))).extraction(aligned=True).versions
+    assert made["recogniser"].startswith(f"{folder} ") and "transformers" in made
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: values / 2 for name, values in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    other = Tools(Settings("none", "none", str(folder))).extraction(aligned=True).versions
+    assert {name for name in made if made[name] != other[name]} == {"recogniser"}
 
 
 def test_a_word_without_an_end_lasts_as_long_as_the_sound() -> None:

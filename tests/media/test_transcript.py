@@ -197,6 +197,16 @@ def test_captions_that_roll_say_each_line_once(tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_said_three_times_does_not_roll(tmp_path: Path) -> None:
+    times = ("0,000 --> 00:00:00,900", "1,000 --> 00:00:01,900", "2,000 --> 00:00:02,900")
+    text = "".join(f"{i + 1}\n00:00:0{time}\nNo.\n\n" for i, time in enumerate(times))
+    assert [(cue.text, cue.start) for cue in transcript.read(write(tmp_path, "a.srt", text))] == [
+        ("No.", 0.0),
+        ("No.", 1.0),
+        ("No.", 2.0),
+    ]
+
+
 @pytest.mark.parametrize(
     "data",
     [LONG.encode(), SHORT.encode(), LONG.encode("utf-16"), b"\xfe\xff" + SHORT.encode("utf-16-be")],
@@ -313,18 +323,6 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
         file.truncate(1 << 30)  # sparse
     with pytest.raises(UserError, match="has 1024 MB"):
         transcript.read(path)
-
-
-def test_the_transcript_beside_a_video(tmp_path: Path) -> None:
-    video = tmp_path / "clip.1.mp4"
-    for name in ("clip.1.mp4", "clip.1.info.json", "clip.10.srt", "clip.srt", "clip.1.txt", "other.srt"):
-        write(tmp_path, name, "x")
-    assert transcript.beside(video) is None
-    found = write(tmp_path, "clip.1.zh-Hans.VTT", "x")
-    assert transcript.beside(video) == found
-    write(tmp_path, "clip.1.TextGrid", "x")
-    with pytest.raises(UserError, match=r"clip\.1\.TextGrid, clip\.1\.zh-Hans\.VTT"):
-        transcript.beside(video)
 
 
 def test_what_is_said_between_two_times() -> None:

@@ -13,7 +13,7 @@ from mmsa_lightning.inference.about import About
 from mmsa_lightning.inference.inputs import Utterance
 from mmsa_lightning.inference.serve.batching import Full
 from mmsa_lightning.inference.serve.limits import Limits
-from mmsa_lightning.inference.videos import VideoReader
+from mmsa_lightning.inference.videos import VideoReader, reads_a_video_alone
 from mmsa_lightning.media.clips import Clip
 
 NAME = "clip"  # of the file
@@ -58,12 +58,14 @@ class Clips:
             self.waiting -= 1
 
     def _read(self, path: Path) -> Utterance:
-        from mmsa_lightning.media.decode import describe
+        from mmsa_lightning.media.decode import length
 
         try:
             with self.turn:
                 self.reader = self.reader or VideoReader(self.about)
-                seconds = describe(path).seconds
+                if not reads_a_video_alone(self.about):
+                    raise UserError("this model reads OpenFace's table beside a video: take mmsa predict on both")
+                seconds = length(path)
                 if seconds is not None and seconds > self.limits.clip_s:
                     raise UserError(f"the clip lasts {seconds:.0f} s: {self.limits.clip_s:g} s are taken at most")
                 return self.reader(Clip(NAME, path, 0.0, self.limits.clip_s if seconds is None else None))[1]

@@ -11,7 +11,7 @@ from mmsa_lightning.inference.card import steps
 from mmsa_lightning.inference.predictor import Predictor
 from mmsa_lightning.inference.serve.limits import Limits
 from mmsa_lightning.inference.serve.schema import Model, Reads
-from mmsa_lightning.inference.videos import reads_videos
+from mmsa_lightning.inference.videos import reads_a_video_alone
 from mmsa_lightning.media.install import installed
 
 
@@ -38,7 +38,7 @@ def describe(predictor: Predictor, limits: Limits) -> Model:
             if None not in values
         },
         needs=needs(about),
-        clips=reads_videos(about) and installed(),
+        clips=reads_a_video_alone(about) and installed(),
         utterances=limits.utterances,
         characters=limits.characters,
         version=version("mmsa-lightning"),
@@ -49,7 +49,7 @@ def needs(about: About) -> str | None:
     """Why texts alone are not enough for the model, in one sentence; None where they are."""
     features = {name: m for name, m in about.modalities.items() if m.width is not None}
     named = " and ".join(f"{name} ({m.width} features, {steps(about, name)})" for name, m in features.items())
-    how = "POST /v1/predict takes them" + (", and POST /v1/clip a video" if about.extraction else "")
+    how = "POST /v1/predict takes them" + (", and POST /v1/clip a video" if reads_a_video_alone(about) else "")
     if len(features) == len(about.modalities):
         return f"This model reads no text as written, but features of {named}: {how}."
     if features and about.missing is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mmsa_lightning.errors import UserError
+from mmsa_lightning.media.beside import TABLE
 from mmsa_lightning.media.vision.track import Track, coverage, spans
 
 UNITS_ACTIVE = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45]
@@ -65,7 +66,7 @@ class OpenFace:
         Raises:
             UserError: there is no table, or it is none of OpenFace's.
         """
-        rows = [row for row in read(video.with_suffix(".csv")) if start <= row.start < end]
+        rows = [row for row in read(video.with_suffix(TABLE)) if start <= row.start < end]
         starts = sorted({row.start for row in rows})
         times = spans(np.array(starts), 1 / np.median(np.diff(starts)) if len(starts) > 1 else RATE)
         values, found = np.zeros((len(starts), len(self.names)), np.float32), np.zeros(len(starts), bool)
@@ -92,13 +93,19 @@ class OpenFace:
         return replace(found, times=found.times - start)
 
 
-@lru_cache(maxsize=1)  # the utterances of one video come one after another
 def read(path: Path) -> list[Row]:
-    """The rows of a table.
+    """The rows of a table, which is read once as long as its file does not change.
 
     Raises:
         UserError: there is no such file, or it is none of OpenFace's.
     """
+    if not path.is_file():
+        raise UserError(f"there is no {path}; write it with OpenFace's FeatureExtraction -pose -gaze -aus")
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)  # the utterances of one video come one after another
+def _read(path: Path, changed: int) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = csv.DictReader(file)
@@ -111,8 +118,6 @@ def read(path: Path) -> list[Row]:
                     "run FeatureExtraction with -pose -gaze -aus"
                 )
             return [_row(path, lines.line_num, line) for line in lines]
-    except FileNotFoundError as error:
-        raise UserError(f"there is no {path}; write it with OpenFace's FeatureExtraction -pose -gaze -aus") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no CSV: {error}") from error
 

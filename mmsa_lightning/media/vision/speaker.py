@@ -62,12 +62,12 @@ def agreement(mouth: np.ndarray, energy: np.ndarray) -> float:
 
 
 def energies(sound: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The root mean square of the sound in each frame, (t,); 0 after its end.
+    """The root mean square of the sound in each frame, (t,); 0 where there is no sound.
 
     Args:
-        sound: float32 at 16 kHz, mono, from the first frame on.
+        sound: float32 at 16 kHz, mono, from the second 0 of ``times`` on.
         times: (t, 2), start and end of each frame in seconds.
     """
-    edges = np.clip(np.round((times - times[0, 0]) * RATE).astype(int), 0, len(sound))
+    edges = np.clip(np.round(times * RATE).astype(int), 0, len(sound))
     total = np.concatenate([[0], np.cumsum(np.square(sound, dtype=np.float64))])
     return np.sqrt((total[edges[:, 1]] - total[edges[:, 0]]) / np.maximum(edges[:, 1] - edges[:, 0], 1))

@@ -53,6 +53,10 @@ def test_what_is_no_clip_is_one_line_without_its_place(client: TestClient, tmp_p
         (b"", "the clip is empty"),
         (b"#EXTM3U\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n", "the clip cannot be read as a video"),
         (videos.write(tmp_path / "long.mp4", 4.0).read_bytes(), "the clip lasts 4 s: 3 s are taken at most"),
+        (
+            videos.claim(videos.write(tmp_path / "short.mkv", 4.0), 1.0).read_bytes(),
+            "the clip lasts 4 s: 3 s are taken at most",
+        ),
     ):
         answer = client.post("/v1/clip", content=content, headers=VIDEO)
         assert answer.status_code == 422

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,14 @@ def test_a_table(tmp_path: Path, separator: str) -> None:
     columns = np.arange(len(UNITS)) / 100
     np.testing.assert_allclose(track.values, [columns, 0 * columns, 2 + columns], rtol=1e-6)
     assert (track.values.dtype, track.landmarks, track.report) == (np.float32, None, ("a face in 2 of 3 frames (67%)",))
+
+
+def test_a_table_that_was_written_again_is_read_again(tmp_path: Path) -> None:
+    video = write(tmp_path, [{"timestamp": 0.0}])
+    assert OpenFace()(video).times.tolist() == [[0.0, 1 / 30]]
+    write(tmp_path, [{"timestamp": 5.0}])
+    os.utime(tmp_path / "clip.csv", ns=(0, 0))
+    assert OpenFace()(video).times[0, 0] == 5.0
 
 
 def test_a_stretch(tmp_path: Path) -> None:
