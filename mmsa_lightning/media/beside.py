@@ -22,32 +22,26 @@ def transcript(video: Path) -> Path | None:
     Raises:
         UserError: there are several.
     """
-    found = _transcripts(video)
-    if len(found) > 1:
-        raise UserError(f"{video} has several transcripts beside it, {', '.join(p.name for p in found)}: leave one")
-    return found[0] if found else None
-
-
-def inputs(listed: Iterable[Clip], vision: str | None) -> list[Path]:
-    """All files that are read of some utterances.
-
-    Args:
-        listed: the utterances.
-        vision: what their faces come from.
-    """
-    found = []
-    for video in dict.fromkeys(clip.video for clip in listed):
-        found += [video, *_transcripts(video), *([video.with_suffix(TABLE)] if vision == OPENFACE else [])]
-    return found
-
-
-def _transcripts(video: Path) -> list[Path]:
     files = [path for path in video.parent.iterdir() if path.name.startswith(video.stem) and path.is_file()]
     others = {path.stem for path in files if path.suffix.lower() in clips.SUFFIXES} - {video.stem}
-    return sorted(
+    found = sorted(
         path
         for path in files
         if path.suffix.lower() in SUFFIXES
         and path.stem not in others  # clip.de.srt beside clip.de.mp4
         and _LANGUAGE.fullmatch(path.stem[len(video.stem) :])
     )
+    if len(found) > 1:
+        raise UserError(f"{video} has several transcripts beside it, {', '.join(p.name for p in found)}: leave one")
+    return found[0] if found else None
+
+
+def inputs(listed: Iterable[Clip], vision: str | None) -> list[Path]:
+    """The videos of some utterances, and the tables that are read with them; what is written is never a transcript.
+
+    Args:
+        listed: the utterances.
+        vision: what their faces come from.
+    """
+    videos = list(dict.fromkeys(clip.video for clip in listed))
+    return videos + [video.with_suffix(TABLE) for video in videos if vision == OPENFACE]

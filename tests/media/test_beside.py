@@ -37,8 +37,7 @@ def test_a_transcript_of_another_video_is_not_of_this_one(tmp_path: Path) -> Non
 
 
 def test_all_that_is_read_of_utterances(tmp_path: Path) -> None:
-    video, words = write(tmp_path, "a.mp4"), write(tmp_path, "a.srt")
-    write(tmp_path, "a.csv")
+    video = write(tmp_path, "a.mp4")
     listed = [Clip("a$_$0", video, 0.0, 1.0), Clip("a$_$1", video, 1.0, 2.0)]
-    assert beside.inputs(listed, "face_mesh") == [video, words]
-    assert beside.inputs(listed, "openface") == [video, words, tmp_path / "a.csv"]
+    assert beside.inputs(listed, "face_mesh") == [video]
+    assert beside.inputs(listed, "openface") == [video, tmp_path / "a.csv"]
