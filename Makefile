@@ -52,9 +52,9 @@ tables: table1 table2 table3 table4 table5 table6  ## run what is missing of Tab
 
 figures: figure2 figure3  ## the same with Figures 2 and 3
 
-robustness: setup  ## every system with parts of test missing, in curves and tables; DATA, SEEDS, ROWS as above
+robustness: setup  ## every system with parts of test missing, in curves and tables, of all runs in runs/robustness
 	-$(BIN)/python train.py -m experiment=$@ $(jobs) $(narrow)
-	$(BIN)/mmsa robustness runs/robustness/$(or $(DATA),mosi) --out $(OUT)
+	$(BIN)/mmsa robustness $(or $(patsubst runs=%,%,$(filter runs=%,$(ARGS))),runs/robustness)/$(or $(DATA),mosi) --out $(OUT)
 
 report: setup  ## all finished runs of DATA (default: demo) as one page, report/report.html
 	$(BIN)/mmsa report runs/$(or $(DATA),demo) --out $(OUT)/report.html
@@ -95,5 +95,5 @@ pictures: setup  ## make the pictures of README and docs from demo data; needs C
 	$(BIN)/python train.py -m $(answered)
 	$(BIN)/python experiments/serving/picture.py $(made)/served docs/images/serve.png --browser "$$(command -v $(BROWSER))"
 
-clean:  ## remove the environment and caches; stores and runs stay
+clean:  ## remove the environment and caches; stores/ and runs/ stay
 	rm -rf .venv .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

@@ -5,6 +5,7 @@
 
 An archive has what a run measured, its settings and its predictions in the order of the store, but no id, text or label
 of an utterance. With the store that it was trained on, tables with tests can be made of it, beside runs of one's own.
+What ``mmsa robustness`` and ``mmsa evaluate`` measured later is not in it: they need the weights.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def pack(folders: list[Path], out: Path) -> None:
             members[VALUES] = "\n".join([files.sha256(run_dir / result.PREDICTIONS), *values]).encode()
             for name, content in members.items():  # without a time, so that the same runs are the same archive
                 archive.writestr(zipfile.ZipInfo(f"{place}/{name}"), content, zipfile.ZIP_DEFLATED)
+    for name in result.MEASURED_LATER:
+        if count := sum((run_dir / name).is_file() for run_dir in found.values()):
+            print(f"left out: {name} of {count} runs")
 
 
 def unpack(path: Path, store: Path, out: Path) -> None:

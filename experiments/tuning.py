@@ -16,6 +16,7 @@ import argparse
 import datetime
 import math
 import random
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,6 @@ from mmsa_lightning.experiment.overrides import composing
 
 FACTOR = 3.0
 PATIENCE = 20  # epochs
-PLACES = ("runs=", "data.path=")  # which no one else has
 SEED = 1  # of the draws: each system's rates get the same factors
 TUNED = Path(__file__).parents[1] / "conf" / "tuned"
 
@@ -73,13 +73,17 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
         the file.
 
     Raises:
-        UserError: the file is there and of another search, or the run with the published settings failed.
+        UserError: the file is there and of another search, or of one with more trials; the run with the published
+            settings failed.
     """
-    words = " ".join(word for word in overrides if not word.startswith(PLACES))
+    words = " ".join(filter(None, map(_told, overrides)))
     data = composed(runs(model, overrides, 0)[0]).hydra.runtime.choices.data
     path = out / f"{model}_{data}_{name}.yaml"
-    if path.is_file() and f": {words}\n" not in path.read_text(encoding="utf-8"):
+    there = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if there and f": {words}\n" not in there:
         raise UserError(f"{path} is not of a search with {words}: give another --name, or move it away")
+    if (more := re.search(r"the best of (\d+) drawn", there)) and int(more[1]) > trials:
+        raise UserError(f"{path} is of {more[1]} trials, not {trials}: give as many, another --name, or move it away")
     published, *drawn = [(validation(run), run) for run in runs(model, overrides, trials)]
     if math.isinf(published[0]):
         raise UserError(f"{model}: its run with the published settings failed")
@@ -100,6 +104,12 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
     settings = {"patience": chosen["patience"], "optim": {"lr": rates, "weight_decay": {"bert": decay}}}
     files.write_text(path, text + yaml.safe_dump(settings, sort_keys=False))
     return path
+
+
+def _told(word: str) -> str:
+    """An override as others read it: of a store its name alone, and nothing of where runs lie."""
+    name, _, value = word.partition("=")
+    return {"runs": "", "data.path": f"{name}={Path(value).name}"}.get(name, word)
 
 
 def runs(model: str, overrides: Sequence[str], trials: int) -> list[list[str]]:

@@ -38,6 +38,9 @@ def test_robustness_is_of_what_its_sweep_runs() -> None:
     overrides = ["data=demo", "seed=1,2", "model=misa"]
     assert sweep == ["python", "train.py", "-m", "experiment=robustness", "hydra/launcher=joblib", *overrides]
     assert measured == ["mmsa", "robustness", "demo", "--out", "here"]
+    for settings, folder in ((), "runs/robustness/mosi"), (("ARGS=text=bert runs=/x", "DATA=sims"), "/x/sims"):
+        made = subprocess.run(["make", "-n", "robustness", *settings], cwd=ROOT, capture_output=True, text=True).stdout
+        assert f"robustness {folder} --out" in made
 
 
 @pytest.mark.parametrize("target", ["table3", "table5", "figure2", "robustness"])

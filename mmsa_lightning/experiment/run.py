@@ -191,9 +191,12 @@ def _evaluate(
     trainer: L.Trainer, module: SentimentModule, data: StoreDataModule, best: Path
 ) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
     """Figures and prediction rows of valid and test from the best checkpoint; the only look at test."""
-    figures, rows = {}, []
+    figures, rows, loggers = {}, [], trainer.loggers
     for split, evaluate in (("valid", trainer.validate), ("test", trainer.test)):
+        trainer.loggers = [] if split == "valid" else loggers  # a curve by epoch ends with the last one
         values = evaluate(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)[0]
+        for logger in loggers if split == "valid" else ():
+            logger.log_metrics({f"best/{name}": value for name, value in values.items()}, step=trainer.global_step)
         figures[split] = {name.removeprefix(f"{split}/"): value for name, value in values.items()}
         stored = data.store.splits[split]
         texts = stored.raw_text or [""] * len(stored)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
@@ -121,7 +122,7 @@ class Sweep(Callback):
         known = [*self.longest_first.get(word.partition("=")[0], [])]
         if not known:
             return word
-        override = OverridesParser.create().parse_override(word)
+        (override,) = _parser().parse_overrides([word])
         if not override.is_discrete_sweep():
             return word
         values = list(override.sweep_string_iterator())
@@ -161,13 +162,18 @@ def _free(folder: Path, slots: int, until: contextlib.ExitStack) -> int:
     return 0
 
 
+def _parser() -> OverridesParser:
+    """That of Hydra's sweepers, to which ``glob(…)`` is a list of files."""
+    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+
+
 def _jobs(config: DictConfig) -> int:
     """How many jobs a sweep has."""
     sweeper = config.hydra.sweeper
     if "n_trials" in sweeper:  # of a search
         return sweeper.n_trials
     words = [f"{name}={values}" for name, values in (sweeper.params or {}).items()]
-    overrides = OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task])
+    overrides = _parser().parse_overrides([*words, *config.hydra.overrides.task])
     return sum(map(len, BasicSweeper.split_arguments(overrides, max_batch_size=None)))
 
 

@@ -33,6 +33,8 @@ def linear(optimizer: Optimizer, steps: int, *, warmup: float) -> dict[str, Any]
 def plateau(optimizer: Optimizer, steps: int, *, factor: float, patience: int) -> dict[str, Any]:
     """Multiply the rates by ``factor`` when the validation MAE has not improved for more than ``patience`` epochs.
 
+    An improvement is one of 0.01 %, as torch and the original have it.
+
     Lightning would step it after the epoch's checkpoint is written, and a resumed run would miss that step. So
     Lightning is told never to; :class:`SentimentModule` does it, before the checkpoint.
 

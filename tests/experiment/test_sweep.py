@@ -74,6 +74,14 @@ def test_what_takes_longest_starts_first(composed: Compose) -> None:
     assert [job[0] for job in after] == [f"model={name}" for name in ("mine", "mult", "tfn", "lmf") for _ in (1, 2)]
 
 
+def test_a_pattern_is_what_it_stands_for(composed: Compose) -> None:
+    cfg = composed("data=demo", swept=("model=glob(m*)", "seed=1,2"))
+    given = hooks(cfg)
+    given.on_multirun_start(cfg)
+    assert given.progress is not None and given.progress.total == 8
+    assert [job[0] for job in jobs(cfg)[::2]] == [f"model={name}" for name in ("mult", "misa", "mag_bert", "mfn")]
+
+
 def test_also_where_the_seed_is_named_first(composed: Compose) -> None:
     cfg = composed("data=demo", swept=("seed=1,2", "+ablation=none,full", "model.bi=true"))
     hooks(cfg).on_multirun_start(cfg)

@@ -15,6 +15,7 @@ import pytest
 import torch
 import wandb
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import BertModel
 
 from mmsa_lightning.data.ragged import Loaded
@@ -444,8 +445,15 @@ def test_a_loss_that_is_no_number_ends_the_run_in_one_line(
 
 
 def test_tensorboard(arguments: Arguments, tmp_path: Path) -> None:
-    main(arguments("logger=tensorboard", "trainer.max_epochs=1"))
-    assert list((the_run(tmp_path) / "tensorboard").glob("events.out.*"))
+    """Curves have a point an epoch; the best one has names of its own."""
+    main(arguments("logger=tensorboard", "trainer.max_epochs=2"))
+    events = EventAccumulator(str(the_run(tmp_path) / "tensorboard"))
+    events.Reload()
+    curve = [event.value for event in events.Scalars("valid/mae")]
+    expected = [float(row["valid/mae"]) for row in rows(the_run(tmp_path) / "metrics.csv")]
+    assert curve == pytest.approx(expected) and len(curve) == 2
+    assert [event.value for event in events.Scalars("best/valid/mae")] == pytest.approx([min(expected)], abs=1e-6)
+    assert len(events.Scalars("test/mae")) == 1
 
 
 def test_wandb_offline_logs_losses_weights_rates_metrics_and_label_histograms(
@@ -467,7 +475,7 @@ def test_wandb_offline_logs_losses_weights_rates_metrics_and_label_histograms(
         tasks = ("multimodal", "text", "audio", "vision")
         assert {f"train/loss_{task}" for task in tasks} | {f"train/weight_{task}" for task in tasks} <= keys
         assert {"lr/bert", "lr/bert_no_decay", "lr/audio", "lr/video", "lr/other"} <= keys
-        assert {f"valid/{name}" for name in MOSI.metrics} <= keys
+        assert {f"{place}valid/{name}" for name in MOSI.metrics for place in ("", "best/")} <= keys
         assert {f"ulgm/label_{modality}/bins" for modality in ("text", "audio", "vision")} <= keys
 
 

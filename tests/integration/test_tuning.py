@@ -66,6 +66,11 @@ def test_the_best_settings_on_validation_become_a_file(
         UserError, match=r"lmf_demo_own\.yaml is not of a search with .*data\.batch_size=8: give another --name"
     ):
         tuning.tune("lmf", [*own, "data.batch_size=8"], 3, "own", out)
+    other = [f"data.path={tmp_path}/other.h5" if word.startswith("data.path=") else word for word in own]
+    with pytest.raises(UserError, match=r"is not of a search with .*data\.path=other\.h5"):
+        tuning.tune("lmf", other, 3, "own", out)
+    with pytest.raises(UserError, match=r"lmf_demo_own\.yaml is of 3 trials, not 2"):
+        tuning.tune("lmf", own, 2, "own", out)
     assert path.read_text() == text
 
 
