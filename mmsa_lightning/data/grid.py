@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from mmsa_lightning.data import padding
@@ -59,23 +57,20 @@ def on_words(
         pieces: the same, where they were made of the text here.
         report: gets a line that says what was done.
     """
-
-    def all_have(steps: Callable[[str, int], int]) -> bool:
-        return all(len(a) == steps(name, row) for name, arrays in lists.items() for row, a in enumerate(arrays))
-
     words = {name: spoken for name, split in splits.items() if (spoken := split.spoken) is not None}
-    if pieces and words and all_have(lambda name, row: len(words[name][row])):
+    apart = _apart(splits, lists, words) if pieces and words else []
+    if pieces and words and not apart:
         report.append(
             f"{modality}: one step per word, given to each of its word pieces; the begin and the end mark got zeros"
         )
         return {n: [on_pieces(a, p) for a, p in zip(arrays, pieces[n], strict=True)] for n, arrays in lists.items()}
-    if all_have(lambda name, row: 1):
+    if all(len(a) == 1 for arrays in lists.values() for a in arrays):
         report.append(f"{modality}: one step per utterance, repeated over the tokens")
         return {
             name: [np.repeat(array, len(ids), axis=0) for array, ids in zip(arrays, tokens[name], strict=True)]
             for name, arrays in lists.items()
         }
-    if pieces and words and len(apart := _apart(splits, lists, words)) < sum(map(len, lists.values())) / 2:
+    if 0 < len(apart) < sum(map(len, lists.values())) / 2:
         name, row = apart[0]
         report.append(
             f"{modality}: {len(apart)} utterances do not have one step per word, as the others do, so nothing is "
