@@ -16,7 +16,7 @@ from mmsa_lightning.inference import rows, videos
 from mmsa_lightning.inference.load import load
 from mmsa_lightning.inference.predict import Chunk, measure, of_store, of_utterances, write_predictions
 from mmsa_lightning.inference.predictor import Predictor
-from mmsa_lightning.media import beside, clips
+from mmsa_lightning.media import clips
 from mmsa_lightning.training.protocols import PROTOCOLS
 
 RESULT = "result.json"  # of a finished run
@@ -104,7 +104,7 @@ def _chunks(
         return of_utterances(predictor, rows.lines(sys.stdin.buffer), attention)
     if not features and videos.are_named(path, separator=separator, encoding=encoding):
         listed = clips.read(path, separator=separator, encoding=encoding)
-        files.check_apart([out], beside.inputs(listed, getattr(predictor.about.extraction, "vision", None)))
+        files.check_apart([out], videos.sources(listed, predictor.about))
         found = videos.extracted(listed, predictor.about)
         return of_utterances(predictor, (utterance for *_, utterance in found), attention)
     utterances = rows.table(path, predictor.about, features, separator=separator, encoding=encoding)

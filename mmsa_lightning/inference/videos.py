@@ -14,8 +14,7 @@ from mmsa_lightning.data.formats import delimited
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.inference.about import About
 from mmsa_lightning.inference.inputs import Utterance
-from mmsa_lightning.media import clips
-from mmsa_lightning.media.beside import OPENFACE
+from mmsa_lightning.media import beside, clips
 from mmsa_lightning.media.clips import Clip
 from mmsa_lightning.media.install import required
 from mmsa_lightning.models.layers.pretrained import encoder_hash
@@ -58,7 +57,12 @@ def reads_videos(about: About) -> bool:
 
 def reads_a_video_alone(about: About) -> bool:
     """The same, and no table has to lie beside the video."""
-    return reads_videos(about) and ("vision" not in _features(about) or _extractor(about, "vision") != OPENFACE)
+    return reads_videos(about) and ("vision" not in _features(about) or _extractor(about, "vision") != beside.OPENFACE)
+
+
+def sources(listed: Sequence[Clip], about: About) -> list[Path]:
+    """All files that are read of some utterances for a model, which nothing may write over."""
+    return beside.inputs(listed, _extractor(about, "vision"))
 
 
 def _extractor(about: About, m: str) -> str:

@@ -18,8 +18,8 @@ from mmsa_lightning import files
 from mmsa_lightning.inference.inputs import Utterance
 from mmsa_lightning.inference.predictor import Attention, Predictor
 from mmsa_lightning.inference.serve.words import in_words, polarity
-from mmsa_lightning.inference.videos import extracted
-from mmsa_lightning.media import beside, clips, decode
+from mmsa_lightning.inference.videos import extracted, sources
+from mmsa_lightning.media import clips, decode
 from mmsa_lightning.media.clips import Clip
 from mmsa_lightning.media.tools import Extracted
 from mmsa_lightning.report import html
@@ -74,8 +74,7 @@ def write_video(predictor: Predictor, source: Path, out: Path, **of_list: str | 
     about = predictor.about
     shown = []
     listed = clips.read(source, **of_list)
-    read = beside.inputs(listed[:MOST], getattr(about.extraction, "vision", None))
-    files.check_apart([out], [source, *read])
+    files.check_apart([out], [source, *sources(listed[:MOST], about)])
     for clip, found, utterance in extracted(listed[:MOST], about):
         shown.append(_shown(predictor, clip, found, utterance))
     more = len(listed) > MOST
