@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shlex
 import zipfile
@@ -46,6 +47,24 @@ def words(recipe: dict[str, Any], model: str) -> dict[str, str]:
     given = {override.get_key_element(): override.get_value_string() for override in parsed}
     first = {o.get_key_element(): str(next(o.sweep_string_iterator())) for o in parsed if o.is_sweep_override()}
     return given | {key: value for key, value in first.items() if key != "seed"}
+
+
+@pytest.mark.parametrize("recipe", [r for r in ALL if "folder" in r], ids=lambda r: r["title"])
+def test_the_commands_make_the_stores_that_they_read(recipe: dict[str, Any]) -> None:
+    made: dict[Path, str] = {}  # the encoder whose vocabulary its tokens are of
+    for line in recipes.command(recipe, *recipe["models"]).splitlines():
+        program, *rest = shlex.split(line)
+        given = dict(itertools.pairwise(rest))
+        encoder = "mpnet" if given.get("--text-encoder") == "mpnet" else "bert-base-uncased"  # minilm has bert's
+        if rest[:2] == ["data", "import"]:
+            made[Path(given.get("--out", f"stores/{given['--dataset']}.h5"))] = encoder
+        elif rest[:2] == ["data", "encode"]:
+            source = Path(rest[2])
+            assert made.get(source) == encoder, line
+            made[Path(given.get("--out", f"{source.with_suffix('')}_{given['--text-encoder']}.h5"))] = encoder
+        elif program == "python" and rest[0] != "experiments/beside.py":  # which reads tables
+            paths = [word.removeprefix("data.path=") for word in rest if word.endswith(".h5")]
+            assert {Path(path) for path in paths or [f"stores/{recipe['data']}.h5"]} <= made.keys(), line
 
 
 @pytest.mark.slow
