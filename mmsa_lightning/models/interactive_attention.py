@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.layers.alignment import check_aligned
 from mmsa_lightning.models.layers.attention import attention_scores, attention_weights
+from mmsa_lightning.models.layers.dropout import Dropout
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.layers.pooling import Pooling
 from mmsa_lightning.models.layers.precision import full
@@ -217,7 +218,7 @@ class InteractiveAttention(nn.Module):
 
 
 def _hidden_layer(inputs: int, width: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, width), nn.ReLU())
+    return nn.Sequential(Dropout(dropout), nn.Linear(inputs, width), nn.ReLU())
 
 
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:

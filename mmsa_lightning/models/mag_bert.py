@@ -41,6 +41,7 @@ from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.layers.alignment import check_aligned
+from mmsa_lightning.models.layers.dropout import Dropout
 from mmsa_lightning.models.layers.encoders import LSTMEncoder, text_reader
 from mmsa_lightning.models.layers.families import FAMILIES
 from mmsa_lightning.models.layers.shift import shift_scale, shifting
@@ -105,7 +106,7 @@ class MAGBert(nn.Module):
             self.pooler = nn.Linear(reader.width, reader.width)
         else:
             self.lstm = LSTMEncoder(reader.width, lstm_hidden, bidirectional=False)
-        self.head_dropout = nn.Dropout(head_dropout)
+        self.head_dropout = Dropout(head_dropout)
         self.head = nn.Linear(reader.width if isinstance(reader, TextEncoder) else lstm_hidden, 1)
         for name, part in self.named_children():
             if name != "encoders":
@@ -151,7 +152,7 @@ class MAG(nn.Module):
         self.gate = nn.ModuleDict({m: nn.Linear(dim + width, width) for m, dim in dims.items()})
         self.shift = nn.ModuleDict({m: nn.Linear(dim, width) for m, dim in dims.items()})
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, z: Tensor, nonverbal: Mapping[str, Tensor]) -> Tensor:
         """Float (batch, time, width) and, for each other modality, (batch, time, dim) -> (batch, time, width)."""

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.models.layers.alignment import check_aligned
+from mmsa_lightning.models.layers.dropout import Dropout
 from mmsa_lightning.models.layers.encoders import nonverbal, text_reader
 from mmsa_lightning.models.output import ModelOutput
 
@@ -86,7 +87,7 @@ class MFN(nn.Module):
         def net(name: str, inputs: int, outputs: int) -> nn.Sequential:
             width = net_width[name]
             return nn.Sequential(
-                nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(net_dropout[name]), nn.Linear(width, outputs)
+                nn.Linear(inputs, width), nn.ReLU(), Dropout(net_dropout[name]), nn.Linear(width, outputs)
             )
 
         states = sum(hidden[m] for m in dims)

@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.models.layers.dropout import Dropout
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.layers.pooling import masked_mean
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
@@ -89,7 +90,7 @@ class MISA(nn.Module):
         self.fusion = nn.TransformerEncoderLayer(hidden, heads, feedforward, transformer_dropout, batch_first=True)
         n = len(dims)
         self.head = nn.Sequential(
-            nn.Linear(2 * n * hidden, n * hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(n * hidden, 1)
+            nn.Linear(2 * n * hidden, n * hidden), nn.ReLU(), Dropout(dropout), nn.Linear(n * hidden, 1)
         )
         parts = ("private", "shared", "projected", "reconstructed")
         self.feature_widths = {f"{part}_{m}": hidden for part in parts for m in dims}

@@ -41,6 +41,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.dropout import Dropout
 from mmsa_lightning.models.layers.encoders import nonverbal, text_reader
 from mmsa_lightning.models.layers.precision import full
 from mmsa_lightning.models.output import ModelOutput
@@ -107,7 +108,7 @@ class MulT(nn.Module):
         if "text" in dims:
             reader = text_reader(dims["text"], text_encoder, bert_dropout)
             self.encoders["text"] = reader
-            self.text_dropout = nn.Dropout(text_dropout)
+            self.text_dropout = Dropout(text_dropout)
             self.text_convolution = TemporalConvolution(reader.width, width, kernel["text"])
         for m, dim in nonverbal(dims).items():
             self.encoders[m] = TemporalConvolution(dim, width, kernel[m])
@@ -130,7 +131,7 @@ class MulT(nn.Module):
         self.memory = nn.ModuleDict({m: transformer(remembered, memory_layers, "memory") for m in dims})
         joined = len(dims) * remembered
         self.residual = nn.Sequential(
-            nn.Linear(joined, joined), nn.ReLU(), nn.Dropout(output_dropout), nn.Linear(joined, joined)
+            nn.Linear(joined, joined), nn.ReLU(), Dropout(output_dropout), nn.Linear(joined, joined)
         )
         self.head = nn.Linear(joined, 1)
 
@@ -206,7 +207,7 @@ class Transformer(nn.Module):
         relu_dropout: float,
     ) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(embedding_dropout)
+        self.dropout = Dropout(embedding_dropout)
         self.layers = nn.ModuleList(
             Layer(width, heads, attention_dropout, residual_dropout, relu_dropout) for _ in range(layers)
         )
@@ -253,10 +254,10 @@ class Layer(nn.Module):
         self.feed_forward = nn.Sequential(
             _xavier(nn.Linear(width, 4 * width)),
             nn.ReLU(),
-            nn.Dropout(relu_dropout),
+            Dropout(relu_dropout),
             _xavier(nn.Linear(4 * width, width)),
         )
-        self.dropout = nn.Dropout(residual_dropout)
+        self.dropout = Dropout(residual_dropout)
 
     def forward(self, target: Tensor, source: Tensor | None, mask: Tensor) -> Tensor:
         """As :meth:`Transformer.forward`, for one layer."""

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.models.layers.dropout import Dropout
 from mmsa_lightning.models.layers.encoders import LSTMEncoder, text_reader
 from mmsa_lightning.models.layers.shift import shift_scale, shifting
 from mmsa_lightning.models.output import ModelOutput
@@ -79,7 +80,7 @@ class RAVEN(nn.Module):
         self.shift = nn.Linear(sum(hidden[m] for m in self.nonverbal), reader.width)
         self.word_lstm = LSTMEncoder(reader.width, hidden["text"], bidirectional=False)
         self.head = nn.Linear(hidden["text"], 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Predict the sentiment of each utterance from its words, each shifted by the frames that go with it."""

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch, Padded
+from mmsa_lightning.models.layers.dropout import Dropout
 from mmsa_lightning.models.layers.encoders import LSTMEncoder
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 from mmsa_lightning.models.output import ModelOutput
@@ -111,7 +112,7 @@ class LastState(nn.Module):
         super().__init__()
         between = dropout if layers > 1 else 0.0  # one layer has nothing in between, and torch would warn
         self.lstm = LSTMEncoder(dim, hidden, layers=layers, dropout=between, bidirectional=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.project = nn.Linear(hidden, width)
         self.width = width
 
@@ -132,7 +133,7 @@ class Head(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.feature = nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, hidden), nn.ReLU())
+        self.feature = nn.Sequential(Dropout(dropout), nn.Linear(inputs, hidden), nn.ReLU())
         self.sentiment = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
     def forward(self, vector: Tensor) -> tuple[Tensor, Tensor]:

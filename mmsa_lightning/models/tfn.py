@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.dropout import Dropout
 from mmsa_lightning.models.layers.subnets import subnets, with_one
 from mmsa_lightning.models.output import ModelOutput
 
@@ -79,7 +80,7 @@ class TFN(nn.Module):
         self.encoders = subnets(dims, text_encoder, bert_dropout, hidden, text_out, dropout)
         size = math.prod(1 + cast(int, net.width) for net in self.encoders.values())
         self.inference = nn.Sequential(
-            nn.Dropout(fusion_dropout),
+            Dropout(fusion_dropout),
             nn.Linear(size, fusion_width),
             nn.ReLU(),
             nn.Linear(fusion_width, fusion_width),

@@ -171,7 +171,7 @@ def test_dropout_of_the_fusion_and_of_each_auxiliary_head(batch: Batch, tiny_ber
     dropping = build(tiny_bert, fusion_dropout=p["fusion"], auxiliary_dropout={m: p[m] for m in DIMS})
     for name, values in inputs(dropping.train()).items():
         kept = values != 0
-        torch.testing.assert_close(values[kept], whole[name][kept] / (1 - p[name]))
+        torch.testing.assert_close(values[kept], whole[name][kept] / (1 - p[name]), rtol=1e-4, atol=0)
         assert 0 < kept.float().mean() < 1
     assert torch.equal(inputs(dropping.eval())["fusion"], inputs(build(tiny_bert).eval())["fusion"])
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from mmsa_lightning.batch import Padded
+from mmsa_lightning.models.layers.dropout import dropout
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
 
@@ -88,7 +89,7 @@ class LSTMEncoder(nn.Module):
         turned = torch.where(step < lengths, lengths - 1 - step, step).unsqueeze(-1)  # (batch, time, 1)
         for layer in range(self.lstm.num_layers):
             if layer:
-                values = nn.functional.dropout(values, self.lstm.dropout, self.training)
+                values = dropout(values, self.lstm.dropout, self.training)
             ahead = self._direction(values, f"l{layer}")
             back = self._direction(values.take_along_dim(turned, 1), f"l{layer}_reverse").take_along_dim(turned, 1)
             values = torch.cat([ahead, back], dim=-1).masked_fill(~sequence.mask.unsqueeze(-1), 0.0)

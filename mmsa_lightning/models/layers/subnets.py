@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmsa_lightning.batch import Padded
+from mmsa_lightning.models.layers.dropout import Dropout
 from mmsa_lightning.models.layers.encoders import LSTMEncoder, nonverbal, text_reader
 from mmsa_lightning.models.layers.pooling import masked_mean
 
@@ -29,7 +30,7 @@ class TextSubNet(nn.Module):
         super().__init__()
         self.reader = text_reader(dim, text_encoder, bert_dropout)
         self.lstm = LSTMEncoder(self.reader.width, hidden, bidirectional=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(hidden, out)
         self.width = out
 
@@ -50,7 +51,7 @@ class MeanSubNet(nn.Module):
 
     def __init__(self, dim: int, *, hidden: int, dropout: float) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        layers: list[nn.Module] = [Dropout(dropout)]
         for inputs in (dim, hidden, hidden):
             layers += [nn.Linear(inputs, hidden), nn.ReLU()]
         self.layers = nn.Sequential(*layers)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from mmsa_lightning import models
 from mmsa_lightning.models.layers.dropout import Dropout, dropout, replace_dropout
 
 
@@ -51,3 +54,8 @@ def test_every_dropout_of_a_module_is_replaced() -> None:
     replace_dropout(module)
     replaced = [child for child in module.modules() if isinstance(child, nn.Dropout)]
     assert [(type(child), child.p) for child in replaced] == [(Dropout, 0.3), (Dropout, 0.2)]
+
+
+def test_the_models_use_it() -> None:
+    sources = Path(models.__file__).parent.rglob("*.py")
+    assert not [path.name for path in sources if "nn.Dropout(" in path.read_text()]
