@@ -34,6 +34,12 @@ from mmsa_lightning.experiment.overrides import composing
 
 FACTOR = 3.0
 PATIENCE = 20  # epochs
+READ = (
+    "data.path",
+    "text",
+    "text_encoder",
+    "modalities",
+)  # what is read, without which the settings are of another run
 SEED = 1  # of the draws: each system's rates get the same factors
 TUNED = Path(__file__).parents[1] / "conf" / "tuned"
 
@@ -76,7 +82,8 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
         UserError: the file is there and of another search, or of one with more trials; the run with the published
             settings failed.
     """
-    words = " ".join(filter(None, map(_told, overrides)))
+    told = list(filter(None, map(_told, overrides)))
+    words, read = " ".join(told), [word for word in told if word.partition("=")[0] in READ]
     data = composed(runs(model, overrides, 0)[0]).hydra.runtime.choices.data
     path = out / f"{model}_{data}_{name}.yaml"
     there = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -93,7 +100,7 @@ def tune(model: str, overrides: Sequence[str], trials: int, name: str, out: Path
         files_of_tuned = GlobalHydra.instance().config_loader().get_group_options("tuned")
     text = f"""\
 # @package _global_
-# python train.py model={model} data={data} tuned={model}_{data}_{name}
+# python train.py model={model} data={data} {" ".join(read)} tuned={model}_{data}_{name}
 # Searched on validation by experiments/tuning.py, {datetime.date.today()}: {words}
 # MAE with the published settings: {published[0]:.4f}; with the best of {trials} drawn ones: {min(drawn)[0]:.4f}.
 """

@@ -136,6 +136,19 @@ def test_no_jobs_at_once_are_refused(capsys, number):
     assert f"n_jobs={number}: give 1 or more" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("launcher", ["slurm", "submitit_slurm"])
+def test_jobs_for_slurm_where_there_is_none_are_refused(capsys, tmp_path, monkeypatch, launcher):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    override = f"hydra/launcher={launcher}"
+    with pytest.raises(SystemExit) as end:
+        main(["train", "-m", override, "seed=1,2"])
+    assert end.value.code == 2 and f"error: {override}: there is no SLURM on this machine" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    main(["train", "--cfg", "job", override])
+    assert capsys.readouterr().out.startswith("seed: 1\n")
+
+
 @pytest.mark.parametrize(
     ("override", "why"),
     [

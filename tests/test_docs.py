@@ -283,6 +283,20 @@ def ends_well(program: Callable[[list[str]], None], arguments: list[str]) -> Non
         assert not end.code, arguments
 
 
+def test_what_the_table_of_equations_names_is_in_the_code() -> None:
+    """In the file that its row names, or in that of the paper's model or objective."""
+    lines = text_of("docs/equations.md").splitlines()
+    rows = [re.split(r"(?<!\\)\|", line) for line in lines if re.match(r"\| [(\d]", line)]
+    assert len(rows) > 10
+    for _, equation, _, code, *_ in rows:
+        spans = re.findall(r"`([\w./]+)`", code)
+        paths = {f"models/{span}" if span.startswith("layers/") else span for span in spans if span.endswith(".py")}
+        paths |= {"models/interactive_attention.py", "objectives/multitask.py"}
+        source = "".join(text_of(f"mmsa_lightning/{path}") for path in paths)
+        for name in (span.rpartition(".")[2] for span in spans if not span.endswith(".py")):
+            assert re.search(rf"(def|class) {name}\b|self\.{name} =", source), (equation, name)
+
+
 def test_what_a_page_may_not_show(caplog: pytest.LogCaptureFixture) -> None:
     """Anything that is loaded over the network, or a role of a docstring as it is written."""
     pytest.importorskip("mkdocs")

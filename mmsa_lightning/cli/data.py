@@ -134,7 +134,11 @@ def extract(
             f"{len(found.failed)} utterances could not be extracted, {', '.join(list(found.failed)[:3])}: see above; "
             "the others are written, and the same command tries these again"
         )
-    print(f"next: mmsa data inspect {out}" if out.suffix else f"next: mmsa predict MODEL {found.written[0]}")
+    if out.suffix:
+        print(f"next: mmsa data inspect {out}")
+    else:
+        features = "".join(f" --{path.stem} {path}" for path in found.written if path.suffix == ".npz")
+        print(f"next: mmsa predict MODEL {found.written[0]}{features} --out predictions.csv")
 
 
 @data.command(cls=Command)

@@ -97,7 +97,9 @@ class Missing:
 
     def applies(self, split: str) -> bool:
         """Whether anything can be missing in a split."""
-        return self.train != "none" if split == "train" else self.rate > 0 or self.present is not None
+        if split == "train" and self.train != "same":
+            return self.train != "none"
+        return self.rate > 0 or (split != "train" and self.present is not None)
 
 
 OPTIONS = {f.name: get_type_hints(Missing)[f.name] for f in fields(Missing) if f.name != "present"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -30,6 +31,7 @@ EXTRAS = {  # ours that bring plugins of Hydra's along
     "hydra/launcher/submitit_slurm": "launchers",
     "hydra/sweeper/optuna": "search",
 }
+SHOWING = ("--help", "--hydra-help", "--cfg", "--info")  # flags with which nothing is run
 NO_NUMBER = (r"0+|-\d+", "give 1 or more")
 NO_FOLDER = (r"[\"' ]*", "give a run's folder")
 NOTHING = {  # settings of Hydra's: values that end in a traceback or mean something else there, and what to do
@@ -107,6 +109,8 @@ def main(argv: list[str] | None = None) -> None:
             _refuse_foreign_code([*flags, *overrides])
             _refuse_empty(overrides)
             check_groups(overrides)
+            if not any(flag.startswith(SHOWING) for flag in flags):
+                _refuse_slurm(overrides)
             sys.argv[1:] = [*flags, *overrides]  # where Hydra reads them
             try:
                 _train()
@@ -151,6 +155,19 @@ def _refuse_empty(overrides: list[str]) -> None:
             raise UserError(f"{word}: {NOTHING[name][1]}")
         if (setting := name.removeprefix("hydra.sweeper.params.")) != name:
             raise UserError(f"{word}: what is swept over is given by itself, such as {setting}=1,2")
+
+
+def _refuse_slurm(overrides: list[str]) -> None:
+    """Refuse to submit jobs where there is no SLURM.
+
+    Raises:
+        UserError: an override asks for it.
+    """
+    for word in overrides:
+        if re.fullmatch(r"hydra/launcher=(submitit_)?slurm", word) and shutil.which("srun") is None:
+            raise UserError(
+                f"{word}: there is no SLURM on this machine (no srun): submit where there is, or leave it out"
+            )
 
 
 def _refuse_one_id(cfg: DictConfig) -> None:

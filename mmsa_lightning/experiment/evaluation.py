@@ -82,7 +82,8 @@ def evaluate(run_dir: Path, store: Path, split: str, standardize: str, plugins: 
     if far:
         warnings.append(_warning(far, own, data, split))
     known = {id for name in ("train", "valid") for id in own.store.splits[name].ids}
-    if seen := len(known.intersection(there.ids)):
+    seen = len(known.intersection(there.ids))
+    if seen and opened.meta.content_sha256 != own.store.meta.content_sha256:
         warnings.append(
             f"{seen} of {len(there)} utterances of {store}, {split}, have ids of the train or valid split of the "
             "run's own data: if they are the same utterances, the run knows them"

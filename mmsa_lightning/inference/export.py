@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmsa_lightning import files
 from mmsa_lightning.data import tokens, vocabularies
 from mmsa_lightning.data.datamodule import StoreDataModule
+from mmsa_lightning.data.missing import read as missing_of
 from mmsa_lightning.data.tokenize import each, is_repeated
 from mmsa_lightning.data.utterances import moments
 from mmsa_lightning.errors import UserError
@@ -165,7 +166,7 @@ def _about(
     tokenizer: Any | None,
     code: Path | None,
 ) -> About:
-    meta, missing = data.store.meta, config["missing"]
+    meta, missing = data.store.meta, missing_of(config["missing"])
     several = len(records) > 1
     vocabulary = None
     if encoder is not None:
@@ -189,8 +190,8 @@ def _about(
         standardized=data.standardize,
         text_encoder=Path(text_encoder(config, data) or "").name or None,
         vocabulary=vocabulary,
-        missing=missing["mode"] if missing["train"] != "none" else None,
-        absent=missing["absent"],
+        missing=missing.mode if missing.applies("train") else None,
+        absent=missing.absent,
         members=[
             Member(
                 weights=f"model-{record['seed']}.safetensors" if several else "model.safetensors",

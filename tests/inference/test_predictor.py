@@ -156,6 +156,13 @@ def test_steps_of_a_model_without_text_are_as_many_of_each(packed: Callable[...,
     assert np.isfinite(found.sentiment).all()
 
 
+def test_what_was_trained_to_miss_nothing_refuses_what_lacks_a_modality(packed: Callable[..., Predictor]) -> None:
+    model = packed("self_mm", "bert", "missing.train=same")
+    assert model.about.missing is None
+    with pytest.raises(UserError, match="was not trained to miss any"):
+        model.predict(["a text alone"])
+
+
 @pytest.mark.parametrize("absent", ["zeros", "learnt"])
 def test_a_missing_modality_is_what_training_made_of_it(
     packed: Callable[..., Predictor], trained: Callable[..., Path], store: Path, absent: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +63,20 @@ def test_a_video_gets_what_its_utterance_in_the_store_gets(packed: Path, folder:
     alone = predicted(packed, tmp_path / "new.mp4", tmp_path / "one.csv")
     assert list(alone) == ["new$_$0"]
     assert alone["new$_$0"] == pytest.approx(from_store["v4$_$0"], abs=0.1)
+
+
+@pytest.mark.slow
+def test_the_command_that_extract_names_next_predicts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(folder / "v4.mp4", tmp_path)
+    (tmp_path / "list.csv").write_text("id,video,text\nv4$_$0,v4.mp4,great\n")
+    monkeypatch.chdir(tmp_path)
+    main(["data", "extract", "list.csv", "--out", "features", "--vision", "none"])
+    following = capsys.readouterr().out.splitlines()[-1].removeprefix("next: mmsa ")
+    main(shlex.split(following.replace("MODEL", str(folder / "aligned.zip"))))
+    with Path("predictions.csv").open(newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ["v4$_$0"]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,7 @@ def test_the_best_settings_on_validation_become_a_file(
     best = configs[min(results, key=lambda run: results[run]["valid"]["mae"])]
     text = path.read_text()
     assert "tuned=lmf_mosi" in text and str(tmp_path) not in text
+    assert re.search(r"^# python train.py model=lmf data=demo .*\btext=features .*tuned=lmf_demo_own$", text, re.M)
     assert f"{min(found['valid']['mae'] for found in results.values()):.4f}" in text
     searched = [word for word in own if not word.startswith("tuned=")]
     made = composed("model=lmf", *searched, f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "tuned=lmf_demo_own")
