@@ -41,6 +41,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.models.layers.attention import scaled_attention
 from mmsa_lightning.models.layers.dropout import Dropout
 from mmsa_lightning.models.layers.encoders import nonverbal, text_reader
 from mmsa_lightning.models.layers.precision import full
@@ -293,7 +294,7 @@ class CrossmodalAttention(nn.Module):
             for steps in (self.query(target), self.key(source), self.value(source))
         )
         p = self.dropout if self.training else 0.0
-        read = F.scaled_dot_product_attention(q, k, v, mask.unsqueeze(1), dropout_p=p)
+        read = scaled_attention(q, k, v, mask.unsqueeze(1), p)
         return self.out(read.transpose(1, 2).flatten(2))
 
 

@@ -7,7 +7,6 @@ pads only sequences of like length, so that its time and memory, too, follow eac
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +17,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from mmsa_lightning.batch import Padded
-from mmsa_lightning.models.layers.dropout import dropout
+from mmsa_lightning.models.layers.attention import scaled_attention
 from mmsa_lightning.models.layers.groups import like_lengths
-from mmsa_lightning.models.layers.precision import full
 
 NAME = "packed"
 TILE = 32  # tokens
@@ -195,26 +193,7 @@ def _within(
         allowed = allowed & (near | ~mask[:, None, :queries, None])
     if bias is not None:
         bias = bias[:, :, :queries, :keys]
-    return _attend(query, key, value, allowed, p, bias).transpose(1, 2)
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, p: float, bias: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention over (batch, heads, time, width); the scores are (batch, heads, time, time)."""
-    if p == 0 or query.device.type != "cpu":
-        mask = allowed if bias is None else bias.to(query.dtype).masked_fill(~allowed, float("-inf"))
-        return nn.functional.scaled_dot_product_attention(query, key, value, mask, p)
-    # With dropout, torch's own also takes single steps on a CPU, and draws its random numbers more slowly. In bfloat16
-    # softmax would lose more time than the products gain, and have kernels written for every length that is new.
-    with torch.autocast("cpu", enabled=False):
-        query, key, value = full(query), full(key), full(value)
-        added = (query.new_zeros(()) if bias is None else full(bias)).masked_fill(~allowed, float("-inf"))
-        scores = torch.baddbmm(
-            added.expand(*query.shape[:2], -1, -1).flatten(0, 1),
-            query.flatten(0, 1),
-            key.flatten(0, 1).transpose(1, 2),
-            alpha=1 / math.sqrt(query.shape[-1]),
-        )
-        return dropout(scores.softmax(dim=-1).unflatten(0, query.shape[:2]), p, training=True) @ value
+    return scaled_attention(query, key, value, allowed, p, bias).transpose(1, 2)
 
 
 class RelativeAttention(nn.Module):

@@ -8,17 +8,7 @@ import torch
 from torch import Tensor
 
 from mmsa_lightning.batch import Batch, Padded
-from mmsa_lightning.models.layers.packing import Packing, _attend, attend, whole_tiles
-
-
-@pytest.mark.parametrize("biased", [False, True])
-def test_attention_with_dropout_is_that_without_but_for_what_is_dropped(biased: bool) -> None:
-    torch.manual_seed(0)
-    query, key, value = torch.randn(3, 4, 2, 6, 5, dtype=torch.double).unbind()
-    allowed = (torch.arange(6) < torch.tensor([6, 1, 3, 5])[:, None])[:, None, None]
-    bias = torch.randn(1, 2, 6, 6, dtype=torch.double) if biased else None
-    plain, nearly = (_attend(query, key, value, allowed, p, bias) for p in (0.0, 1e-9))
-    torch.testing.assert_close(nearly, plain, rtol=0, atol=1e-8)
+from mmsa_lightning.models.layers.packing import Packing, attend, whole_tiles
 
 
 def test_packing_and_unpacking(batch: Batch) -> None:
