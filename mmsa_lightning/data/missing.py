@@ -174,7 +174,7 @@ class Masks:
         return [not stays.get(m, True) for m in MODALITIES]
 
     def _modalities(self, id: str, epoch: int, modalities: list[str]) -> dict[str, bool]:
-        if self.missing.present is not None:
+        if self.missing.present is not None and self.split != "train":
             return {m: m in self.missing.present for m in modalities}
         drawn = {m: self._uniform(id, m, epoch, 3) for m in modalities}
         stays = {m: bool(u[2] >= self._rate(u)) for m, u in drawn.items()}

@@ -27,7 +27,7 @@ class ULGM(LabelGenerator):
         feature_widths: of ``fusion`` and each auxiliary task.
         positive: which labels make the positive centre: ``>`` (MMSA since 2022-01) or ``>=`` (Self-MM, and MMSA when it
             published its Self-MM row) zero. The negative centre is always of labels < 0.
-        limit: generated labels are clamped to [-limit, limit].
+        limit: what a label is moved towards is clamped to [-limit, limit], as in the references.
 
     Raises:
         ValueError: an unknown ``positive``, a ``limit`` that is not above 0.

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from mmsa_lightning.batch import Batch
+from mmsa_lightning.data import ragged
 from mmsa_lightning.data.datamodule import StoreDataModule
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import SPLITS, Meta, Split, Store, write
+from mmsa_lightning.data.utterances import moments
 from mmsa_lightning.errors import UserError
 
 COUNTS = {"train": 50, "valid": 11, "test": 13}
@@ -313,3 +315,12 @@ def test_batch_sizes_below_1_and_negative_workers_are_errors(path: Path, wrong: 
     module(path, batch_size=1, eval_batch_size=1)
     with pytest.raises(ValueError, match="at least 1"):
         module(path, **wrong)
+
+
+def test_moments_of_several_blocks_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(i, 1 + i, (4, 3)).astype(np.float32) for i in range(6)]
+    monkeypatch.setattr(ragged, "BLOCK", 2 * arrays[0].nbytes)
+    mean, std = moments(Loaded(arrays))
+    np.testing.assert_allclose(mean, np.concatenate(arrays).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(std, np.concatenate(arrays).std(axis=0), rtol=1e-5)

@@ -342,3 +342,22 @@ def test_what_the_data_cannot_miss_is_said(path: Path) -> None:
         module(path, Missing(mode="modality", rate=0.5), modalities=["audio"])
     with pytest.raises(UserError, match=r"missing.grid.text=5: .* of 19 steps"):
         module(path, Missing(rate=0.5, draw="reference", grid={"text": 5}))
+
+
+def test_a_training_batch_says_what_is_dropped_in_its_own_epoch(path: Path) -> None:
+    data = module(path, Missing(mode="modality", train="uniform", present=("text",)))  # present is of valid and test
+    told = []
+    for epoch in (0, 1, 2):
+        for batch in loader(data, "train", epoch):
+            assert batch.dropped is not None and batch.audio is not None
+            told.append(batch.dropped[:, 1])
+            assert torch.equal(told[-1], ~batch.audio.values.flatten(1).any(dim=1))
+    assert 0 < torch.cat(told).double().mean() < 1
+
+
+@pytest.mark.parametrize("odd", [None, *SPLITS])
+def test_blocks_are_drawn_by_modality_where_one_split_is_not_aligned(tmp_path: Path, odd: str | None) -> None:
+    meta = Meta("made", "table", "x.csv", "0" * 64, None, False, "bert-base-uncased", [])
+    write(tmp_path / "x.h5", {name: make_split(name, aligned=name != odd) for name in SPLITS}, meta)
+    masks = module(tmp_path / "x.h5", Missing(mode="block", rate=0.5)).split("test").masks
+    assert masks is not None and masks.aligned == (odd is None)

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from mmsa_lightning.data import ragged
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import SPLITS, Meta, Split, Store, write
 from mmsa_lightning.errors import UserError
@@ -48,9 +49,9 @@ def test_what_is_written_is_read(path):
         assert (found.ids, found.raw_text) == (expected.ids, expected.raw_text)
         np.testing.assert_array_equal(found.label, expected.label)
         np.testing.assert_array_equal(found.unimodal["audio"], expected.unimodal["audio"])
-        for sequence, ragged in expected.sequences.items():
+        for sequence, steps in expected.sequences.items():
             for row in range(4):
-                np.testing.assert_array_equal(found.sequences[sequence][row], ragged[row])
+                np.testing.assert_array_equal(found.sequences[sequence][row], steps[row])
     assert store.dims == {"tokens": None, "audio": 5}
     assert store.modalities == ["text", "audio"]
 
@@ -290,3 +291,13 @@ def test_a_cut_off_store_is_a_user_error(path):
 def test_no_store_says_how_to_make_one(tmp_path):
     with pytest.raises(UserError, match="make one with: mmsa data import"):
         Store(tmp_path / "x.h5")
+
+
+def test_what_is_written_in_several_blocks_is_read_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(ragged, "BLOCK", 200)
+    splits = {name: make_split(20, seed) for seed, name in enumerate(SPLITS)}
+    write(tmp_path / "x.h5", splits, make_meta())
+    for name, split in Store(tmp_path / "x.h5").splits.items():
+        for sequence, steps in split.sequences.items():
+            for i, expected in enumerate(splits[name].sequences[sequence]):
+                np.testing.assert_array_equal(steps[i], expected)

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,7 @@ from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.inference import predictor
 from mmsa_lightning.inference.about import Modality
 from mmsa_lightning.inference.export import package
-from mmsa_lightning.inference.inputs import Reader, Utterance
+from mmsa_lightning.inference.inputs import SPLIT, Reader, Utterance
 from mmsa_lightning.inference.predictor import Predictor
 
 
@@ -291,3 +293,22 @@ def _flat(split: Split) -> Loaded:
     """Its audio, the first real step of each utterance on all of its steps."""
     audio = split.sequences["audio"]
     return Loaded([np.repeat(audio[i][1:2], len(audio[i]), axis=0) for i in range(len(audio))])
+
+
+def test_what_text_gets_of_attention_by_hand() -> None:
+    """The mean over all attention to text of what each step gets, and the shares of words, without [CLS] and [SEP]."""
+    own = np.array([[0.1, 0.6, 0.2, 0.1], [0.3, 0.2, 0.4, 0.1], [0, 1, 0, 0], [0, 0, 1, 0]])
+    other = np.array([[0.2, 0.2, 0.4, 0.2], [0.0, 0.4, 0.4, 0.2]])
+    found = predictor._over_text({"text": own, "audio<-text": other, "text<-audio": np.full((4, 2), 0.5)})
+    np.testing.assert_allclose(found, [0.1, 0.375, 0.4, 0.125])
+    words = predictor._words([np.array([0.1, 0.3, 0.2, 0.3, 0.1])], ["[CLS]", "play", "##ing", "on", "[SEP]"])
+    assert dict(words) == pytest.approx({"playing": 0.625, "on": 0.375})
+
+
+def test_text_that_is_left_out_keeps_its_marks_and_is_said_to_be_gone() -> None:
+    split = Split(["a"], np.zeros(1), {"tokens": Loaded([np.array([101, 7, 8, 102])])})
+    inputs: Any = SimpleNamespace(splits={SPLIT: split}, dropped=np.zeros((1, 3), bool))
+    model: Any = SimpleNamespace(about=SimpleNamespace(vocabulary=SimpleNamespace(unknown=100)))
+    left, dropped = Predictor._left_out(model, inputs, "text")
+    assert left.sequences["tokens"][0].tolist() == [101, 100, 100, 102]
+    assert dropped is not None and dropped.tolist() == [[True, False, False]] and not inputs.dropped.any()

@@ -301,3 +301,28 @@ def test_it_attends_where_it_has_weights_to_tell(batch: Batch, tiny_bert: str, b
     model = build(tiny_bert, bi=bi, uni=uni).eval()
     assert model.attends == bool(model(batch, return_attention=True).attention)
     assert not build(tiny_bert, level="utterance").attends
+
+
+@pytest.mark.parametrize("pooling", ["cls", "attention"])
+@pytest.mark.parametrize("values", ["target", "source"])
+@torch.no_grad()
+def test_other_poolings_pool_what_was_attended_to(batch: Batch, tiny_bert: str, pooling: str, values: str) -> None:
+    model = build(tiny_bert, pooling=pooling, values=values).eval()
+    h = {m: model.project[m](model.encoders[m](batch.sequence(m))) for m in DIMS}
+    mask = {m: batch.sequence(m).mask for m in DIMS}
+    parts = [model.pool_projected[m](h[m], mask[m]) for m in DIMS]
+    for m in DIMS:
+        others = [s for s in DIMS if s != m]
+        scores = [(h[m] @ h[s].transpose(1, 2)).masked_fill(~mask[s][:, None], -torch.inf) for s in others]
+        read = [a.softmax(-1) @ h[m if values == "target" else s] for a, s in zip(scores, others, strict=True)]
+        parts.append(model.pool_attended[m](torch.cat(read, dim=-1), mask[m]))
+    expected = model.head(torch.relu(model.fusion[1](torch.cat(parts, dim=-1)))).squeeze(-1)
+    torch.testing.assert_close(model(batch).prediction, expected)
+
+
+@torch.no_grad()
+def test_attention_that_is_told_of_is_that_of_training(batch: Batch, tiny_bert: str) -> None:
+    model = build(tiny_bert)
+    trained, told = (model.train(mode)(batch, return_attention=True).attention for mode in (True, False))
+    assert trained and told
+    torch.testing.assert_close(told, {name: trained[name] for name in told})

@@ -114,3 +114,11 @@ def test_they_come_closer_to_a_modalitys_own_truth_than_the_multimodal_label() -
     made = mixed(torch.from_numpy(label), held_out(torch.from_numpy(x), torch.from_numpy(label)))
     near, far = (np.corrcoef(y, truth)[0, 1] for y in (made.numpy(), label))
     assert near > far + 0.05
+
+
+def test_landmarks_are_of_all_utterances_in_whatever_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neighbours of a split are often of one video, and alike."""
+    x = np.sort(np.random.default_rng(0).uniform(-6, 6, (200, 1)), axis=0)
+    y = np.sin(x[:, 0])
+    monkeypatch.setattr(crossfit, "LANDMARKS", 40)
+    assert np.abs(held_out(torch.from_numpy(x), torch.from_numpy(y)).numpy() - y).mean() < 0.05

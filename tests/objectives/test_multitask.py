@@ -249,3 +249,15 @@ def test_a_state_of_an_earlier_version_is_read() -> None:
     again = make(TRUTH)
     again.load_state_dict(old)
     assert torch.equal(again.generated_labels()["text"], TRUTH + 0.5)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_ratios_without_detach_take_part_in_the_gradient(batch: Batch, detach: bool) -> None:
+    """Of losses 1 and 3, so that dL / dL_m is 1/4, or (2 · 1 · 4 - 10) / 16."""
+    n = len(batch)
+    objective = MultiTask(tanh_weight=False, ratio_weight=True, detach_ratio=detach, positive=">", limit=3.0)
+    objective.setup(batch.label, {"fusion": 4, "text": 3})
+    prediction = (batch.label + 1).requires_grad_()
+    out = ModelOutput(prediction, {"text": batch.label + 3}, {"fusion": torch.ones(n, 4), "text": torch.ones(n, 3)})
+    objective(out, batch, 1).total.backward()
+    torch.testing.assert_close(prediction.grad, torch.full((n,), (1 / 4 if detach else -2 / 16) / n))

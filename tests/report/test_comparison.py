@@ -80,3 +80,10 @@ def test_any_row_can_be_the_one_that_is_tested(row: MakeRow):
     assert differences == {"a": -25, "b": None, "full": -50}
     with pytest.raises(UserError, match="--against c: the rows are a; b; full"):
         Comparison(rows, against="c")
+
+
+def test_the_best_has_the_highest_of_what_is_not_an_error(row: MakeRow) -> None:
+    """All labels are 0, of which a prediction below 0 is wrong."""
+    best = Comparison([row("a", [0.5] * 2, np.full((2, 10), 0.5)), row("b", [0.1] * 2, np.full((2, 10), -0.1))]).best
+    assert (best["mae"][0], best["acc2_has0"][0]) == ("b", "a")
+    assert best["acc2_has0"][1]["b"].value == -100

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmsa_lightning.report import resampling
 from mmsa_lightning.report.resampling import RESAMPLES, counts, sampled_means, sampled_metrics
 from mmsa_lightning.training.protocols import MOSI, PROTOCOLS, Protocol
 
@@ -72,3 +73,20 @@ def test_units():
     (found,) = sampled_means([np.array([[0.25, 0.75]])], 10)
     assert found.times(100).observed == pytest.approx([50])
     np.testing.assert_allclose(found.times(100).drawn, 100 * found.drawn)
+
+
+def test_resamples_of_several_batches_are_others_and_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "_AT_ONCE", 7 * 40)
+    drawn = [*counts(40, 20)]
+    assert [len(batch) for batch in drawn] == [7, 7, 6]
+    assert len(np.unique(np.concatenate(drawn), axis=0)) == 20
+
+
+def test_one_utterance_alone_has_no_correlation() -> None:
+    """Whatever rounding leaves of its variance."""
+    labels = np.array([-1.3, 0.4, 2.1, -0.7, 1.9])
+    alone = (np.concatenate([*counts(5, 3000)]) > 0).sum(axis=1) == 1
+    assert alone.any()
+    for predictions in np.random.default_rng(0).uniform(-3, 3, (20, 5)):
+        (found,) = sampled_metrics(MOSI, [predictions[None]], labels, 3000)
+        assert np.isnan(found["corr"].drawn[0, alone]).all()

@@ -13,6 +13,7 @@ from mmsa_lightning.report.effects import effects
 from mmsa_lightning.report.paper import Printed
 from mmsa_lightning.report.rows import Agreement, Row
 from mmsa_lightning.report.significance import estimate
+from mmsa_lightning.report.wording import short_p
 from mmsa_lightning.training.protocols import MOSI, SIMS
 
 PAPER = {"tfn": Printed("TFN", dict.fromkeys(MOSI.headings, "50.00") | {"acc7": ""}, {"corr": "a misprint"})}
@@ -140,3 +141,16 @@ def test_generated_labels_stand_beside_true_ones_where_there_are_any(row: MakeRo
     assert max(j for _, j in grid.bold) == len(grid.header) - 3  # no row is best in them
     (record,) = (r for r in tables.records(Comparison(rows, PAPER)) if r["metric"] == "generated_text")
     assert (record["row"], record["n"], record["mean"], record["p"]) == ("self_mm", 2, 75, None)
+
+
+def test_the_columns_of_a_record_are_what_they_say(row: MakeRow) -> None:
+    rng = np.random.default_rng(0)
+    errors = rng.uniform(size=(3, 50))
+    rows = [
+        row("tfn", [0.4, 0.5, 0.3], errors + rng.normal(0.02, 0.1, size=(3, 50))),
+        row("full", [0.5] * 3, errors + np.array([[0.0], [0.05], [-0.05]])),
+    ]
+    compared = Comparison(rows, PAPER)
+    (record,) = [r for r in tables.records(compared) if (r["row"], r["metric"]) == ("tfn", "mae")]
+    assert (record["std"], record["minus_paper"]) == (10, -10)  # of .4 ± .1 and the paper's .50, times 100
+    assert record["p_holm_utterances"] == short_p(compared.tests["tfn"].corrected_utterances) != record["p_holm"]

@@ -4,6 +4,7 @@ import csv
 import math
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -268,3 +269,46 @@ def test_a_checkpoint_within_an_epoch_is_not_made_of_a_loss_that_is_no_number() 
         finite.on_train_batch_end(trainer, module, outputs, None, 0)
     with pytest.raises(UserError, match=r"total nan\), with utterances b;"):
         finite.on_save_checkpoint(trainer, module, {})
+
+
+@pytest.mark.parametrize(("patience", "over"), [(1, True), (3, False)])
+def test_a_run_that_is_given_more_patience_goes_on(patience: int, over: bool) -> None:
+    trainer, given = L.Trainer(logger=False, enable_checkpointing=False), Patience("valid/mae", patience=patience)
+    given.load_state_dict(Patience("valid/mae", patience=1).state_dict() | {"wait_count": 1, "stopped_epoch": 2})
+    given.on_train_start(trainer, L.LightningModule())
+    assert (trainer.should_stop, given.patience) == (over, patience)
+
+
+def logged(
+    labels: list[float], made: list[float], truth: list[float] | None = None, own: float = 3.0
+) -> dict[str, float]:
+    """What is logged of labels that an objective with the limit ``own`` made of text."""
+    found: dict[str, float] = {}
+    objective = SimpleNamespace(limit=own, generated_labels=lambda: {"text": torch.tensor(made)})
+    module: Any = SimpleNamespace(objective=objective, log=lambda name, value: found.update({name: float(value)}))
+    trainer: Any = SimpleNamespace(current_epoch=0, is_global_zero=False, loggers=[])
+    truths = {} if truth is None else {"text": np.array(truth, np.float32)}
+    GeneratedLabels(np.array(labels, np.float32), truths, 3.0, Path("x.csv")).on_train_epoch_end(trainer, module)
+    return found
+
+
+def test_a_label_of_zero_has_no_sign_to_lose() -> None:
+    assert logged([1, -1, 0, 2], [-1.0, -1.0, 0.3, 2.0])["ulgm/flipped_text"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-7])
+def test_labels_at_the_objectives_own_limit_are_clamped_ones(off: float) -> None:
+    """To rounding: an average of labels at the limit may lie below it."""
+    assert logged([1, -1, 1, 1], [0.5 - off, off - 0.5, 0.2, 0.1], own=0.5)["ulgm/clamped_text"] == 0.5
+
+
+def test_the_error_is_of_what_is_known() -> None:
+    assert logged([1, -1, 1], [1.0, -1.0, 1.0], [2.0, math.nan, -2.0])["ulgm/mae_true_text"] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("agreement", "flipped"), [(0.3, 0.6), (-0.1, 0.2)])
+def test_signs_are_lost_by_either_measure(agreement: float, flipped: float, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = GeneratedLabels(np.zeros(3, np.float32), {}, 3.0, Path("x.csv"))
+    trainer: Any = SimpleNamespace(current_epoch=0, is_global_zero=True)
+    labels._warn(trainer, "text", agreement, flipped)
+    assert "have lost their sign" in capsys.readouterr().out

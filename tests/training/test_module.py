@@ -13,6 +13,7 @@ from mmsa_lightning.models.output import ModelOutput
 from mmsa_lightning.objectives.base import Loss, Objective
 from mmsa_lightning.objectives.l1 import L1
 from mmsa_lightning.training.module import SentimentModule
+from mmsa_lightning.training.schedules import build_schedule
 
 
 class Noisy(nn.Module):
@@ -37,11 +38,12 @@ def fit(
     objective: Objective | None = None,
     lr: float = 0.0,
     accumulated: int = 1,
+    schedule: Any = None,
 ) -> SentimentModule:
     def optimizer(model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD([{"params": model.parameters(), "name": "other"}], lr=lr)
 
-    module = SentimentModule(Noisy(), objective or L1(), optimizer, seed)
+    module = SentimentModule(Noisy(), objective or L1(), optimizer, seed, schedule)
     options: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     options |= {"num_sanity_val_steps": 0, "accumulate_grad_batches": accumulated}
     trainer = L.Trainer(max_epochs=epochs, accelerator="cpu", **options)
@@ -155,3 +157,16 @@ def test_evaluation_predicts_in_evaluation_mode_by_position(batch: Batch) -> Non
     logged = module.trainer.callback_metrics
     torch.testing.assert_close(logged["valid/mae"].float(), (1 - batch.label).abs().mean())
     torch.testing.assert_close(logged["train/loss"], (5 - batch.label).abs().mean())
+
+
+def test_a_plateau_is_one_of_the_validation_mae(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, step = [], torch.optim.lr_scheduler.ReduceLROnPlateau.step
+
+    def seeing(self: Any, value: float) -> None:
+        seen.append(value)
+        step(self, value)
+
+    monkeypatch.setattr(torch.optim.lr_scheduler.ReduceLROnPlateau, "step", seeing)
+    settings = {"name": "plateau", "factor": 0.5, "patience": 0}
+    module = fit([batch], 2, 1, lr=0.1, schedule=lambda optimizer, steps: build_schedule(optimizer, steps, settings))
+    assert len(seen) == 2 and seen[-1] == float(module.trainer.callback_metrics["valid/mae"])

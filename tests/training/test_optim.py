@@ -294,3 +294,10 @@ def test_decay_taken_from_self_mm_stands_beside_a_mean(name: str, data: str) -> 
             assert optim["weight_decay"] == pytest.approx(expected)
         elif name != "mult" or optim is ours:
             assert optim["weight_decay"]["bert"] == pytest.approx(expected["bert"])
+
+
+def test_one_rate_above_those_of_fine_tuning_is_enough() -> None:
+    model = nn.ModuleDict({"encoders": nn.ModuleDict({"audio": nn.Linear(2, 2)}), "head": nn.Linear(2, 1)})
+    low = dict.fromkeys(GROUPS, 5e-5)
+    assert rates_of_fine_tuning(model, low) is not None
+    assert rates_of_fine_tuning(model, low | {"other": 1e-3}) is None

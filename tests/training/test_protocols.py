@@ -12,7 +12,17 @@ from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error
 
 from mmsa_lightning.training.metrics import sentiment_metrics
-from mmsa_lightning.training.protocols import LOWER_IS_BETTER, MOSI, OTHER, PROTOCOLS, SIMS, Protocol, corr
+from mmsa_lightning.training.protocols import (
+    LOWER_IS_BETTER,
+    MOSI,
+    OTHER,
+    PROTOCOLS,
+    SIMS,
+    Protocol,
+    bounds,
+    classes,
+    corr,
+)
 
 # ----------------------------------------------------------------------------------------------------- MOSI and MOSEI
 
@@ -206,3 +216,22 @@ def test_what_is_shown_is_measured(protocol: Protocol) -> None:
     assert set(LOWER_IS_BETTER) <= set(protocol.headings)
     empty = torch.zeros(0).double()
     assert all(function(empty, empty).isnan() for function in protocol.metrics.values())
+
+
+def test_bounds_of_metrics() -> None:
+    assert (bounds("mae"), bounds("corr"), bounds("acc7")) == ((0, math.inf), (-1, 1), (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        (-0.9, ["negative", "negative", "negative"]),
+        (-0.4, ["negative", "negative", "weakly negative"]),
+        (0.0, ["negative", "neutral", "neutral"]),
+        (0.05, ["positive", "neutral", "neutral"]),
+        (0.4, ["positive", "positive", "weakly positive"]),
+        (0.9, ["positive", "positive", "positive"]),
+    ],
+)
+def test_classes_of_ch_sims_have_their_names(prediction: float, expected: list[str]) -> None:
+    assert list(classes("sims", prediction).values()) == expected

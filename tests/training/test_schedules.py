@@ -54,3 +54,9 @@ def test_plateau_waits_for_its_patience_and_takes_the_best_as_the_mark() -> None
 def test_a_wrong_option_is_named(options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_schedule(optimizer(), 10, options)
+
+
+def test_a_plateau_counts_a_gain_of_more_than_a_hundredth_of_a_percent() -> None:
+    sgd = optimizer()
+    schedule = build_schedule(sgd, 10, {"name": "plateau", "factor": 0.5, "patience": 0})
+    assert rates(schedule, sgd, 1.0, 0.999, 0.998, 0.99795) == [0.8, 0.8, 0.8, 0.8, 0.4]

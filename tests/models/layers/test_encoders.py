@@ -6,6 +6,7 @@ from reference import lstm
 
 from mmsa_lightning.batch import Batch
 from mmsa_lightning.experiment.candidate import longer
+from mmsa_lightning.models.layers import encoders
 from mmsa_lightning.models.layers.encoders import LSTMEncoder, text_reader
 from mmsa_lightning.models.layers.text_encoder import TextEncoder
 
@@ -71,3 +72,17 @@ def test_lstm_drops_out_between_its_layers_in_training(batch: Batch) -> None:
     assert not torch.equal(encoder(batch.audio), encoder(batch.audio))
     encoder.eval()
     assert torch.equal(encoder(batch.audio), encoder(batch.audio))
+
+
+@pytest.mark.filterwarnings("ignore:dropout option adds dropout")
+@pytest.mark.parametrize(("layers", "between"), [(1, 0), (2, 1), (3, 2)])
+def test_dropout_is_between_layers(batch: Batch, monkeypatch: pytest.MonkeyPatch, layers: int, between: int) -> None:
+    calls: list[tuple[float, bool]] = []
+
+    def dropout(x: torch.Tensor, p: float, training: bool) -> torch.Tensor:
+        calls.append((p, training))
+        return x
+
+    monkeypatch.setattr(encoders, "dropout", dropout)
+    LSTMEncoder(5, 4, layers=layers, dropout=0.5)(batch.audio)
+    assert calls == [(0.5, True)] * between
