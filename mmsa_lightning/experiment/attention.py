@@ -45,7 +45,7 @@ def attention_maps(
         batch = utterances[[i]].to(device)  # alone, so that nothing is padded
         with torch.no_grad():
             output = model(batch, return_attention=True)
-        steps = {m: pieces.of(i, int(batch.sequence(m).lengths[0])) for m in data.dims}
+        steps = {m: pieces.of(i, m, int(batch.sequence(m).lengths[0])) for m in data.dims}
         weights = {name: [[round(w, 4) for w in row] for row in a[0].tolist()] for name, a in output.attention.items()}
         label, prediction = round(float(stored.label[i]), 4), round(float(output.prediction[0]), 4)
         about = {"id": stored.ids[i], "split": split, "label": label, "prediction": prediction}
@@ -87,19 +87,22 @@ class _Pieces:
     def __init__(self, data: StoreDataModule, split: str) -> None:
         from mmsa_lightning.data.vocabularies import tokenizer_of
 
-        self.tokens = data.store.splits[split].sequences.get("tokens")
+        stored = data.store.splits[split]
+        self.tokens = stored.sequences.get("tokens")
         self.tokenizer = None
+        self.on_tokens: set[str] = set()
         name = data.store.meta.vocabulary
         if self.tokens is not None and name is not None:
+            self.on_tokens = {m for m, sequence in data.sequences.items() if stored.aligned(["tokens", sequence])}
             try:
                 self.tokenizer = tokenizer_of(name)
             except UserError:  # not on this machine: numbers will do
                 return
 
-    def of(self, i: int, length: int) -> list[str]:
-        """The word pieces of utterance ``i`` where the steps are those of its tokens, else their numbers."""
+    def of(self, i: int, modality: str, length: int) -> list[str]:
+        """The word pieces of utterance ``i`` where the steps of a modality are those of tokens, else their numbers."""
         from mmsa_lightning.data.tokenizers import shown
 
-        if self.tokenizer is not None and self.tokens is not None and len(self.tokens[i]) == length:
+        if self.tokenizer is not None and self.tokens is not None and modality in self.on_tokens:
             return shown(self.tokenizer, self.tokens[i])
         return [str(step) for step in range(1, length + 1)]

@@ -76,7 +76,7 @@ def _table(curves: Sequence[Curve], mode: str, data: str) -> Grid:
         what = f"mean over {', '.join(curves[0].at)}"
     else:
         what = "AUILC over the rates 0 to 1 in steps of 0.1"
-    seeds, masks = (sorted({draw[i] for curve in curves for draw in curve.draws} - {""}) for i in (0, 1))
+    seeds, masks = (sorted({draw[i] for curve in curves for draw in curve.draws} - {""}, key=int) for i in (0, 1))
     title = (
         f"{data}, {curves[0].errors.shape[2]} test utterances where {WHAT[mode]}: {what}; mean ± sample standard "
         f"deviation over n draws of seeds {_listed(seeds)}"

@@ -105,7 +105,7 @@ def intervals_grids(found: Comparison) -> list[Grid]:
     """The 95 % intervals of the means and, of several rows, of their differences to the best of each metric."""
     headings = found.rows[0].protocol.headings
     labels = {name: _label(name, found.paper) for name in found.names}
-    means = [[label, *(interval(found.means[name][m], ".1f") for m in headings)] for name, label in labels.items()]
+    means = [[label, *(interval(found.means[name][m], "z.1f") for m in headings)] for name, label in labels.items()]
     title = f"95 % intervals of the means, over {resampled(found.fewest)}."
     grids = [Grid(title, ["", *headings.values()], means)]
     if len(labels) > 1:
@@ -121,7 +121,7 @@ def intervals_grids(found: Comparison) -> list[Grid]:
 def _minus(best: tuple[str, dict[str, Estimate]] | None, row: str) -> str:
     if best is None:
         return ""
-    return "best" if row == best[0] else interval(best[1][row], "+.1f")
+    return "best" if row == best[0] else interval(best[1][row], "+z.1f")
 
 
 def tests_grid(found: Comparison) -> Grid | None:

@@ -16,16 +16,16 @@ def spread(figure: Figure) -> str:
     """Mean ± standard deviation, as far as they are defined."""
     if math.isnan(figure.mean):
         return "undefined"
-    mean = _minus(f"{figure.mean:.2f}")
+    mean = _minus(f"{figure.mean:z.2f}")
     return mean if math.isnan(figure.std) else f"{mean} ± {figure.std:.2f}"
 
 
 def signed(value: float) -> str:
     """To two places, with its sign, as far as it is defined."""
-    return "undefined" if math.isnan(value) else _minus(f"{value:+.2f}")
+    return "undefined" if math.isnan(value) else _minus(f"{value:+z.2f}")
 
 
-def interval(found: Estimate, form: str = "+.2f") -> str:
+def interval(found: Estimate, form: str = "+z.2f") -> str:
     """The 95 % interval, as far as it is defined; by default that of a difference, with signs and to two places."""
     return "undefined" if math.isnan(found.low) else _minus(f"{found.low:{form}} to {found.high:{form}}")
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -424,3 +426,14 @@ def test_texts_that_are_blank_are_told_of(layouts):
     source.splits["train"].raw_text[1] = ""
     source.splits["test"].raw_text[2] = " \t"
     assert "text: train_video$_$1, test_video$_$2 have no text" in clean(source).report
+
+
+def test_an_utterance_of_zeros_keeps_its_steps_where_features_lie_on_the_words(layouts: Any) -> None:
+    source, pieces = words_source(layouts)
+    source.aligned = False
+    source.splits["train"].features["audio"].values[1][:] = 0
+    cleaned = clean(source, pieces)
+    assert cleaned.aligned
+    assert "audio: 1 utterances are empty or zero throughout, kept as zeros" in cleaned.report
+    sequences = cleaned.splits["train"].sequences
+    assert sequences["audio"].lengths.tolist() == sequences["tokens"].lengths.tolist()

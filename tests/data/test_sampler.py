@@ -127,3 +127,10 @@ def test_training_goes_on_after_the_batches_that_are_done() -> None:
 def test_evaluation_goes_by_length() -> None:
     order = [i for batch in LengthSampler(LENGTHS, 16) for i in batch]
     assert (np.diff(LENGTHS[order]) >= 0).all()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_batch_that_is_left_over_comes_anywhere_in_an_epoch(order: str) -> None:
+    """229 leave 5 over: one of 29 batches, which are shuffled."""
+    places = {[len(batch) for batch in batches(epoch, order=order)].index(5) for epoch in range(100)}
+    assert len(places) > 20

@@ -107,3 +107,15 @@ def test_records_come_back_from_the_run(data: DemoDataModule, tmp_path: Path) ->
     write(tmp_path, [records[0] | {"weights": {}}])
     assert read(tmp_path) == []
     assert headline(records[0]).startswith(f"{data.store.splits['valid'].ids[2]} (label ")
+
+
+@pytest.mark.parametrize("more", [0, 2])
+def test_steps_that_are_not_those_of_tokens_have_numbers(data: DemoDataModule, more: int) -> None:
+    """Also of an utterance that has as many of both by chance."""
+    stored = data.store.splits["test"]
+    n = len(stored.sequences["tokens"][0])
+    steps = [n + more, *(length + 1 for length in stored.sequences["tokens"].lengths[1:])]
+    stored.sequences["audio"] = Loaded([np.ones((k, 5), np.float32) for k in steps])
+    (record,) = attention_maps(Even(), data, "test", [0])
+    assert record["steps"]["audio"] == [str(step) for step in range(1, n + more + 1)]
+    assert record["steps"]["text"][0] == "[CLS]"

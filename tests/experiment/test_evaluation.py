@@ -372,3 +372,26 @@ def test_the_command(
     with pytest.raises(SystemExit) as end:
         cli.main([*words, "--store", str(tmp_path / "none.h5")])
     assert end.value.code == 2 and capsys.readouterr().err.startswith("error: no store at ")
+
+
+def test_a_run_knows_its_train_split_too(fresh: Path, store: Path, tmp_path: Path) -> None:
+    other = changed(store, tmp_path / "other.h5", with_sequence("audio", lambda values: values * 1.01))
+    warnings = evaluate(fresh, other, "train", "run") or []
+    assert [line for line in warnings if line.startswith("40 of 40 utterances")]
+    assert [row["seen"] for row in rows(fresh / "evaluation.csv")] == ["40"]
+
+
+def test_predictions_are_not_put_on_a_scale_where_the_runs_own_was_only_found(
+    fresh: Path, store: Path, tmp_path: Path
+) -> None:
+    guessed = changed(store, tmp_path / "guessed.h5", lambda split: split, range_found=True)
+    wide = changed(store, tmp_path / "wide.h5", lambda split: split, label_range=[-5.0, 5.0])
+    config = fresh / "config.yaml"
+    kept = config.read_text()
+    config.write_text(kept.replace(str(store), str(guessed)))
+    try:
+        warnings = evaluate(fresh, wide, "test", "run") or []
+    finally:
+        config.write_text(kept)
+    assert [line for line in warnings if "guessed.h5: nobody said which labels there can be" in line]
+    assert rows(fresh / "evaluation.csv")[0]["ratio"] == "1.0"

@@ -70,3 +70,35 @@ def test_commit_is_that_of_this_checkout() -> None:
     if head.returncode:
         pytest.skip("the tests do not run in a git checkout")
     assert (result.git_commit() or "").removesuffix("-dirty") == head.stdout.strip()
+
+
+def test_the_summary_has_valid_and_test_in_their_own_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result.print_summary(KNOWN | {"valid": {"mae": 0.25}, "test": {"mae": 0.75}}, tmp_path)
+    printed = capsys.readouterr().out.splitlines()
+    head = next(line for line in printed if "valid" in line)
+    (line,) = (line for line in printed if "mae" in line)
+    assert head.index("valid") < head.index("test") and line.index("0.2500") < line.index("0.7500")
+
+
+def test_the_commit_tells_of_changes_and_is_not_that_of_a_checkout_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        own = ["-c", "user.name=x", "-c", "user.email=x@x", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", "-C", str(tmp_path), *own, *arguments], check=True, capture_output=True)
+
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(result, "PACKAGE", package)
+    git("init")
+    git("commit", "--allow-empty", "-m", "somebody's own")
+    assert result.git_commit() is None
+    git("add", ".")
+    git("commit", "-m", "the package")
+    clean = result.git_commit()
+    assert clean is not None and len(clean) == 40
+    (package / "__init__.py").write_text("changed = True\n")
+    assert result.git_commit() == f"{clean}-dirty"

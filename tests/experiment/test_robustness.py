@@ -19,6 +19,7 @@ from mmsa_lightning.experiment import result
 from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.experiment.result import RATES
 from mmsa_lightning.experiment.robustness import conditions, evaluate, predictions
+from mmsa_lightning.training.protocols import PROTOCOLS, SIMS
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +124,36 @@ def test_a_model_of_one_rate_is_measured_there() -> None:
 def test_one_modality_has_no_subsets() -> None:
     assert {mode for mode, *_ in at(Missing(), ["text"])} == {"frames", "block"}
     assert [a for mode, a, *_ in at(Missing(train="uniform")) if mode == "modality"] == ["text", "audio", "text+audio"]
+
+
+def test_what_goes_missing_is_what_a_condition_says() -> None:
+    for condition in conditions(Missing(), ["text", "audio"], [4, 5]):
+        missing = condition.missing
+        assert missing.mode == condition.mode
+        if condition.mode == "modality":
+            assert "+".join(missing.present or ()) == condition.at
+        else:
+            assert (str(missing.rate), missing.seed) == (condition.at, condition.mask_seed)
+    own = [c.missing for c in conditions(Missing(mode="block", rate=0.3, train="same"), ["text"], [4, 5])]
+    assert [(missing.mode, missing.rate, missing.seed) for missing in own] == [("block", 0.3, 4), ("block", 0.3, 5)]
+
+
+def test_a_block_is_not_single_frames(run: Path) -> None:
+    found = {(r["mode"], r["at"], r["mask_seed"]): r["mae"] for r in rows(run / "robustness.csv")}
+    assert all(found["block", "0.5", seed] != found["frames", "0.5", seed] for seed in "12")
+
+
+def test_errors_are_the_protocols_and_other_masks_are_measured_anew(
+    made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CH-SIMS clips labels and predictions to [-1, 1]."""
+    own = made("clipped")
+    monkeypatch.setitem(PROTOCOLS, "mosi", SIMS)  # by the range of its labels
+    assert evaluate(own, [1])
+    errors = {r["id"]: float(r["frames 0.0"]) for r in rows(own / "robustness_errors.csv")}
+    left = [r for r in rows(own / "predictions.csv") if r["split"] == "test"]
+    label, prediction = (np.array([float(r[name]) for r in left]) for name in ("label", "prediction"))
+    assert np.abs(label).max() > 1
+    expected = np.abs(prediction.clip(-1, 1) - label.clip(-1, 1))
+    np.testing.assert_allclose([errors[r["id"]] for r in left], expected, rtol=0, atol=1e-5)
+    assert evaluate(own, [2]) and {r["mask_seed"] for r in rows(own / "robustness.csv")} == {"2", ""}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
 import warnings
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -19,6 +21,7 @@ import torch
 from safetensors import safe_open
 
 import mmsa_lightning
+from mmsa_lightning.data.store import Store, write
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.evaluation import evaluate
 from mmsa_lightning.experiment.restore import restore
@@ -224,3 +227,30 @@ def test_a_config_that_is_not_as_its_run_left_it_is_one_line(
     for command in (lambda: package([run], tmp_path / "p"), lambda: restore(run)):
         with pytest.raises(UserError, match=r"config\.yaml is not as its run left it"):
             command()
+
+
+def test_a_package_tells_the_figures_of_its_runs(trained: Callable[..., Path], tmp_path: Path) -> None:
+    run = trained("lmf", "bert", "seed=1")
+    record = json.loads((run / "result.json").read_text())
+    (member,) = package([run], tmp_path / "p").members
+    assert (member.valid, member.test) == (record["valid"], record["test"])
+    assert member.valid != member.test
+
+
+def test_features_that_a_run_did_not_standardise_are_read_as_they_are(
+    trained: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
+    run = trained("lmf", "features", "data.standardize=false")
+    package([run], tmp_path / "p")
+    found = mmsa_lightning.load(tmp_path / "p").predict_store(store).sentiment
+    np.testing.assert_allclose(found, list(left(run).values()), rtol=0, atol=1e-6)
+
+
+def test_a_package_tells_whether_text_was_put_in_lower_case(
+    trained: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
+    found = Store(store)
+    write(tmp_path / "lowered.h5", dict(found.splits), replace(found.meta, lower_cased=True))
+    run = trained("lmf", "bert", f"data.path={tmp_path / 'lowered.h5'}")
+    vocabularies = [package([one], tmp_path / "p").vocabulary for one in (run, trained("lmf", "bert", "seed=1"))]
+    assert [vocabulary.lower_cased for vocabulary in vocabularies if vocabulary] == [True, False]

@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import vocabularies
 
 import mmsa_lightning
 from mmsa_lightning.data.ragged import Loaded
 from mmsa_lightning.data.store import Split, Store, write
+from mmsa_lightning.data.tokenizers import tokenizer
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.restore import restore
 from mmsa_lightning.inference import predictor
@@ -312,3 +314,17 @@ def test_text_that_is_left_out_keeps_its_marks_and_is_said_to_be_gone() -> None:
     left, dropped = Predictor._left_out(model, inputs, "text")
     assert left.sequences["tokens"][0].tolist() == [101, 100, 100, 102]
     assert dropped is not None and dropped.tolist() == [[True, False, False]] and not inputs.dropped.any()
+
+
+def test_text_is_put_in_lower_case_where_that_of_training_was(packed: Callable[..., Predictor], tmp_path: Path) -> None:
+    about = packed("lmf", "bert", "modalities=[text]").about
+    assert about.vocabulary is not None
+    both = [*vocabularies.TEXT, *map(str.upper, vocabularies.TEXT)]
+    own = tokenizer(vocabularies.save(tmp_path / "roberta", "roberta", text=both))  # which tells case
+
+    def ids(text: str, lower_cased: bool) -> list[int]:
+        vocabulary = replace(about.vocabulary, lower_cased=lower_cased)
+        inputs = Reader(replace(about, vocabulary=vocabulary), own).read([Utterance("a", text)])
+        return inputs.splits[SPLIT].sequences["tokens"][0].tolist()
+
+    assert ids("SO GREAT", True) == ids("so great", False) != ids("SO GREAT", False)

@@ -63,3 +63,13 @@ def test_a_model_that_is_not_ours_and_a_single_seed_are_one_line(
             beside.main()
         assert stop.value.code == 2 and words in capsys.readouterr().err
         assert not (folder / "difference.csv").exists()
+
+
+def test_each_model_is_over_its_own_seeds(folder: Path) -> None:
+    runs = files.read_rows(folder / "originals_runs.csv")
+    others = [{**run, "model": "lmf", "mae": str(0.5 + int(run["seed"]) / 10)} for run in runs]
+    files.write_rows(folder / "originals_runs.csv", [*runs, *others])
+    beside.main()
+    means = {line["row"]: float(line["mean"]) for line in files.read_rows(folder / "originals.csv")}
+    assert means == pytest.approx({"tfn": 100 * np.mean(THEIRS), "lmf": 60.0}, abs=1e-3)
+    assert {line["n"] for line in files.read_rows(folder / "originals.csv")} == {"3"}

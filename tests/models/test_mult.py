@@ -399,3 +399,15 @@ def test_sizes_that_cannot_be(wrong: dict[str, Any], message: str) -> None:
 def test_one_modality_has_nothing_to_attend_to(modality: str) -> None:
     with pytest.raises(ValueError, match="at least two of text, audio, vision"):
         build({modality: DIMS[modality]})
+
+
+def test_positions_are_not_rounded_in_half_precision() -> None:
+    transformer = build().crossmodal["text<-audio"].eval()
+    seen: list[torch.Tensor] = []
+    transformer.dropout.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    silent = torch.zeros(1, 300, 4, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        transformer(silent, silent, torch.ones(1, 300, 300, dtype=torch.bool))
+    expected = positions(300, 4, torch.device("cpu"), torch.float32)
+    for embedded in seen:
+        torch.testing.assert_close(embedded[0], expected, rtol=0, atol=0)

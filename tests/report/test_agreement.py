@@ -86,3 +86,20 @@ def test_what_is_written(found: list[Course], tmp_path: Path) -> None:
         *("65.0", "25.0"),
     )
     assert float(line["std"]) == pytest.approx(100 * np.std([0.8, 0.5], ddof=1), abs=1e-4)
+
+
+def test_each_modality_has_a_table_and_epochs_of_its_own(trained: Row) -> None:
+    best = {"corr": np.array([0.1, 0.2]), "mae": np.array([0.9, 0.7])}
+    trained.agreement["audio"] = Agreement(best, {"corr": 0.3, "mae": 0.65})
+    for run_dir in trained.run_dirs.values():
+        header, *lines = (run_dir / "metrics.csv").read_text().splitlines()
+        lines = [f"{header},ulgm/corr_true_audio,ulgm/mae_true_audio", *(f"{line},0.15,0.9" for line in lines)]
+        (run_dir / "metrics.csv").write_text("\n".join(lines) + "\n")
+    text, audio = grids(courses([trained]))
+    assert (len(text.rows), len(audio.rows)) == (2, 2)
+    assert audio.title == "Agreement of generated labels with true ones, demo, audio."
+    assert [row[2] for row in text.rows] == ["85.00", "80.00 ± 0.00"]
+    assert audio.rows == [
+        ["the label itself", "", "30.00", "30.00", "30.00", "30.00", "65.00"],
+        ["self_mm", "2", "15.00 ± 0.00", "15.00 (1)", "15.00 ± 7.07", "15.00 ± 0.00", "80.00 ± 14.14"],
+    ]

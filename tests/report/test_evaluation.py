@@ -183,3 +183,10 @@ def test_damage_is_one_line(run: Callable[..., Path], tmp_path: Path, name: str,
     path.write_text(damage(path.read_text()))
     with pytest.raises(UserError, match="is damaged"):
         read_evaluations(find_cells([tmp_path]))
+
+
+def test_the_run_with_the_most_features_far_apart_is_told_of(run: Callable[..., Path], tmp_path: Path) -> None:
+    for seed, far in ((1, "3"), (2, "1")):
+        run("tfn", seed, ({"far": far}, MOSI, 0.5))
+    (table,) = grids(read_evaluations(find_cells([tmp_path])))
+    assert "The means of 3 features lie more than" in table.title

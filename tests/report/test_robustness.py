@@ -15,9 +15,10 @@ from records import MACHINE
 
 from mmsa_lightning.errors import UserError
 from mmsa_lightning.experiment.result import RATES
+from mmsa_lightning.report import wording
 from mmsa_lightning.report.cells import find_cells
 from mmsa_lightning.report.curves import read_curves
-from mmsa_lightning.report.robustness import cost_records, costs, grids, write_robustness
+from mmsa_lightning.report.robustness import AT, cost_records, costs, grids, write_robustness
 from mmsa_lightning.training.protocols import MOSI
 
 UTTERANCES = 6
@@ -271,3 +272,39 @@ def test_errors_are_paired_by_id(run: Callable[..., Path], tmp_path: Path) -> No
     path.write_text("\n".join([header, *lines[1:]]) + "\n")
     with pytest.raises(UserError, match="has other utterances than the runs beside it"):
         read_curves(find_cells([tmp_path]))
+
+
+def test_the_table_of_costs_shows_each_rates_interval_and_the_corrected_p(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    missing = {"mode": "frames", "rate": 0.0, "train": "uniform_half", "draw": "keyed", "absent": "zeros"}
+    for seed, gaps in ((1, 0.53), (2, 0.55), (3, 0.54)):
+        for name, more in (("tfn", 0.0), ("misa", 0.3)):
+            run(name, seed, 0.5 + seed / 1000)
+            run(name, seed, gaps + more * seed, missing=missing)
+    frames = [curve for curve in read_curves(find_cells([tmp_path])) if curve.mode == "frames"]
+    for curve in frames:
+        if curve.complete:
+            curve.errors[:, 5:] -= 0.1
+    (grid,) = (grid for grid in grids(frames, "demo") if grid.title.startswith("MAE where"))
+    found = costs(frames)
+    assert [row[0] for row in grid.rows] == list(found)
+    for row, cells in ((row[0], row[1:]) for row in grid.rows):
+        for place, rate in enumerate(AT):
+            own = found[row][rate]
+            difference, corrected = own.difference, wording.shown_p(own.corrected)
+            shown = [wording.signed(difference.value), wording.interval(difference), corrected]
+            assert cells[3 * place : 3 * place + 3] == shown
+        assert cells[1] != cells[4]
+    assert any(wording.shown_p(own[0.0].difference.p) != wording.shown_p(own[0.0].corrected) for own in found.values())
+
+
+def test_training_on_complete_data_with_other_settings_is_not_held_against(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    missing = {"mode": "frames", "rate": 0.0, "train": "uniform_half", "draw": "keyed", "absent": "zeros"}
+    run("tfn", 1, 0.5, lr=0.1)
+    run("tfn", 1, 0.6, lr=0.2, missing=missing)
+    curves = read_curves(find_cells([tmp_path]))
+    assert {curve.complete for curve in curves} == {None}
+    assert costs([curve for curve in curves if curve.mode == "frames"]) == {}

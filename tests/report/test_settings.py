@@ -40,3 +40,8 @@ def test_without_a_store_it_says_how_to_import_one(tmp_path: Path):
 
 def test_both_tables_are_of_no_other_model():
     assert settings_grid(configs(["model=tfn"]), printed(2)).rows == settings_grid(configs([]), printed(2)).rows
+
+
+def test_of_several_choices_of_data_the_last_counts() -> None:
+    """As Hydra takes it."""
+    assert list(configs(["data=mosei", "data=mosi"])) == ["mosi"]
