@@ -96,10 +96,10 @@ def test_the_learning_rates_and_decays_searched_take_in_what_was_published(data:
 def test_a_plugin_that_is_not_installed_is_named_with_its_extra(override: str, extra: str, tmp_path: Path) -> None:
     (tmp_path / "hydra_plugins").mkdir()
     (tmp_path / "hydra_plugins" / "__init__.py").touch()  # hides the installed ones
+    (tmp_path / "srun").touch(mode=0o755)  # of SLURM, without which nobody needs its plugin
     command = [sys.executable, "train.py", "-m", override]
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
-    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.endswith(f"is not installed: pip install 'mmsa-lightning[{extra}]'\n")
     assert done.stderr.count("\n") == 1
