@@ -34,12 +34,8 @@ from mmsa_lightning.experiment.overrides import composing
 
 FACTOR = 3.0
 PATIENCE = 20  # epochs
-READ = (
-    "data.path",
-    "text",
-    "text_encoder",
-    "modalities",
-)  # what is read, without which the settings are of another run
+# What is read: without it the found settings are those of another run.
+READ = ("data.path", "text", "text_encoder", "modalities")
 SEED = 1  # of the draws: each system's rates get the same factors
 TUNED = Path(__file__).parents[1] / "conf" / "tuned"
 
