@@ -150,14 +150,19 @@ def test_training_with_gaps_is_held_against_training_on_complete_data(run: Calla
     assert not (tmp_path / "out" / "training.csv").exists()
 
 
-def test_what_training_with_gaps_costs_is_corrected_for_the_rows_of_a_rate(
-    run: Callable[..., Path], tmp_path: Path
-) -> None:
+def both_ways(run: Callable[..., Path]) -> None:
+    """Three seeds of two models, trained on complete data and with gaps."""
     missing = {"mode": "frames", "rate": 0.0, "train": "uniform_half", "draw": "keyed", "absent": "zeros"}
     for seed, gaps in ((1, 0.53), (2, 0.55), (3, 0.54)):
         for name, more in (("tfn", 0.0), ("misa", 0.3)):
             run(name, seed, 0.5 + seed / 1000)
             run(name, seed, gaps + more * seed, missing=missing)
+
+
+def test_what_training_with_gaps_costs_is_corrected_for_the_rows_of_a_rate(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    both_ways(run)
     found = cost_records(read_curves(find_cells([tmp_path])))
     p = {record["row"]: record["p"] for record in found if record["at"] == 0.5}
     corrected = {record["row"]: record["p_holm"] for record in found if record["at"] == 0.5}
@@ -277,11 +282,7 @@ def test_errors_are_paired_by_id(run: Callable[..., Path], tmp_path: Path) -> No
 def test_the_table_of_costs_shows_each_rates_interval_and_the_corrected_p(
     run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    missing = {"mode": "frames", "rate": 0.0, "train": "uniform_half", "draw": "keyed", "absent": "zeros"}
-    for seed, gaps in ((1, 0.53), (2, 0.55), (3, 0.54)):
-        for name, more in (("tfn", 0.0), ("misa", 0.3)):
-            run(name, seed, 0.5 + seed / 1000)
-            run(name, seed, gaps + more * seed, missing=missing)
+    both_ways(run)
     frames = [curve for curve in read_curves(find_cells([tmp_path])) if curve.mode == "frames"]
     for curve in frames:
         if curve.complete:
